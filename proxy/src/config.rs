@@ -1,0 +1,1 @@
+//! The operator's configuration: flags and file to one validated model.

@@ -1,0 +1,1 @@
+//! From a DER certificate to the values that headers carry.
