@@ -26,4 +26,16 @@ pub fn within<T>(limit: Duration, what: &str, mut probe: impl FnMut() -> Option<
     }
 }
 
+/// Polls `probe` until it is content or a second has passed; its last answer.
+pub fn settled<T>(mut probe: impl FnMut() -> (bool, T)) -> T {
+    let deadline = Instant::now() + Duration::from_secs(1);
+    loop {
+        let (content, answer) = probe();
+        if content || Instant::now() >= deadline {
+            return answer;
+        }
+        thread::sleep(POLL);
+    }
+}
+
 const POLL: Duration = Duration::from_millis(5);

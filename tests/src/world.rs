@@ -1,12 +1,16 @@
 //! A client, Herald and an origin: the usual scene, with one way to ask over HTTP/1.1 and HTTP/2.
 
 use std::io;
+use std::sync::Arc;
 
-use crate::client::{Response, Settings};
+use rustls::ClientConfig;
+
+use crate::client::{Client, Response, Settings};
 use crate::h2::{self, Polite};
 use crate::herald::{Herald, Launch};
 use crate::origin::{Origin, Request};
 use crate::pki::Identity;
+use crate::wait;
 use crate::wire::{Fields, text};
 
 /// An origin and the herald before it.
@@ -46,19 +50,66 @@ impl Protocol {
     /// Both.
     pub const ALL: [Self; 2] = [Self::H1, Self::H2];
 
-    /// Sends `ask` on a new connection.
+    /// Connects.
     ///
     /// # Errors
     ///
-    /// Those of connecting and of the exchange.
-    pub fn ask(self, herald: &Herald, settings: &Settings, ask: &Ask) -> io::Result<Response> {
+    /// Those of TCP and TLS.
+    pub fn connect(self, herald: &Herald, settings: &Settings) -> io::Result<Connection> {
+        self.connect_with(herald, &self.offered(settings))
+    }
+
+    /// `settings` with this protocol's ALPN, as a configuration whose connections may resume each other.
+    pub fn offered(self, settings: &Settings) -> Arc<ClientConfig> {
+        let name = match self {
+            Self::H1 => "http/1.1",
+            Self::H2 => "h2",
+        };
+        settings.clone().alpn(&[name]).build()
+    }
+
+    /// Connects with a configuration of [`Protocol::offered`].
+    ///
+    /// # Errors
+    ///
+    /// Those of TCP and TLS.
+    pub fn connect_with(
+        self,
+        herald: &Herald,
+        config: &Arc<ClientConfig>,
+    ) -> io::Result<Connection> {
+        Ok(match self {
+            Self::H1 => Connection::H1(Box::new(Client::connect(herald.address(), config)?)),
+            Self::H2 => Connection::H2(Polite::connect_with(herald.address(), config)?),
+        })
+    }
+}
+
+/// An open connection of either protocol.
+#[derive(Debug)]
+pub enum Connection {
+    /// HTTP/1.1 by hand.
+    H1(Box<Client>),
+    /// HTTP/2 by hyper.
+    H2(Polite),
+}
+
+impl Connection {
+    /// Sends a request and reads the whole answer.
+    ///
+    /// # Errors
+    ///
+    /// Those of the exchange.
+    pub fn ask(&mut self, ask: &Ask) -> io::Result<Response> {
         match self {
-            Self::H1 => {
-                let mut client = settings.connect(herald.address())?;
-                client.send(&ask.to_bytes())?;
-                client.response_to(ask.method)
+            Self::H1(client) => {
+                // A server may answer and close before it read everything: its answer counts.
+                let sent = client.send(&ask.to_bytes());
+                client
+                    .response_to(ask.method)
+                    .map_err(|error| sent.err().unwrap_or(error))
             }
-            Self::H2 => Polite::connect(herald.address(), settings)?.ask(ask.to_request()),
+            Self::H2(polite) => polite.ask(ask.to_request()),
         }
     }
 }
@@ -171,7 +222,7 @@ impl World {
         Self { origin, herald }
     }
 
-    /// Asks on a new connection; what the origin saw of it.
+    /// Asks on a new connection.
     ///
     /// # Errors
     ///
@@ -182,10 +233,24 @@ impl World {
         identity: Option<&Identity>,
         ask: &Ask,
     ) -> Result<Response, String> {
-        let settings = Settings::new(identity);
+        self.ask_with(protocol, &Settings::new(identity), ask)
+    }
+
+    /// As [`World::ask`] with other settings.
+    ///
+    /// # Errors
+    ///
+    /// A description when there was no answer.
+    pub fn ask_with(
+        &self,
+        protocol: Protocol,
+        settings: &Settings,
+        ask: &Ask,
+    ) -> Result<Response, String> {
         protocol
-            .ask(&self.herald, &settings, ask)
-            .map_err(|error| format!("{protocol:?}: no answer: {error}"))
+            .connect(&self.herald, settings)
+            .and_then(|mut connection| connection.ask(ask))
+            .map_err(|error| format!("no answer: {error}"))
     }
 
     /// All that the origin saw, after a well-formed request was seen to come through behind it: whatever was smuggled
@@ -204,7 +269,11 @@ impl World {
         if answer.status != 200 {
             return Err(format!("the sentinel got {}", answer.start));
         }
-        let complaints = self.origin.complaints();
+        // A connection that Herald just gave up needs a moment to be noticed as ended.
+        let complaints = wait::settled(|| {
+            let complaints = self.origin.complaints();
+            (complaints.is_empty(), complaints)
+        });
         let requests = self.origin.take();
         if !complaints.is_empty() {
             return Err(format!("the origin complains: {complaints:#?}"));
@@ -223,3 +292,30 @@ impl World {
 }
 
 const SENTINEL: &str = "/sentinel";
+
+/// The names of the default mapping.
+pub const DEFAULT_NAMES: [&str; 10] = [
+    "X-CERT-ISSUER-DN",
+    "X-CERT-SUBJECT-DN",
+    "X-CERT-ISSUER-DN-L",
+    "X-CERT-SUBJECT-DN-L",
+    "X-CERT-SERIAL",
+    "X-CERT-FINGER",
+    "X-CERT-VERIFY",
+    "X-CERT-NOTBE",
+    "X-CERT-NOTAF",
+    "X-CERT-PRESENTED",
+];
+
+/// The lines of the default mapping's names, lower case and sorted.
+pub fn certificate_lines(request: &Request) -> Vec<String> {
+    let mut lines: Vec<String> = request
+        .headers
+        .0
+        .iter()
+        .filter(|(name, _)| name.to_ascii_lowercase().starts_with(b"x-cert-"))
+        .map(|(name, value)| format!("{}: {}", text(name).to_ascii_lowercase(), text(value)))
+        .collect();
+    lines.sort();
+    lines
+}
