@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::{env, fs, thread};
 
@@ -99,6 +99,17 @@ impl Launch {
     ///
     /// When it ends instead, with its log.
     pub fn start(&self) -> Herald {
+        self.try_start().unwrap_or_else(|(status, log)| {
+            panic!("herald ended with {status} instead of getting ready:\n{log}")
+        })
+    }
+
+    /// Starts it and waits until it is ready.
+    ///
+    /// # Errors
+    ///
+    /// Its exit status and its log when it ends instead.
+    pub fn try_start(&self) -> Result<Herald, (ExitStatus, String)> {
         let mut child = self
             .command()
             .stdin(Stdio::null())
@@ -108,27 +119,25 @@ impl Launch {
             .unwrap();
         let log = Arc::<Mutex<String>>::default();
         let (stderr, copy) = (child.stderr.take().unwrap(), Arc::clone(&log));
-        thread::spawn(move || {
+        let reader = thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
                 let mut log = copy.lock().unwrap();
                 log.push_str(&line);
                 log.push('\n');
             }
         });
-        let mut herald = Herald {
-            child,
-            address: SocketAddr::from(([0, 0, 0, 0], 0)),
-            log,
-        };
-        let (child, log) = (&mut herald.child, &herald.log);
-        herald.address = wait::until("herald to be ready", || {
-            let text = log.lock().unwrap().clone();
-            if let Ok(Some(status)) = child.try_wait() {
-                panic!("herald ended with {status} instead of getting ready:\n{text}");
-            }
-            ready(&text)
+        let found = wait::until("herald to be ready or gone", || match child.try_wait().unwrap() {
+            Some(status) => Some(Err(status)),
+            None => ready(&log.lock().unwrap()).map(Ok),
         });
-        herald
+        match found {
+            Ok(address) => Ok(Herald { child, address, log }),
+            Err(status) => {
+                reader.join().unwrap();
+                let log = log.lock().unwrap().clone();
+                Err((status, log))
+            }
+        }
     }
 }
 
