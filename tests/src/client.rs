@@ -258,6 +258,21 @@ impl Client {
         self.reader.rest()
     }
 
+    /// What still comes within `limit`, and whether the server closed, properly or not.
+    pub fn tail(&mut self, limit: Duration) -> (Vec<u8>, bool) {
+        self.patience(limit);
+        match self.reader.rest() {
+            Ok(rest) => (rest, true),
+            Err(error) => {
+                let open = matches!(
+                    error.kind(),
+                    io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+                );
+                (self.reader.unread().to_vec(), !open)
+            }
+        }
+    }
+
     /// What the handshake was.
     pub fn session(&self) -> (Option<ProtocolVersion>, Option<HandshakeKind>) {
         let session = &self.reader.inner.conn;

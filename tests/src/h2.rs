@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt as _, Full};
+use hyper::client::conn::http1;
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::ClientConfig;
@@ -14,10 +15,13 @@ use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use crate::client::{Client, Response, Settings};
 use crate::pki::Identity;
 use crate::wire::{Body, Fields, sha256};
+
+pub mod stream;
 
 /// hyper's client on one connection, driven synchronously.
 #[derive(Debug)]
@@ -64,11 +68,7 @@ impl Polite {
     ///
     /// As [`Polite::connect`].
     pub fn connect_with(address: SocketAddr, config: &Arc<ClientConfig>) -> io::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .unwrap();
+        let runtime = runtime();
         let sender = runtime.block_on(handshake(address, Arc::clone(config)))?;
         Ok(Self { runtime, sender })
     }
@@ -214,6 +214,20 @@ impl Raw {
         }
     }
 
+    /// The payload of the first frame of `kind`; frames before it are skipped.
+    ///
+    /// # Errors
+    ///
+    /// Those of the stream.
+    pub fn first_frame(&mut self, kind: u8) -> io::Result<Vec<u8>> {
+        loop {
+            let (found, _, _, payload) = self.read_frame()?;
+            if found == kind {
+                return Ok(payload);
+            }
+        }
+    }
+
     fn read_frame(&mut self) -> io::Result<(u8, u8, u32, Vec<u8>)> {
         let stream = self.client.stream();
         let mut head = [0; 9];
@@ -269,18 +283,12 @@ pub fn block(fields: &[(&[u8], &[u8])]) -> Vec<u8> {
     block
 }
 
-async fn handshake(
+pub(crate) async fn handshake(
     address: SocketAddr,
     config: Arc<ClientConfig>,
 ) -> io::Result<SendRequest<BoxBody<Bytes, io::Error>>> {
-    let socket = TcpStream::connect(address).await?;
-    socket.set_nodelay(true)?;
-    let name = ServerName::try_from("localhost").unwrap();
-    let stream = TlsConnector::from(config).connect(name, socket).await?;
-    if stream.get_ref().1.alpn_protocol() != Some(b"h2") {
-        return Err(io::Error::other("the server did not choose h2"));
-    }
-    let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+    let stream = TokioIo::new(secure(address, config, b"h2").await?);
+    let (sender, connection) = http2::handshake(TokioExecutor::new(), stream)
         .await
         .map_err(io::Error::other)?;
     tokio::spawn(async move {
@@ -288,6 +296,43 @@ async fn handshake(
         drop(connection.await);
     });
     Ok(sender)
+}
+
+pub(crate) async fn handshake_h1(
+    address: SocketAddr,
+    config: Arc<ClientConfig>,
+) -> io::Result<http1::SendRequest<BoxBody<Bytes, io::Error>>> {
+    let stream = TokioIo::new(secure(address, config, b"http/1.1").await?);
+    let (sender, connection) = http1::handshake(stream).await.map_err(io::Error::other)?;
+    tokio::spawn(async move {
+        // The sender learns of a failure by itself.
+        drop(connection.await);
+    });
+    Ok(sender)
+}
+
+async fn secure(
+    address: SocketAddr,
+    config: Arc<ClientConfig>,
+    protocol: &[u8],
+) -> io::Result<TlsStream<TcpStream>> {
+    let socket = TcpStream::connect(address).await?;
+    socket.set_nodelay(true)?;
+    let name = ServerName::try_from("localhost").unwrap();
+    let stream = TlsConnector::from(config).connect(name, socket).await?;
+    if stream.get_ref().1.alpn_protocol() != Some(protocol) {
+        return Err(io::Error::other("the server chose another protocol"));
+    }
+    Ok(stream)
+}
+
+/// The connection's task runs on a thread of its own, so that it goes on while the test does not wait for it.
+pub(crate) fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap()
 }
 
 fn map(fields: &Fields) -> http::HeaderMap {

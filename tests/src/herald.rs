@@ -27,6 +27,7 @@ pub struct Herald {
     child: Child,
     address: SocketAddr,
     log: Arc<Mutex<String>>,
+    ended: bool,
 }
 
 impl Launch {
@@ -126,12 +127,19 @@ impl Launch {
                 log.push('\n');
             }
         });
-        let found = wait::until("herald to be ready or gone", || match child.try_wait().unwrap() {
-            Some(status) => Some(Err(status)),
-            None => ready(&log.lock().unwrap()).map(Ok),
+        let found = wait::until("herald to be ready or gone", || {
+            match child.try_wait().unwrap() {
+                Some(status) => Some(Err(status)),
+                None => ready(&log.lock().unwrap()).map(Ok),
+            }
         });
         match found {
-            Ok(address) => Ok(Herald { child, address, log }),
+            Ok(address) => Ok(Herald {
+                child,
+                address,
+                log,
+                ended: false,
+            }),
             Err(status) => {
                 reader.join().unwrap();
                 let log = log.lock().unwrap().clone();
@@ -159,12 +167,21 @@ impl Herald {
 
     /// Resident memory in KiB (`VmRSS`).
     pub fn rss_kib(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:"))
-            .unwrap();
-        line.trim().trim_end_matches("kB").trim().parse().unwrap()
+        rss_kib_of(self.pid()).unwrap()
+    }
+
+    /// Where all of its listeners listen.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        addresses(&self.log())
+    }
+
+    /// Sends SIGTERM and waits for the end.
+    pub fn terminate(&mut self) -> ExitStatus {
+        let pid = self.pid().to_string();
+        let sent = Command::new("kill").args(["-TERM", &pid]).status().unwrap();
+        assert!(sent.success());
+        self.ended = true;
+        wait::until("herald to end", || self.child.try_wait().unwrap())
     }
 
     /// Open file descriptors.
@@ -188,7 +205,7 @@ impl Drop for Herald {
         drop(self.child.wait());
         let log = self.log();
         if !thread::panicking() {
-            assert!(alive, "herald ended by itself:\n{log}");
+            assert!(alive || self.ended, "herald ended by itself:\n{log}");
             assert!(!log.contains("panicked at"), "herald panicked:\n{log}");
         } else {
             eprintln!("--- herald's log (alive: {alive})\n{log}---");
@@ -230,12 +247,26 @@ pub fn binary() -> PathBuf {
         .expect("no herald binary: build it, or set HERALD_BIN")
 }
 
-/// The address in the ready lines: `listening on ADDRESS`, complete once `ready` was said.
+/// Resident memory of a process in KiB, while it lives.
+pub fn rss_kib_of(pid: u32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.trim().trim_end_matches("kB").trim().parse().ok()
+}
+
+/// The first address, once `ready` was said.
 fn ready(log: &str) -> Option<SocketAddr> {
     log.lines()
         .find(|line| line.split_whitespace().any(|word| word == "ready"))?;
-    let line = log
-        .lines()
-        .find_map(|line| line.split_once("listening on ").map(|(_, rest)| rest))?;
-    line.split_whitespace().next()?.parse().ok()
+    addresses(log).first().copied()
+}
+
+/// The addresses in the lines `listening on ADDRESS`.
+fn addresses(log: &str) -> Vec<SocketAddr> {
+    log.lines()
+        .filter_map(|line| line.split_once("listening on "))
+        .filter_map(|(_, rest)| rest.split_whitespace().next()?.parse().ok())
+        .collect()
 }

@@ -12,6 +12,7 @@ pub mod h2;
 pub mod herald;
 pub mod origin;
 pub mod pki;
+pub mod soak;
 pub mod table;
 pub mod wait;
 pub mod wire;

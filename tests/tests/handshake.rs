@@ -33,10 +33,26 @@ const MODES: [(&str, &str, Option<&str>); 28] = [
     ("forward-failed", "nobody", Some("NONE")),
     ("forward-failed", "good", Some("SUCCESS")),
     ("forward-failed", "via an intermediate", Some("SUCCESS")),
-    ("forward-failed", "expired", Some("FAILED:certificate has expired")),
-    ("forward-failed", "not yet valid", Some("FAILED:certificate is not yet valid")),
-    ("forward-failed", "self-signed", Some("FAILED:self signed certificate")),
-    ("forward-failed", "wrong CA", Some("FAILED:unable to verify the first certificate")),
+    (
+        "forward-failed",
+        "expired",
+        Some("FAILED:certificate has expired"),
+    ),
+    (
+        "forward-failed",
+        "not yet valid",
+        Some("FAILED:certificate is not yet valid"),
+    ),
+    (
+        "forward-failed",
+        "self-signed",
+        Some("FAILED:self signed certificate"),
+    ),
+    (
+        "forward-failed",
+        "wrong CA",
+        Some("FAILED:unable to verify the first certificate"),
+    ),
     ("off", "nobody", Some("NONE")),
     ("off", "good", Some("NONE")),
     ("off", "via an intermediate", Some("NONE")),
@@ -49,7 +65,8 @@ const MODES: [(&str, &str, Option<&str>); 28] = [
 #[test]
 fn every_mode_treats_every_caller_as_its_table_says() {
     let mut table = Table::new("modes");
-    let worlds = ["required", "optional", "forward-failed", "off"].map(|mode| (mode, World::new(mode)));
+    let worlds =
+        ["required", "optional", "forward-failed", "off"].map(|mode| (mode, World::new(mode)));
     for (mode, caller, verdict) in MODES {
         let (_, world) = worlds.iter().find(|(name, _)| *name == mode).unwrap();
         let identity = caller_named(caller);
@@ -59,7 +76,10 @@ fn every_mode_treats_every_caller_as_its_table_says() {
                 let answer = world.ask_with(protocol, &settings, &Ask::get("/"));
                 let status = answer.map(|answer| answer.status);
                 let result = status.and_then(|status| judge(status, &world.origin.take(), verdict));
-                table.row(&format!("{mode}, {caller}, {version:?}, {protocol:?}"), result);
+                table.row(
+                    &format!("{mode}, {caller}, {version:?}, {protocol:?}"),
+                    result,
+                );
             }
         }
     }
@@ -84,14 +104,25 @@ fn a_reject_at_tls_is_an_alert_and_nothing_else() {
         let world = World::with(mode, |launch| launch.args(["--reject-at-tls"]));
         for version in Tls::ALL {
             let settings = Settings::new(caller_named(caller).as_ref()).version(version);
-            let answer = settings.connect(world.herald.address()).and_then(|mut client| client.get("/"));
+            let answer = settings
+                .connect(world.herald.address())
+                .and_then(|mut client| client.get("/"));
             let result = match answer {
-                Ok(answer) => check(admitted && answer.status == 200, || format!("got {}", answer.start)),
-                Err(error) => check(!admitted && alert(&error).is_some(), || format!("{error:?}")),
+                Ok(answer) => check(admitted && answer.status == 200, || {
+                    format!("got {}", answer.start)
+                }),
+                Err(error) => check(!admitted && alert(&error).is_some(), || {
+                    format!("{error:?}")
+                }),
             };
             let seen = world.origin.take().len();
-            let silent = check(admitted || seen == 0, || format!("the origin saw {seen} requests"));
-            table.row(&format!("{mode}, {caller}, {version:?}"), result.and(silent));
+            let silent = check(admitted || seen == 0, || {
+                format!("the origin saw {seen} requests")
+            });
+            table.row(
+                &format!("{mode}, {caller}, {version:?}"),
+                result.and(silent),
+            );
         }
     }
     table.finish();
@@ -101,8 +132,15 @@ fn a_reject_at_tls_is_an_alert_and_nothing_else() {
 fn a_missing_certificate_gets_the_alert_that_says_so() {
     let world = World::with("required", |launch| launch.args(["--reject-at-tls"]));
     let settings = Settings::default().version(Tls::V13);
-    let error = settings.connect(world.herald.address()).and_then(|mut client| client.get("/")).unwrap_err();
-    assert_eq!(alert(&error), Some(AlertDescription::CertificateRequired), "{error:?}");
+    let error = settings
+        .connect(world.herald.address())
+        .and_then(|mut client| client.get("/"))
+        .unwrap_err();
+    assert_eq!(
+        alert(&error),
+        Some(AlertDescription::CertificateRequired),
+        "{error:?}"
+    );
 }
 
 #[test]
@@ -114,9 +152,15 @@ fn every_kind_of_server_and_client_key_works_in_both_versions() {
             let identity = Pki::shared().good_with(client);
             for version in Tls::ALL {
                 let settings = Settings::new(Some(&identity)).version(version);
-                let status = world.ask_with(Protocol::H1, &settings, &Ask::get("/")).map(|answer| answer.status);
-                let result = status.and_then(|status| judge(status, &world.origin.take(), Some("SUCCESS")));
-                table.row(&format!("server {server:?}, client {client:?}, {version:?}"), result);
+                let status = world
+                    .ask_with(Protocol::H1, &settings, &Ask::get("/"))
+                    .map(|answer| answer.status);
+                let result =
+                    status.and_then(|status| judge(status, &world.origin.take(), Some("SUCCESS")));
+                table.row(
+                    &format!("server {server:?}, client {client:?}, {version:?}"),
+                    result,
+                );
             }
         }
     }
@@ -126,13 +170,20 @@ fn every_kind_of_server_and_client_key_works_in_both_versions() {
 #[test]
 fn several_cas_are_an_or() {
     let pki = Pki::shared();
-    for files in [vec![pki.path("both.pem")], vec![pki.path("ca.pem"), pki.path("other.pem")]] {
+    for files in [
+        vec![pki.path("both.pem")],
+        vec![pki.path("ca.pem"), pki.path("other.pem")],
+    ] {
         let world = World::with("required", |launch| launch.client_ca(files));
         for identity in [pki.good(), pki.wrong_ca(), pki.via_intermediate()] {
-            let answer = world.ask(Protocol::H1, Some(&identity), &Ask::get("/")).unwrap();
+            let answer = world
+                .ask(Protocol::H1, Some(&identity), &Ask::get("/"))
+                .unwrap();
             judge(answer.status, &world.origin.take(), Some("SUCCESS")).unwrap();
         }
-        let answer = world.ask(Protocol::H1, Some(&pki.self_signed()), &Ask::get("/")).unwrap();
+        let answer = world
+            .ask(Protocol::H1, Some(&pki.self_signed()), &Ask::get("/"))
+            .unwrap();
         judge(answer.status, &world.origin.take(), None).unwrap();
     }
 }
@@ -144,7 +195,9 @@ fn a_chain_without_its_intermediate_fails_and_with_a_stranger_in_it_too() {
     let mut stranger = pki.without_its_intermediate();
     stranger.chain.push(pki.other.issuer.der().clone());
     for identity in [pki.without_its_intermediate(), stranger] {
-        let answer = world.ask(Protocol::H1, Some(&identity), &Ask::get("/")).unwrap();
+        let answer = world
+            .ask(Protocol::H1, Some(&identity), &Ask::get("/"))
+            .unwrap();
         assert_eq!(answer.status, 200);
         let seen = world.origin.take_one();
         let verdict = seen.headers.only("x-cert-verify").unwrap();
@@ -170,7 +223,13 @@ fn ca_names_are_sent_where_they_help_and_not_where_failures_are_forwarded() {
         for version in Tls::ALL {
             let settings = Settings::new(Some(&pki.good())).version(version);
             let asked = settings.asked();
-            assert_eq!(world.ask_with(Protocol::H1, &settings, &Ask::get("/")).unwrap().status, 200);
+            assert_eq!(
+                world
+                    .ask_with(Protocol::H1, &settings, &Ask::get("/"))
+                    .unwrap()
+                    .status,
+                200
+            );
             let mut asked = asked.lock().unwrap().clone();
             asked.iter_mut().for_each(|names| names.sort());
             let mut expected = expected.clone();
@@ -217,16 +276,29 @@ fn a_stolen_certificate_breaks_the_handshake_in_every_mode() {
 #[test]
 fn a_version_1_certificate_is_a_failed_verdict_and_not_a_broken_handshake() {
     let identity = version_one();
-    for (mode, status) in [("forward-failed", 200), ("optional", 403), ("required", 403)] {
+    for (mode, status) in [
+        ("forward-failed", 200),
+        ("optional", 403),
+        ("required", 403),
+    ] {
         let world = World::new(mode);
         for version in Tls::ALL {
             let settings = Settings::new(Some(&identity)).version(version);
-            let answer = world.ask_with(Protocol::H1, &settings, &Ask::get("/")).unwrap();
+            let answer = world
+                .ask_with(Protocol::H1, &settings, &Ask::get("/"))
+                .unwrap();
             assert_eq!(answer.status, status, "{mode} {version:?}");
-            let verdicts: Vec<_> =
-                world.origin.take().iter().map(|seen| seen.headers.only("x-cert-verify").unwrap()).collect();
+            let verdicts: Vec<_> = world
+                .origin
+                .take()
+                .iter()
+                .map(|seen| seen.headers.only("x-cert-verify").unwrap())
+                .collect();
             assert_eq!(verdicts.len(), usize::from(status == 200));
-            assert!(verdicts.iter().all(|verdict| verdict.starts_with("FAILED")), "{verdicts:?}");
+            assert!(
+                verdicts.iter().all(|verdict| verdict.starts_with("FAILED")),
+                "{verdicts:?}"
+            );
         }
     }
 }
@@ -241,16 +313,27 @@ fn a_client_hello_cut_at_any_byte_is_the_same_handshake() {
     assert!(length > 100, "a ClientHello of {length} bytes");
     let mut table = Table::new("cut ClientHello");
     for at in 1..length {
-        for (name, cut) in [("segments", cut_segment as fn(&[u8], usize) -> Vec<Vec<u8>>), ("records", cut_record)] {
+        for (name, cut) in [
+            ("segments", cut_segment as fn(&[u8], usize) -> Vec<Vec<u8>>),
+            ("records", cut_record),
+        ] {
             let result = greet(&world, &identity, |flight| cut(&flight, at));
             table.row(&format!("two {name}, cut at {at}"), result);
         }
     }
-    table.row("segments of one byte", greet(&world, &identity, |flight| pieces(&flight, 1)));
-    table.row("records of one byte", greet(&world, &identity, |flight| vec![tiny_records(&flight)]));
+    table.row(
+        "segments of one byte",
+        greet(&world, &identity, |flight| pieces(&flight, 1)),
+    );
+    table.row(
+        "records of one byte",
+        greet(&world, &identity, |flight| vec![tiny_records(&flight)]),
+    );
     table.row(
         "records of one byte in segments of one byte",
-        greet(&world, &identity, |flight| pieces(&tiny_records(&flight), 1)),
+        greet(&world, &identity, |flight| {
+            pieces(&tiny_records(&flight), 1)
+        }),
     );
     table.finish();
 }
@@ -264,13 +347,25 @@ fn a_silent_or_dripping_handshake_ends_at_its_deadline() {
     let half = hello[..hello.len() / 2].to_vec();
     thread::scope(|scope| {
         let cases = [
-            ("silence", scope.spawn(move || closed_after(address, &[], false))),
-            ("half a ClientHello", scope.spawn(move || closed_after(address, &half, false))),
-            ("a dripping ClientHello", scope.spawn(move || closed_after(address, &hello, true))),
+            (
+                "silence",
+                scope.spawn(move || closed_after(address, &[], false)),
+            ),
+            (
+                "half a ClientHello",
+                scope.spawn(move || closed_after(address, &half, false)),
+            ),
+            (
+                "a dripping ClientHello",
+                scope.spawn(move || closed_after(address, &hello, true)),
+            ),
         ];
         for (name, case) in cases {
             let elapsed = case.join().unwrap();
-            assert!(elapsed < HANDSHAKE_DEADLINE, "{name} was borne for {elapsed:?}");
+            assert!(
+                elapsed < HANDSHAKE_DEADLINE,
+                "{name} was borne for {elapsed:?}"
+            );
         }
     });
     assert_eq!(origin.connections(), 0);
@@ -293,7 +388,10 @@ fn a_handshake_message_without_end_is_cut_off() {
     }
     drop(socket.read_to_end(&mut Vec::new()));
     let elapsed = started.elapsed();
-    assert!(elapsed < Duration::from_secs(3), "it took {elapsed:?} to be refused");
+    assert!(
+        elapsed < Duration::from_secs(3),
+        "it took {elapsed:?} to be refused"
+    );
 }
 
 #[test]
@@ -308,7 +406,13 @@ fn a_certificate_chain_without_end_is_refused_and_does_no_harm() {
         assert!(answer.is_err(), "{version:?}: {answer:?}");
     }
     assert_eq!(world.origin.take().len(), 0);
-    assert_eq!(world.ask(Protocol::H1, Some(&Pki::shared().good()), &Ask::get("/")).unwrap().status, 200);
+    assert_eq!(
+        world
+            .ask(Protocol::H1, Some(&Pki::shared().good()), &Ask::get("/"))
+            .unwrap()
+            .status,
+        200
+    );
 }
 
 #[test]
@@ -327,9 +431,18 @@ fn what_is_no_tls_is_closed_and_does_no_harm() {
         socket.shutdown(std::net::Shutdown::Write).unwrap();
         let mut answer = Vec::new();
         drop(socket.read_to_end(&mut answer));
-        assert!(!answer.starts_with(b"HTTP"), "{bytes:?} was answered in plain text");
+        assert!(
+            !answer.starts_with(b"HTTP"),
+            "{bytes:?} was answered in plain text"
+        );
     }
-    assert_eq!(world.ask(Protocol::H1, Some(&Pki::shared().good()), &Ask::get("/")).unwrap().status, 200);
+    assert_eq!(
+        world
+            .ask(Protocol::H1, Some(&Pki::shared().good()), &Ask::get("/"))
+            .unwrap()
+            .status,
+        200
+    );
 }
 
 #[test]
@@ -342,23 +455,41 @@ fn alpn_offers_h2_and_http_1_1_and_nothing_else() {
         (&["h2"], Some(b"h2")),
         (&[], None),
     ] {
-        let client = Settings::default().alpn(offered).connect(world.herald.address()).unwrap();
+        let client = Settings::default()
+            .alpn(offered)
+            .connect(world.herald.address())
+            .unwrap();
         assert_eq!(client.alpn(), chosen, "{offered:?}");
     }
     // RFC 7301 §3.2: no overlap is a fatal no_application_protocol.
     let settings = Settings::default().alpn(&["h3", "spdy/3"]);
-    let error = settings.connect(world.herald.address()).and_then(|mut client| client.get("/")).unwrap_err();
-    assert_eq!(alert(&error), Some(AlertDescription::NoApplicationProtocol), "{error:?}");
+    let error = settings
+        .connect(world.herald.address())
+        .and_then(|mut client| client.get("/"))
+        .unwrap_err();
+    assert_eq!(
+        alert(&error),
+        Some(AlertDescription::NoApplicationProtocol),
+        "{error:?}"
+    );
 }
 
 /// The row's verdict: 200 and the right word at the origin, or 403 and silence.
 fn judge(status: u16, seen: &[Request], verdict: Option<&str>) -> Result<(), String> {
-    let words: Vec<_> = seen.iter().flat_map(|request| request.headers.texts("x-cert-verify")).collect();
+    let words: Vec<_> = seen
+        .iter()
+        .flat_map(|request| request.headers.texts("x-cert-verify"))
+        .collect();
     let right = match verdict {
         Some(verdict) => status == 200 && seen.len() == 1 && words == [verdict],
         None => status == 403 && seen.is_empty(),
     };
-    check(right, || format!("expected {verdict:?}, got {status}, the origin saw {}", describe(seen)))
+    check(right, || {
+        format!(
+            "expected {verdict:?}, got {status}, the origin saw {}",
+            describe(seen)
+        )
+    })
 }
 
 fn caller_named(name: &str) -> Option<Identity> {
@@ -376,21 +507,31 @@ fn caller_named(name: &str) -> Option<Identity> {
 }
 
 fn version_one() -> Identity {
-    let forgery = Forgery { version: 0, extensions: Vec::new(), ..Forgery::named(&[b"version one"]) };
+    let forgery = Forgery {
+        version: 0,
+        extensions: Vec::new(),
+        ..Forgery::named(&[b"version one"])
+    };
     forgery.issue(&Pki::shared().ca)
 }
 
 /// A handshake with a cut first flight, and a request that must be known as the certificate's.
-fn greet(world: &World, identity: &Identity, cut: impl FnOnce(Vec<u8>) -> Vec<Vec<u8>>) -> Result<(), String> {
+fn greet(
+    world: &World,
+    identity: &Identity,
+    cut: impl FnOnce(Vec<u8>) -> Vec<Vec<u8>>,
+) -> Result<(), String> {
     let config = Settings::new(Some(identity)).build();
-    let answer = Client::connect_cut(world.herald.address(), &config, cut).and_then(|mut client| client.get("/"));
+    let answer = Client::connect_cut(world.herald.address(), &config, cut)
+        .and_then(|mut client| client.get("/"));
     let status = answer.map_err(|error| error.to_string())?.status;
     judge(status, &world.origin.take(), Some("SUCCESS"))
 }
 
 fn client_hello(identity: Option<&Identity>) -> Vec<u8> {
     let config = Settings::new(identity).build();
-    let mut session = rustls::ClientConnection::new(config, "localhost".try_into().unwrap()).unwrap();
+    let mut session =
+        rustls::ClientConnection::new(config, "localhost".try_into().unwrap()).unwrap();
     let mut flight = Vec::new();
     session.write_tls(&mut flight).unwrap();
     flight
@@ -416,7 +557,10 @@ fn cut_record(flight: &[u8], at: usize) -> Vec<Vec<u8>> {
 }
 
 fn tiny_records(flight: &[u8]) -> Vec<u8> {
-    flight[RECORD_HEAD..].iter().flat_map(|&byte| record(&[byte])).collect()
+    flight[RECORD_HEAD..]
+        .iter()
+        .flat_map(|&byte| record(&[byte]))
+        .collect()
 }
 
 fn pieces(bytes: &[u8], size: usize) -> Vec<Vec<u8>> {
@@ -445,7 +589,12 @@ fn closed_after(address: SocketAddr, bytes: &[u8], drip: bool) -> Duration {
 
 /// True while the server neither answered nor closed.
 fn waits(read: io::Result<usize>) -> bool {
-    read.is_err_and(|error| matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut))
+    read.is_err_and(|error| {
+        matches!(
+            error.kind(),
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+        )
+    })
 }
 
 const RECORD_HEAD: usize = 5;

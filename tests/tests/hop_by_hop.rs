@@ -15,8 +15,17 @@ use herald_tests::world::{Ask, DEFAULT_NAMES, World, certificate_lines};
 fn a_connection_token_naming_one_of_ours_or_a_framing_field_is_400() {
     let identity = Pki::shared().good();
     let mut table = Table::new("forbidden Connection tokens");
-    let named = ["Host", "Content-Length", "Transfer-Encoding", "Authorization", "Cookie"];
-    for (who, caller) in [("with a certificate", Some(&identity)), ("without a certificate", None)] {
+    let named = [
+        "Host",
+        "Content-Length",
+        "Transfer-Encoding",
+        "Authorization",
+        "Cookie",
+    ];
+    for (who, caller) in [
+        ("with a certificate", Some(&identity)),
+        ("without a certificate", None),
+    ] {
         let world = World::new("optional");
         for name in DEFAULT_NAMES.into_iter().chain(named) {
             let (lower, upper) = (name.to_ascii_lowercase(), name.to_ascii_uppercase());
@@ -42,8 +51,15 @@ fn a_connection_token_naming_one_of_ours_or_a_framing_field_is_400() {
 /// A free mapping's name is one of ours too.
 #[test]
 fn a_connection_token_naming_a_free_mapping_is_400() {
-    let world = World::with("optional", |launch| launch.args(["--header", "X-Device={certSubjectCN}"]));
-    refused(&world, Some(&Pki::shared().good()), "Connection: close, x-device").unwrap();
+    let world = World::with("optional", |launch| {
+        launch.args(["--header", "X-Device={certSubjectCN}"])
+    });
+    refused(
+        &world,
+        Some(&Pki::shared().good()),
+        "Connection: close, x-device",
+    )
+    .unwrap();
 }
 
 /// Spellings that are not quite the name: whether refused or not, our headers arrive whole.
@@ -66,11 +82,17 @@ fn no_connection_list_takes_our_headers_away() {
         "X_Connection: x-cert-verify",
         "Connection_: x-cert-verify",
     ] {
-        let mut client = Settings::new(Some(&identity)).connect(world.herald.address()).unwrap();
+        let mut client = Settings::new(Some(&identity))
+            .connect(world.herald.address())
+            .unwrap();
         let answer = client.ask(&head(lines));
         let result = world.settle(Some(&identity)).and_then(|seen| {
-            let whole = seen.iter().all(|request| certificate_lines(request).len() == DEFAULT_NAMES.len());
-            check(whole && answer.is_ok() && seen.len() < 2, || format!("{answer:?}, {}", describe(&seen)))
+            let whole = seen
+                .iter()
+                .all(|request| certificate_lines(request).len() == DEFAULT_NAMES.len());
+            check(whole && answer.is_ok() && seen.len() < 2, || {
+                format!("{answer:?}, {}", describe(&seen))
+            })
         });
         table.row(lines, result);
     }
@@ -83,15 +105,31 @@ fn names_on_every_connection_line_are_removed() {
     let world = World::new("optional");
     for (lines, removed) in [
         ("Connection: x-one\r\nX-One: 1", &["x-one"][..]),
-        ("Connection: x-one, x-two\r\nX-One: 1\r\nX-Two: 2", &["x-one", "x-two"]),
-        ("Connection: x-one\r\nConnection: x-two\r\nX-One: 1\r\nX-Two: 2", &["x-one", "x-two"]),
-        ("X-Two: 2\r\nConnection: keep-alive\r\nX-One: 1\r\nConnection: X-TWO,X-ONE", &["x-one", "x-two"]),
-        ("Connection: close\r\nConnection: x-one\r\nX-One: 1\r\nX-One: again", &["x-one"]),
+        (
+            "Connection: x-one, x-two\r\nX-One: 1\r\nX-Two: 2",
+            &["x-one", "x-two"],
+        ),
+        (
+            "Connection: x-one\r\nConnection: x-two\r\nX-One: 1\r\nX-Two: 2",
+            &["x-one", "x-two"],
+        ),
+        (
+            "X-Two: 2\r\nConnection: keep-alive\r\nX-One: 1\r\nConnection: X-TWO,X-ONE",
+            &["x-one", "x-two"],
+        ),
+        (
+            "Connection: close\r\nConnection: x-one\r\nX-One: 1\r\nX-One: again",
+            &["x-one"],
+        ),
         ("Connection: , ,x-one,\r\nX-One: 1", &["x-one"]),
     ] {
         let seen = passed(&world, lines);
         for name in removed {
-            assert!(!seen.headers.has(name), "{lines:?}: {}", describe(&[seen.clone()]));
+            assert!(
+                !seen.headers.has(name),
+                "{lines:?}: {}",
+                describe(std::slice::from_ref(&seen))
+            );
         }
         assert_eq!(seen.headers.texts("x-kept"), ["1"], "{lines:?}");
         assert_eq!(seen.headers.texts("x-cert-verify"), ["NONE"], "{lines:?}");
@@ -111,12 +149,26 @@ fn a_byte_above_0x7f_in_a_connection_list_does_not_switch_it_off() {
         b"Connection: x-two\x80,x-one",
     ];
     for list in lists {
-        let bytes = [b"GET / HTTP/1.1\r\nHost: localhost\r\nX-One: 1\r\n", list, b"\r\n\r\n"].concat();
+        let bytes = [
+            b"GET / HTTP/1.1\r\nHost: localhost\r\nX-One: 1\r\n",
+            list,
+            b"\r\n\r\n",
+        ]
+        .concat();
         let mut client = Settings::default().connect(world.herald.address()).unwrap();
         let status = client.ask(&bytes).unwrap().status;
         let seen = world.settle(None).unwrap();
-        assert!(matches!((status, seen.len()), (400, 0) | (200, 1)), "{status}, {}", describe(&seen));
-        assert!(!seen.iter().any(|request| request.headers.has("x-one")), "{:?}: {}", text(list), describe(&seen));
+        assert!(
+            matches!((status, seen.len()), (400, 0) | (200, 1)),
+            "{status}, {}",
+            describe(&seen)
+        );
+        assert!(
+            !seen.iter().any(|request| request.headers.has("x-one")),
+            "{:?}: {}",
+            text(list),
+            describe(&seen)
+        );
     }
 }
 
@@ -135,10 +187,19 @@ fn hop_by_hop_fields_stay_on_their_hop() {
         ("Connection: TE\r\nTE: trailers", "te", &["trailers"]),
         ("Upgrade: foo/2", "upgrade", &[]),
         ("Connection: upgrade\r\nUpgrade: foo/2", "upgrade", &[]),
-        ("Connection: http2-settings\r\nHTTP2-Settings: AAMAAABk", "http2-settings", &[]),
+        (
+            "Connection: http2-settings\r\nHTTP2-Settings: AAMAAABk",
+            "http2-settings",
+            &[],
+        ),
     ] {
         let seen = passed(&world, lines);
-        let values: Vec<_> = seen.headers.texts(name).iter().map(|value| value.to_ascii_lowercase()).collect();
+        let values: Vec<_> = seen
+            .headers
+            .texts(name)
+            .iter()
+            .map(|value| value.to_ascii_lowercase())
+            .collect();
         assert_eq!(values, left, "{lines:?}");
         assert_eq!(seen.headers.texts("x-kept"), ["1"], "{lines:?}");
         no_connection_list(&seen);
@@ -151,11 +212,19 @@ fn the_trailer_field_survives_less_our_names() {
     for (list, left) in [
         ("X-Checksum", vec!["x-checksum"]),
         ("X-Checksum, X-CERT-VERIFY", vec!["x-checksum"]),
-        ("x_cert_verify, X-Checksum, cf-cert-verified,X-Other", vec!["x-checksum", "x-other"]),
+        (
+            "x_cert_verify, X-Checksum, cf-cert-verified,X-Other",
+            vec!["x-checksum", "x-other"],
+        ),
         ("X-CERT-VERIFY", vec![]),
-        ("X-Checksum\r\nTrailer: x.cert.verify\r\nTrailer: X-Other", vec!["x-checksum", "x-other"]),
+        (
+            "X-Checksum\r\nTrailer: x.cert.verify\r\nTrailer: X-Other",
+            vec!["x-checksum", "x-other"],
+        ),
     ] {
-        let ask = Ask::post("/", b"body").header("Trailer", list).trailer("X-Checksum", "1");
+        let ask = Ask::post("/", b"body")
+            .header("Trailer", list)
+            .trailer("X-Checksum", "1");
         let mut client = Settings::default().connect(world.herald.address()).unwrap();
         assert_eq!(client.ask(&ask.to_bytes()).unwrap().status, 200);
         let seen = world.origin.take_one();
@@ -182,7 +251,10 @@ fn the_clients_wish_to_close_is_its_own() {
     }
     let seen = world.origin.take();
     assert_eq!(seen.len(), 2);
-    assert_eq!(seen[0].connection, seen[1].connection, "the upstream connection was kept");
+    assert_eq!(
+        seen[0].connection, seen[1].connection,
+        "the upstream connection was kept"
+    );
 }
 
 /// RFC 9113 §8.2.2: a message with connection-specific fields is malformed.
@@ -222,14 +294,24 @@ fn connection_specific_fields_on_http2_are_refused() {
 fn te_trailers_on_http2_survives() {
     let world = World::new("optional");
     let ask = Ask::get("/").header("te", "trailers");
-    world.ask(herald_tests::world::Protocol::H2, None, &ask).unwrap();
+    world
+        .ask(herald_tests::world::Protocol::H2, None, &ask)
+        .unwrap();
     assert_eq!(world.origin.take_one().headers.texts("te"), ["trailers"]);
 }
 
 fn head(lines: &str) -> Vec<u8> {
     // Latin-1: a character is a byte.
-    let lines: Vec<u8> = lines.chars().map(|letter| u8::try_from(u32::from(letter)).unwrap()).collect();
-    [b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Kept: 1\r\n", &lines[..], b"\r\n\r\n"].concat()
+    let lines: Vec<u8> = lines
+        .chars()
+        .map(|letter| u8::try_from(u32::from(letter)).unwrap())
+        .collect();
+    [
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Kept: 1\r\n",
+        &lines[..],
+        b"\r\n\r\n",
+    ]
+    .concat()
 }
 
 fn passed(world: &World, lines: &str) -> Request {
@@ -240,10 +322,16 @@ fn passed(world: &World, lines: &str) -> Request {
 }
 
 fn refused(world: &World, caller: Option<&Identity>, lines: &str) -> Result<(), String> {
-    let mut client = Settings::new(caller).connect(world.herald.address()).map_err(|error| error.to_string())?;
-    let answer = client.ask(&head(lines)).map_err(|error| format!("no answer: {error}"))?;
+    let mut client = Settings::new(caller)
+        .connect(world.herald.address())
+        .map_err(|error| error.to_string())?;
+    let answer = client
+        .ask(&head(lines))
+        .map_err(|error| format!("no answer: {error}"))?;
     let seen = world.origin.take();
-    check(answer.status == 400 && seen.is_empty(), || format!("got {}, {}", answer.start, describe(&seen)))
+    check(answer.status == 400 && seen.is_empty(), || {
+        format!("got {}, {}", answer.start, describe(&seen))
+    })
 }
 
 /// What Herald says about its own connection may only be keep-alive, close or te.
@@ -251,7 +339,10 @@ fn no_connection_list(seen: &Request) {
     for value in seen.headers.texts("connection") {
         for token in value.split(',') {
             let token = token.trim().to_ascii_lowercase();
-            assert!(["keep-alive", "close", "te"].contains(&&*token), "Connection: {value}");
+            assert!(
+                ["keep-alive", "close", "te"].contains(&&*token),
+                "Connection: {value}"
+            );
         }
     }
 }
