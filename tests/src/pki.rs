@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType,
     ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, SerialNumber, SignatureAlgorithm,
@@ -230,13 +232,34 @@ impl Identity {
         }
     }
 
+    /// The key's PKCS#8. OpenSSL 3.0 does not read version 2 (RFC 5958), in which Ed25519 keys come here, so that those
+    /// are written anew as version 1 (RFC 8410 §7).
+    fn key_pem(&self) -> String {
+        if !self.key.is_compatible(&rcgen::PKCS_ED25519) {
+            return self.key.serialize_pem();
+        }
+        let der = self.key.serialize_der();
+        let seed = der
+            .windows(4)
+            .position(|bytes| bytes == [0x04, 0x22, 0x04, 0x20])
+            .unwrap()
+            + 4;
+        let head = [
+            &[0x30, 0x2E, 2, 1, 0][..],
+            &[0x30, 5, 6, 3, 0x2B, 0x65, 0x70],
+            &[4, 0x22, 4, 0x20],
+        ]
+        .concat();
+        armour("PRIVATE KEY", &[&head, &der[seed..seed + 32]].concat())
+    }
+
     /// Writes `{stem}.pem` and `{stem}.key` into `dir`.
     pub fn write(&self, dir: &Path, stem: &str) -> (PathBuf, PathBuf) {
         let certificate = dir.join(format!("{stem}.pem"));
         let key = dir.join(format!("{stem}.key"));
         let chain: String = self.chain.iter().map(|der| pem(der)).collect();
         fs::write(&certificate, chain).unwrap();
-        fs::write(&key, self.key.serialize_pem()).unwrap();
+        fs::write(&key, self.key_pem()).unwrap();
         (certificate, key)
     }
 }
@@ -303,15 +326,18 @@ fn names(list: &[&str]) -> Vec<String> {
 
 /// PEM of one certificate.
 pub fn pem(der: &[u8]) -> String {
-    use base64::Engine as _;
-    let text = base64::engine::general_purpose::STANDARD.encode(der);
+    armour("CERTIFICATE", der)
+}
+
+fn armour(label: &str, der: &[u8]) -> String {
+    let text = STANDARD.encode(der);
     let lines: Vec<&str> = text
         .as_bytes()
         .chunks(64)
         .map(|line| std::str::from_utf8(line).unwrap())
         .collect();
     format!(
-        "-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n",
+        "-----BEGIN {label}-----\n{}\n-----END {label}-----\n",
         lines.join("\n")
     )
 }
