@@ -345,7 +345,7 @@ fn certified(identity: &Identity) -> Arc<CertifiedKey> {
     Arc::new(CertifiedKey::new(identity.chain.clone(), key))
 }
 
-fn malformed(what: &impl std::fmt::Debug) -> io::Error {
+fn malformed(what: &impl fmt::Debug) -> io::Error {
     io::Error::new(
         io::ErrorKind::InvalidData,
         format!("malformed response: {what:?}"),
