@@ -3,4 +3,4 @@
 
 pub mod verdict;
 
-pub use verdict::{Judgement, Reason, ValidPath, Verdict};
+pub use verdict::{Judgement, Reason, ReasonStyle, ValidPath, Verdict};

@@ -42,4 +42,26 @@ pub struct Judgement {
 pub enum Reason {
     /// 10
     Expired,
+    /// 23
+    Revoked,
+}
+
+/// Which OpenSSL spells the reasons.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum ReasonStyle {
+    /// `self signed certificate`, as Cloudflare says.
+    #[default]
+    Openssl1,
+    /// `self-signed certificate`.
+    Openssl3,
+}
+
+impl Reason {
+    /// `X509_verify_cert_error_string` of the reason.
+    pub fn text(self, _style: ReasonStyle) -> &'static str {
+        match self {
+            Self::Expired => "certificate has expired",
+            Self::Revoked => "certificate revoked",
+        }
+    }
 }
