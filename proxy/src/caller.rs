@@ -96,7 +96,7 @@ impl Standings {
             Verdict::Success(_) | Verdict::None => &self.succeeded,
             Verdict::Failed(_) => &self.failed,
         };
-        let bytes = ENTRY_OVERHEAD + standing.block.bytes() + chain.iter().map(|der| der.len()).sum::<usize>();
+        let bytes = ENTRY_OVERHEAD + standing.block.http1.len() + chain.iter().map(|der| der.len()).sum::<usize>();
         let mut table = table.lock().unwrap_or_else(PoisonError::into_inner);
         table.insert(Arc::clone(&chain), Arc::clone(&standing), bytes);
         (chain, standing)

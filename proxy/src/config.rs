@@ -11,6 +11,6 @@ pub mod plan;
 pub mod reference;
 pub mod units;
 
-pub use flags::{ClientAuth, Flags, LogFormat, OnFailure, ReasonSpelling};
+pub use flags::{ClientAuth, Flags, OnFailure, ReasonSpelling};
 pub use mistake::{Mistake, Mistakes, Origin};
 pub use model::{Config, UpstreamAddr};

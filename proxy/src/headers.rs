@@ -4,6 +4,7 @@
 //! the way back. An error here is a breach, so the order is fixed by type: the only input of
 //! injection is the output of stripping.
 
+pub mod families;
 mod hop;
 pub mod mapping;
 pub mod names;
@@ -14,8 +15,12 @@ pub mod rewrite;
 pub mod template;
 pub mod trailers;
 
+pub use families::family_names;
+pub use mapping::{HeaderBlock, Mapping, MappingError};
 pub use names::Hygiene;
+pub use preset::Preset;
 pub use refusal::Refusal;
 pub use response::clean_response;
 pub use rewrite::{Framing, Outbound};
+pub use template::Template;
 pub use trailers::CleanTrailers;

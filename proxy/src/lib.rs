@@ -17,6 +17,7 @@
 pub mod app;
 pub mod bounded;
 pub mod caller;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod connection;

@@ -48,7 +48,8 @@ impl Config {
         }
         let matches = definition().try_get_matches_from(arguments).map_err(usage)?;
         let flags = Flags::from_arg_matches(&matches).map_err(usage)?;
-        let values = definition().get_arguments().map(|argument| {
+        let settings = definition();
+        let values = settings.get_arguments().map(|argument| {
             let key = argument.get_id().as_str();
             let raw = matches.get_raw(key).into_iter().flatten();
             (key.to_owned(), raw.map(|value| value.to_string_lossy().into_owned()).collect())

@@ -6,7 +6,7 @@
 
 use std::collections::HashSet;
 
-use super::preset;
+use super::families::family_names;
 
 /// The names one configuration treats specially. Built once, shared by all requests.
 #[derive(Clone, Debug)]
@@ -24,7 +24,7 @@ impl Hygiene {
         allowed: impl IntoIterator<Item = &'a str>,
     ) -> Self {
         Self {
-            protected: preset::family_names()
+            protected: family_names()
                 .map(|name| canonical_key(name.as_bytes()))
                 .chain(mapped.into_iter().map(|name| canonical_key(name.as_bytes())))
                 .collect(),

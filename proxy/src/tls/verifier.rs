@@ -13,7 +13,8 @@ use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, 
 
 use super::possession;
 use super::store::TrustStore;
-use super::verdict::{Reason, Verdict};
+use super::reason::Reason;
+use super::verdict::Verdict;
 
 /// What the verifier does with a chain at handshake time.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
