@@ -71,11 +71,21 @@ impl Snapshot {
         let names: Vec<_> = self.mapping.names().collect();
         let trust = self.trust.as_ref().map_or_else(
             || "no client certificate is asked for".to_owned(),
-            |trust| format!("client certificates must lead to one of {} CA certificates", trust.len()),
+            |trust| {
+                format!(
+                    "client certificates must lead to one of {} CA certificates",
+                    trust.len()
+                )
+            },
         );
         // Writing to a String can't fail.
-        drop(writeln!(text, "  The origin at {} is told: {}", self.upstream, names.join(", ")));
-        drop(writeln!(text, "  {trust}"));
+        let _ = writeln!(
+            text,
+            "  The origin at {} is told: {}",
+            self.upstream,
+            names.join(", ")
+        );
+        let _ = writeln!(text, "  {trust}");
         text
     }
 }
@@ -99,7 +109,11 @@ impl Judge for Snapshot {
         let values = identity::values(&facts, self.mapping.wanted());
         let block = self.mapping.render(&values);
         let holds_until = holds_until.min(block.holds_until);
-        Standing { verdict, block, holds_until }
+        Standing {
+            verdict,
+            block,
+            holds_until,
+        }
     }
 
     fn standings(&self) -> &Standings {

@@ -4,19 +4,34 @@ use std::io::{self, IsTerminal, Write};
 
 use super::rows::Outcome;
 
-const COLUMNS: [&str; 7] =
-    ["", "CALLER", "HTTP", "STATUS", "X-CERT-PRESENTED", "X-CERT-VERIFY", "X-CERT-SUBJECT-DN"];
+const COLUMNS: [&str; 7] = [
+    "",
+    "CALLER",
+    "HTTP",
+    "STATUS",
+    "X-CERT-PRESENTED",
+    "X-CERT-VERIFY",
+    "X-CERT-SUBJECT-DN",
+];
 
 /// Writes the table, a section a Herald, and what was wrong if anything was.
 pub(super) fn write(out: &mut impl Write, outcomes: &[Outcome]) -> io::Result<()> {
     let rows: Vec<_> = outcomes.iter().map(cells).collect();
     let widths: Vec<usize> = (0..COLUMNS.len())
         .map(|column| {
-            let longest = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
-            longest.unwrap_or(0).max(COLUMNS.get(column).map_or(0, |title| title.len()))
+            let longest = rows
+                .iter()
+                .filter_map(|row| row.get(column))
+                .map(|cell| cell.chars().count())
+                .max();
+            longest
+                .unwrap_or(0)
+                .max(COLUMNS.get(column).map_or(0, |title| title.len()))
         })
         .collect();
-    let paint = Paint { on: io::stdout().is_terminal() };
+    let paint = Paint {
+        on: io::stdout().is_terminal(),
+    };
     let mut section = None;
     for (outcome, row) in outcomes.iter().zip(&rows) {
         if section.replace(outcome.row.required) != Some(outcome.row.required) {
@@ -26,37 +41,68 @@ pub(super) fn write(out: &mut impl Write, outcomes: &[Outcome]) -> io::Result<()
                 "What the origin saw behind `--client-auth forward-failed`"
             };
             writeln!(out, "{}", paint.bold(title))?;
-            write_line(out, &COLUMNS.map(str::to_owned), &widths, |line| paint.dim(line))?;
+            write_line(out, &COLUMNS.map(str::to_owned), &widths, |line| {
+                paint.dim(line)
+            })?;
         }
-        write_line(out, row, &widths, |line| if outcome.is_right() { line.to_owned() } else { paint.red(line) })?;
+        write_line(out, row, &widths, |line| {
+            if outcome.is_right() {
+                line.to_owned()
+            } else {
+                paint.red(line)
+            }
+        })?;
         if outcome.wrong.is_none() && next_differs(outcomes, outcome) {
             writeln!(out)?;
         }
     }
-    let wrong: Vec<_> = outcomes.iter().filter(|outcome| !outcome.is_right()).collect();
+    let wrong: Vec<_> = outcomes
+        .iter()
+        .filter(|outcome| !outcome.is_right())
+        .collect();
     for outcome in &wrong {
         let fault = outcome.wrong.as_deref().unwrap_or_default();
-        writeln!(out, "{}", paint.red(&format!("WRONG  {}: {fault}", outcome.row.who)))?;
+        writeln!(
+            out,
+            "{}",
+            paint.red(&format!("WRONG  {}: {fault}", outcome.row.who))
+        )?;
     }
     let right = outcomes.len() - wrong.len();
-    writeln!(out, "{}", paint.bold(&format!("{right} of {} rows are right.", outcomes.len())))
+    writeln!(
+        out,
+        "{}",
+        paint.bold(&format!("{right} of {} rows are right.", outcomes.len()))
+    )
 }
 
 fn next_differs(outcomes: &[Outcome], outcome: &Outcome) -> bool {
-    let mut after = outcomes.iter().skip_while(|other| !std::ptr::eq(*other, outcome)).skip(1);
-    after.next().is_none_or(|next| next.row.required != outcome.row.required)
+    let mut after = outcomes
+        .iter()
+        .skip_while(|other| !std::ptr::eq(*other, outcome))
+        .skip(1);
+    after
+        .next()
+        .is_none_or(|next| next.row.required != outcome.row.required)
 }
 
 fn cells(outcome: &Outcome) -> [String; 7] {
     let mark = if outcome.is_right() { "✓" } else { "✗" };
     let (status, value): (String, Box<dyn Fn(&str) -> String>) = match &outcome.answer {
         Err(_) => ("-".into(), Box::new(|_| "-".into())),
-        Ok(answer) if answer.seen.is_none() => (answer.status.to_string(), Box::new(|_| "(not reached)".into())),
+        Ok(answer) if answer.seen.is_none() => (
+            answer.status.to_string(),
+            Box::new(|_| "(not reached)".into()),
+        ),
         Ok(answer) => (
             answer.status.to_string(),
             Box::new(|name| {
                 let values: Vec<_> = answer.values(name).collect();
-                if values.is_empty() { "(absent)".into() } else { values.join(" | ") }
+                if values.is_empty() {
+                    "(absent)".into()
+                } else {
+                    values.join(" | ")
+                }
             }),
         ),
     };
@@ -103,6 +149,10 @@ impl Paint {
     }
 
     fn wrap(&self, code: &str, text: &str) -> String {
-        if self.on { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+        if self.on {
+            format!("\x1b[{code}m{text}\x1b[0m")
+        } else {
+            text.to_owned()
+        }
     }
 }
