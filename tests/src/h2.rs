@@ -438,11 +438,14 @@ fn number(bytes: &[u8]) -> u32 {
 pub const DATA: u8 = 0;
 /// HEADERS.
 pub const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
+/// RST_STREAM.
+pub const RST_STREAM: u8 = 3;
 /// SETTINGS.
 pub const SETTINGS: u8 = 4;
 const PING: u8 = 6;
 const GOAWAY: u8 = 7;
+/// CONTINUATION.
+pub const CONTINUATION: u8 = 9;
 /// Flags.
 pub const END_STREAM: u8 = 1;
 const ACK: u8 = 1;
