@@ -61,7 +61,10 @@ impl Exchange {
         let (mut parts, body) = response.into_parts();
         headers::clean_response(&mut parts.headers, &self.hygiene);
         parts.version = Version::default();
-        Ok(Response::from_parts(parts, Reply::Relay(RelayBody::new(body))))
+        Ok(Response::from_parts(
+            parts,
+            Reply::Relay(RelayBody::new(body)),
+        ))
     }
 }
 
