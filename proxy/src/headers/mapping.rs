@@ -14,6 +14,9 @@ use super::preset::{Form, Preset};
 use super::template::Template;
 use crate::identity::{self, Values, Variable, VariableSet};
 
+#[cfg(test)]
+mod tests;
+
 /// Which headers are sent, and what they are made of.
 #[derive(Clone, Debug)]
 pub struct Mapping {
