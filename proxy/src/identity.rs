@@ -121,11 +121,11 @@ pub fn values(facts: &Facts<'_>, wanted: VariableSet) -> Values {
             .or_else(|| path.as_ref().and_then(|path| path.value(variable)));
         values.set(variable, value);
     }
-    if let Some(leaf) = leaf.filter(|_| wanted.contains(Variable::DaysRemaining)) {
-        if let Some((days, until)) = leaf.days_remaining(facts.now) {
-            values.set(Variable::DaysRemaining, Some(days.to_string().into()));
-            values.holds_until = until;
-        }
+    if let Some(leaf) = leaf.filter(|_| wanted.contains(Variable::DaysRemaining))
+        && let Some((days, until)) = leaf.days_remaining(facts.now)
+    {
+        values.set(Variable::DaysRemaining, Some(days.to_string().into()));
+        values.holds_until = until;
     }
     values
 }
