@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use rustls::pki_types::CertificateDer;
 
+use super::reason::Reason;
+
 /// The verdict on one connection's client certificate, for one trust store at one time.
 #[derive(Clone, Debug)]
 pub enum Verdict {
@@ -32,36 +34,7 @@ pub struct ValidPath {
 pub struct Judgement {
     /// The conclusion.
     pub verdict: Verdict,
-    /// Unix seconds at which the verdict must be asked again (first second it may be wrong).
+    /// Unix seconds at which the verdict must be asked again (first second it may be wrong);
+    /// `u64::MAX` where no date of any certificate concerned lies ahead.
     pub holds_until: u64,
-}
-
-/// Why a certificate was refused. Numbers in comments are OpenSSL's `X509_V_ERR_*` codes.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-#[non_exhaustive]
-pub enum Reason {
-    /// 10
-    Expired,
-    /// 23
-    Revoked,
-}
-
-/// Which OpenSSL spells the reasons.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub enum ReasonStyle {
-    /// `self signed certificate`, as Cloudflare says.
-    #[default]
-    Openssl1,
-    /// `self-signed certificate`.
-    Openssl3,
-}
-
-impl Reason {
-    /// `X509_verify_cert_error_string` of the reason.
-    pub fn text(self, _style: ReasonStyle) -> &'static str {
-        match self {
-            Self::Expired => "certificate has expired",
-            Self::Revoked => "certificate revoked",
-        }
-    }
 }

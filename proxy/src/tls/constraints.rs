@@ -1,0 +1,310 @@
+//! Name constraints (RFC 5280 §4.2.1.10) as OpenSSL's `NAME_CONSTRAINTS_check` applies them, which
+//! is to more names than webpki does: the leaf's common name counts as a host name where no dNSName
+//! is there, and e-mail addresses in the subject count too.
+
+use super::extensions::{
+    DIRECTORY_NAME, DNS, EMAIL, GeneralName, IP_ADDRESS, NameConstraints, OTHER_NAME, Subtree, URI,
+};
+use super::facts::Facts;
+use super::name::{CanonicalName, IA5_STRING, attribute_values, utf8};
+use super::reason::Reason;
+
+/// What in `certificate` offends against `constraints`, which some certificate above it carries.
+pub(super) fn offence(
+    certificate: &Facts,
+    constraints: &NameConstraints,
+    is_leaf: bool,
+) -> Option<Reason> {
+    let names = certificate.subject.attribute_count() + certificate.extensions.alt_names.len();
+    let subtrees = constraints.permitted.len() + constraints.excluded.len();
+    if names.saturating_mul(subtrees) > COMPARISONS_MAX {
+        return Some(Reason::Unspecified);
+    }
+    check(certificate, constraints, is_leaf).err()
+}
+
+fn check(certificate: &Facts, constraints: &NameConstraints, is_leaf: bool) -> Result<(), Reason> {
+    if !certificate.subject.is_empty() {
+        constraints.admit(&Subject::Directory(&certificate.subject))?;
+        for (tag, address) in attribute_values(&certificate.subject_der, EMAIL_ADDRESS) {
+            if tag != IA5_STRING {
+                return Err(Reason::UnsupportedNameSyntax);
+            }
+            constraints.admit(&Subject::Email(address))?;
+        }
+    }
+    let alt_names = &certificate.extensions.alt_names;
+    for name in alt_names {
+        constraints.admit(&Subject::from(name))?;
+    }
+    if is_leaf && !alt_names.iter().any(|name| name.tag == DNS) {
+        for (tag, value) in attribute_values(&certificate.subject_der, COMMON_NAME) {
+            if let Some(host) = host_name(tag, value)? {
+                constraints.admit(&Subject::Dns(host.as_bytes()))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A name that constraints are applied to.
+enum Subject<'a> {
+    Directory(&'a CanonicalName),
+    Email(&'a [u8]),
+    Dns(&'a [u8]),
+    Alternative(&'a GeneralName),
+}
+
+impl<'a> From<&'a GeneralName> for Subject<'a> {
+    fn from(name: &'a GeneralName) -> Self {
+        match name.tag {
+            DNS => Self::Dns(&name.body),
+            EMAIL => Self::Email(&name.body),
+            _ => Self::Alternative(name),
+        }
+    }
+}
+
+impl Subject<'_> {
+    fn tag(&self) -> u8 {
+        match self {
+            Self::Directory(_) => DIRECTORY_NAME,
+            Self::Email(_) => EMAIL,
+            Self::Dns(_) => DNS,
+            Self::Alternative(name) => name.tag,
+        }
+    }
+
+    /// Whether the name lies under `base`, which has the same kind.
+    fn is_under(&self, base: &GeneralName) -> Result<bool, Reason> {
+        match self {
+            Self::Directory(name) => Ok(base.directory().is_some_and(|base| name.is_within(&base))),
+            Self::Dns(host) => Ok(host_is_under(host, &base.body)),
+            Self::Email(address) => email_is_under(address, &base.body),
+            Self::Alternative(name) => match name.tag {
+                DIRECTORY_NAME => Ok(match (name.directory(), base.directory()) {
+                    (Some(name), Some(base)) => name.is_within(&base),
+                    _ => false,
+                }),
+                URI => uri_is_under(&name.body, &base.body),
+                IP_ADDRESS => address_is_under(&name.body, &base.body),
+                _ => Err(Reason::UnsupportedConstraintType),
+            },
+        }
+    }
+}
+
+impl NameConstraints {
+    /// `nc_match`: under one of the permitted subtrees of its kind if there are any, and under no
+    /// excluded one.
+    fn admit(&self, subject: &Subject<'_>) -> Result<(), Reason> {
+        let mut permitted = None;
+        for subtree in self.permitted.iter().filter(|s| concerns(s, subject)) {
+            let under = permitted == Some(true) || is_under(subject, subtree)?;
+            permitted = Some(under);
+        }
+        if permitted == Some(false) {
+            return Err(Reason::PermittedViolation);
+        }
+        for subtree in self.excluded.iter().filter(|s| concerns(s, subject)) {
+            if is_under(subject, subtree)? {
+                return Err(Reason::ExcludedViolation);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn concerns(subtree: &Subtree, subject: &Subject<'_>) -> bool {
+    if subtree.base.tag != subject.tag() {
+        return false;
+    }
+    match subject {
+        // Different kinds of otherName are told apart by the OID they begin with.
+        Subject::Alternative(name) if name.tag == OTHER_NAME => {
+            let kind = |body: &[u8]| {
+                let length = body.get(1).map_or(0, |length| usize::from(*length) + 2);
+                body.get(..length).map(<[u8]>::to_vec)
+            };
+            kind(&name.body) == kind(&subtree.base.body)
+        }
+        _ => true,
+    }
+}
+
+fn is_under(subject: &Subject<'_>, subtree: &Subtree) -> Result<bool, Reason> {
+    if subtree.has_distance {
+        return Err(Reason::SubtreeMinMax);
+    }
+    subject.is_under(&subtree.base)
+}
+
+/// `nc_dns`: labels may be added on the left; an empty base holds everything.
+fn host_is_under(host: &[u8], base: &[u8]) -> bool {
+    let Some(split) = host.len().checked_sub(base.len()) else {
+        return false;
+    };
+    let (left, right) = host.split_at(split);
+    base.is_empty()
+        || right.eq_ignore_ascii_case(base)
+            && (left.is_empty() || left.ends_with(b".") || base.starts_with(b"."))
+}
+
+/// `nc_email`: a whole address, a host, or with a leading dot every host of a domain.
+fn email_is_under(address: &[u8], base: &[u8]) -> Result<bool, Reason> {
+    let (local, host) = split_at_sign(address).ok_or(Reason::UnsupportedNameSyntax)?;
+    Ok(match split_at_sign(base) {
+        None if base.starts_with(b".") => {
+            address.len() > base.len() && ends_with_ignore_case(address, base)
+        }
+        None => host.eq_ignore_ascii_case(base),
+        Some((base_local, base_host)) => {
+            (base_local.is_empty() || base_local == local) && host.eq_ignore_ascii_case(base_host)
+        }
+    })
+}
+
+/// `nc_uri`: the host between `://` and the port or path.
+fn uri_is_under(uri: &[u8], base: &[u8]) -> Result<bool, Reason> {
+    let colon = uri.iter().position(|byte| *byte == b':');
+    let host = colon
+        .and_then(|at| uri.get(at..)?.strip_prefix(b"://"))
+        .map(|rest| {
+            let end_at = |stop| rest.iter().position(|byte| *byte == stop);
+            let end = end_at(b':').or_else(|| end_at(b'/')).unwrap_or(rest.len());
+            rest.get(..end).unwrap_or(rest)
+        })
+        .filter(|host| !host.is_empty())
+        .ok_or(Reason::UnsupportedNameSyntax)?;
+    Ok(if base.starts_with(b".") {
+        host.len() > base.len() && ends_with_ignore_case(host, base)
+    } else {
+        host.eq_ignore_ascii_case(base)
+    })
+}
+
+/// `nc_ip`: address and mask, four or sixteen octets each.
+fn address_is_under(address: &[u8], base: &[u8]) -> Result<bool, Reason> {
+    if !matches!(address.len(), 4 | 16) || !matches!(base.len(), 8 | 32) {
+        return Err(Reason::UnsupportedNameSyntax);
+    }
+    let (network, mask) = base.split_at(base.len() / 2);
+    Ok(address.len() == network.len()
+        && address
+            .iter()
+            .zip(network.iter().zip(mask))
+            .all(|(octet, (network, mask))| octet & mask == network & mask))
+}
+
+/// `cn2dnsid`: the common name where it looks like a host name of two labels or more.
+fn host_name(tag: u8, value: &[u8]) -> Result<Option<String>, Reason> {
+    let text = utf8(tag, value).ok_or(Reason::Unspecified)?;
+    let text = text.trim_end_matches('\0');
+    if text.contains('\0') {
+        return Err(Reason::UnsupportedNameSyntax);
+    }
+    let is_label = |label: &str| {
+        !label.is_empty()
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
+    };
+    let is_host = text.contains('.') && text.split('.').all(is_label);
+    Ok(is_host.then(|| text.to_owned()))
+}
+
+fn split_at_sign(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let at = text.iter().rposition(|byte| *byte == b'@')?;
+    Some((text.get(..at)?, text.get(at + 1..)?))
+}
+
+fn ends_with_ignore_case(text: &[u8], end: &[u8]) -> bool {
+    text.len()
+        .checked_sub(end.len())
+        .and_then(|at| text.get(at..))
+        .is_some_and(|tail| tail.eq_ignore_ascii_case(end))
+}
+
+/// Names times subtrees that are compared for one certificate; chains come from peers.
+const COMPARISONS_MAX: usize = 1 << 16;
+/// 2.5.4.3
+const COMMON_NAME: &[u8] = &[0x55, 4, 3];
+/// 1.2.840.113549.1.9.1
+const EMAIL_ADDRESS: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 1];
+
+#[cfg(test)]
+mod tests {
+    use super::{address_is_under, email_is_under, host_is_under, host_name, uri_is_under};
+    use crate::tls::reason::Reason;
+
+    #[test]
+    fn hosts_are_matched_by_whole_labels() {
+        assert!(host_is_under(b"a.example.com", b"Example.com"));
+        assert!(host_is_under(b"example.com", b"example.com"));
+        assert!(host_is_under(b"a.example.com", b".example.com"));
+        assert!(host_is_under(b"anything", b""));
+        assert!(!host_is_under(b"badexample.com", b"example.com"));
+        assert!(!host_is_under(b"com", b"example.com"));
+    }
+
+    #[test]
+    fn addresses_are_matched_by_host_domain_or_whole() {
+        assert_eq!(email_is_under(b"a@h.example", b"h.example"), Ok(true));
+        assert_eq!(email_is_under(b"a@h.example", b".example"), Ok(true));
+        assert_eq!(email_is_under(b"a@h.example", b"a@H.example"), Ok(true));
+        assert_eq!(email_is_under(b"A@h.example", b"a@h.example"), Ok(false));
+        assert_eq!(
+            email_is_under(b"h.example", b"h.example"),
+            Err(Reason::UnsupportedNameSyntax)
+        );
+    }
+
+    #[test]
+    fn uris_are_matched_by_their_host() {
+        assert_eq!(
+            uri_is_under(b"spiffe://td.example/a", b"td.example"),
+            Ok(true)
+        );
+        assert_eq!(
+            uri_is_under(b"https://td.example:1/a", b".example"),
+            Ok(true)
+        );
+        assert_eq!(
+            uri_is_under(b"https://other/td.example", b"td.example"),
+            Ok(false)
+        );
+        assert_eq!(
+            uri_is_under(b"urn:x", b"x"),
+            Err(Reason::UnsupportedNameSyntax)
+        );
+        assert_eq!(
+            uri_is_under(b"x:///", b"x"),
+            Err(Reason::UnsupportedNameSyntax)
+        );
+    }
+
+    #[test]
+    fn ip_addresses_are_matched_under_their_mask() {
+        let net = [10, 0, 0, 0, 255, 0, 0, 0];
+        assert_eq!(address_is_under(&[10, 9, 8, 7], &net), Ok(true));
+        assert_eq!(address_is_under(&[11, 9, 8, 7], &net), Ok(false));
+        assert_eq!(address_is_under(&[0; 16], &net), Ok(false));
+        assert_eq!(
+            address_is_under(&[10, 9], &net),
+            Err(Reason::UnsupportedNameSyntax)
+        );
+    }
+
+    #[test]
+    fn only_plausible_host_names_count_in_a_common_name() {
+        let host = |text: &str| host_name(0x0c, text.as_bytes());
+        assert_eq!(host("a.example"), Ok(Some("a.example".to_owned())));
+        assert_eq!(host("a.example\0"), Ok(Some("a.example".to_owned())));
+        assert_eq!(host("James Royal"), Ok(None));
+        assert_eq!(host("single"), Ok(None));
+        assert_eq!(host("a-.example"), Ok(None));
+        assert_eq!(host("a.\0example"), Err(Reason::UnsupportedNameSyntax));
+    }
+}

@@ -1,0 +1,184 @@
+//! Distinguished names in the form OpenSSL compares them in (`asn1_string_canon`): strings as
+//! UTF-8, ASCII letters in lower case, white space trimmed and collapsed. Used only to explain
+//! refusals and to refuse more; which names chain together for `SUCCESS` is decided by webpki,
+//! byte for byte.
+
+use super::der::{OID, Reader, SEQUENCE, SET};
+
+/// A name whose equality is OpenSSL's `X509_NAME_cmp`.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(super) struct CanonicalName {
+    /// One entry an RDN: its attributes, sorted, each as OID, type and value with lengths.
+    rdns: Vec<Vec<Vec<u8>>>,
+}
+
+impl CanonicalName {
+    /// Reads the content of a `Name`'s SEQUENCE; nothing where it or a string in it is malformed.
+    pub(super) fn read(body: &[u8]) -> Option<Self> {
+        let mut rdns = Vec::new();
+        let mut reader = Reader::new(body);
+        while !reader.is_empty() {
+            let mut attributes = Vec::new();
+            let mut set = Reader::new(reader.expect(SET)?.body);
+            while !set.is_empty() {
+                attributes.push(attribute(set.expect(SEQUENCE)?.body)?);
+            }
+            attributes.sort_unstable();
+            rdns.push(attributes);
+        }
+        Some(Self { rdns })
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.rdns.is_empty()
+    }
+
+    /// Whether `base` is this name or one above it (RFC 5280 §4.2.1.10, directoryName).
+    pub(super) fn is_within(&self, base: &Self) -> bool {
+        self.rdns.starts_with(&base.rdns)
+    }
+
+    /// The number of attributes, which name constraints cost by.
+    pub(super) fn attribute_count(&self) -> usize {
+        self.rdns.iter().map(Vec::len).sum()
+    }
+}
+
+/// The values of every attribute of type `oid` (content octets) with their string tag.
+pub(super) fn attribute_values<'a>(name: &'a [u8], oid: &[u8]) -> Vec<(u8, &'a [u8])> {
+    let mut values = Vec::new();
+    let mut reader = Reader::new(name);
+    while let Some(rdn) = reader.read() {
+        let mut set = Reader::new(rdn.body);
+        while let Some(attribute) = set.read() {
+            let mut fields = Reader::new(attribute.body);
+            if let (Some(id), Some(value)) = (fields.read(), fields.read())
+                && id.body == oid
+            {
+                values.push((value.tag, value.body));
+            }
+        }
+    }
+    values
+}
+
+/// The string as UTF-8, as `ASN1_STRING_to_UTF8` gives it: T61, IA5, Printable and Visible
+/// strings are read as Latin-1.
+pub(super) fn utf8(tag: u8, body: &[u8]) -> Option<String> {
+    match tag {
+        UTF8_STRING => std::str::from_utf8(body).ok().map(str::to_owned),
+        PRINTABLE_STRING | T61_STRING | IA5_STRING | VISIBLE_STRING => {
+            Some(body.iter().map(|byte| char::from(*byte)).collect())
+        }
+        BMP_STRING => {
+            let (units, rest) = body.as_chunks::<2>();
+            if !rest.is_empty() {
+                return None;
+            }
+            units
+                .iter()
+                .map(|unit| char::from_u32(u32::from(u16::from_be_bytes(*unit))))
+                .collect()
+        }
+        UNIVERSAL_STRING => {
+            let (units, rest) = body.as_chunks::<4>();
+            if !rest.is_empty() {
+                return None;
+            }
+            units
+                .iter()
+                .map(|unit| char::from_u32(u32::from_be_bytes(*unit)))
+                .collect()
+        }
+        _ => None,
+    }
+}
+
+fn attribute(body: &[u8]) -> Option<Vec<u8>> {
+    let mut fields = Reader::new(body);
+    let id = fields.expect(OID)?;
+    let value = fields.read()?;
+    if !fields.is_empty() {
+        return None;
+    }
+    let mut canonical = id.whole.to_vec();
+    if CANONICAL_TYPES.contains(&value.tag) {
+        canonical.push(UTF8_STRING);
+        canonical.extend(fold(&utf8(value.tag, value.body)?).bytes());
+    } else {
+        canonical.extend_from_slice(value.whole);
+    }
+    Some(canonical)
+}
+
+/// White space trimmed and collapsed, ASCII letters in lower case.
+fn fold(text: &str) -> String {
+    let is_space = |c: char| matches!(c, ' ' | '\t' | '\n' | '\x0b' | '\x0c' | '\r');
+    let words = text.split(is_space).filter(|word| !word.is_empty());
+    let mut folded = words.fold(String::with_capacity(text.len()), |mut folded, word| {
+        if !folded.is_empty() {
+            folded.push(' ');
+        }
+        folded.push_str(word);
+        folded
+    });
+    folded.make_ascii_lowercase();
+    folded
+}
+
+pub(super) const IA5_STRING: u8 = 0x16;
+const UTF8_STRING: u8 = 0x0c;
+const PRINTABLE_STRING: u8 = 0x13;
+const T61_STRING: u8 = 0x14;
+const VISIBLE_STRING: u8 = 0x1a;
+const UNIVERSAL_STRING: u8 = 0x1c;
+const BMP_STRING: u8 = 0x1e;
+/// OpenSSL's `ASN1_MASK_CANON`: other types are compared as they stand.
+const CANONICAL_TYPES: [u8; 7] = [
+    UTF8_STRING,
+    BMP_STRING,
+    UNIVERSAL_STRING,
+    PRINTABLE_STRING,
+    T61_STRING,
+    IA5_STRING,
+    VISIBLE_STRING,
+];
+
+#[cfg(test)]
+mod tests {
+    use super::CanonicalName;
+
+    fn name(tag: u8, value: &[u8]) -> Option<CanonicalName> {
+        let mut attribute = vec![
+            0x06,
+            0x03,
+            0x55,
+            0x04,
+            0x03,
+            tag,
+            u8::try_from(value.len()).unwrap(),
+        ];
+        attribute.extend_from_slice(value);
+        let length = u8::try_from(attribute.len()).unwrap();
+        let mut body = vec![0x31, length + 2, 0x30, length];
+        body.extend(attribute);
+        CanonicalName::read(&body)
+    }
+
+    #[test]
+    fn case_space_and_string_type_do_not_tell_names_apart() {
+        let plain = name(0x0c, b"a root");
+        assert!(plain.is_some());
+        assert_eq!(name(0x13, b"  A \t Root "), plain);
+        assert_eq!(name(0x1e, b"\0a\0 \0R\0o\0o\0t"), plain);
+        assert_ne!(name(0x12, b"a root"), plain);
+        assert_ne!(name(0x0c, b"aroot"), plain);
+    }
+
+    #[test]
+    fn malformed_strings_make_no_name() {
+        assert_eq!(name(0x0c, b"\xff"), None);
+        assert_eq!(name(0x1e, b"\0a\0"), None);
+        assert_eq!(name(0x1c, b"\xff\xff\xff\xff"), None);
+    }
+}

@@ -1,0 +1,502 @@
+//! A named trust store: an operator's CA certificates, and the verdict on a chain a peer sent.
+//!
+//! `SUCCESS` needs webpki's yes (rustls-webpki with the algorithms of rustls's provider, key
+//! purpose clientAuth) and then the yes of `path.rs`, which knows what OpenSSL demands beyond.
+//! After a no, `explain.rs` finds the reason; it cannot turn a no into a yes.
+//!
+//! Loading is strict, for a store that is smaller than its operator thinks refuses good clients
+//! and one that is larger admits bad ones: every PEM block must be a CA certificate of version 3
+//! that says so. A version 1 certificate cannot say so and is refused (OpenSSL would take a
+//! self-signed one for a root); a certificate named twice counts once. Any CA certificate is an
+//! anchor, self-signed or not.
+
+use std::cell::Cell;
+use std::path::{Path as FilePath, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::DistinguishedName;
+use rustls::crypto::WebPkiSupportedAlgorithms;
+use rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime};
+use sha2::{Digest, Sha256};
+use thiserror::Error;
+use webpki::{EndEntityCert, KeyUsage, VerifiedPath};
+use x509_parser::pem::Pem;
+
+use super::explain::Refused;
+use super::facts::{CaStanding, Facts};
+use super::path::Path;
+use super::reason::Reason;
+use super::verdict::{Judgement, ValidPath, Verdict};
+
+/// The CA certificates one application's clients are measured by. Never empty.
+#[derive(Debug)]
+pub struct TrustStore {
+    name: Arc<str>,
+    anchors: Vec<Anchor>,
+    /// What webpki sees of `anchors`, in the same order.
+    webpki_anchors: Vec<TrustAnchor<'static>>,
+    /// What the checks beyond webpki see of `anchors`, in the same order.
+    facts: Vec<Facts>,
+    digest: [u8; 32],
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+#[derive(Debug)]
+struct Anchor {
+    certificate: CertificateDer<'static>,
+    subject: DistinguishedName,
+}
+
+/// Why a trust store could not be made. Blocks are counted from 1.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// No file was named.
+    #[error("trust store {store}: no CA file is named")]
+    Empty {
+        /// The store's name.
+        store: String,
+    },
+    /// A file without any PEM block.
+    #[error("{}: no PEM certificate in this file", file.display())]
+    NoCertificate {
+        /// The file's name.
+        file: PathBuf,
+    },
+    /// A PEM block that cannot be read.
+    #[error("{}: block {block}: not readable as PEM: {why}", file.display())]
+    BrokenPem {
+        /// The file's name.
+        file: PathBuf,
+        /// Which block.
+        block: usize,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A PEM block of another kind.
+    #[error("{}: block {block}: a {label}, where only CERTIFICATE is expected", file.display())]
+    OtherBlock {
+        /// The file's name.
+        file: PathBuf,
+        /// Which block.
+        block: usize,
+        /// Its label.
+        label: String,
+    },
+    /// A certificate that cannot be an anchor.
+    #[error("{}: block {block}: {why}", file.display())]
+    Unusable {
+        /// The file's name.
+        file: PathBuf,
+        /// Which block.
+        block: usize,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+}
+
+impl TrustStore {
+    /// Makes the store `name` from the contents of PEM files, each given with the name it is to be
+    /// called by in errors.
+    ///
+    /// # Errors
+    /// The first block that is not a usable CA certificate, by file and block; a file without
+    /// certificates; no file at all.
+    pub fn load(name: &str, pems: &[(PathBuf, Vec<u8>)]) -> Result<Self, StoreError> {
+        if pems.is_empty() {
+            return Err(StoreError::Empty {
+                store: name.to_owned(),
+            });
+        }
+        let mut store = Self {
+            name: Arc::from(name),
+            anchors: Vec::new(),
+            webpki_anchors: Vec::new(),
+            facts: Vec::new(),
+            digest: [0; 32],
+            algorithms: rustls::crypto::aws_lc_rs::default_provider()
+                .signature_verification_algorithms,
+        };
+        for (file, pem) in pems {
+            store.add_file(file, pem)?;
+        }
+        store.digest = digest(&store.anchors);
+        Ok(store)
+    }
+
+    /// The configured name.
+    #[must_use]
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// How many CA certificates the store holds.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.anchors.len()
+    }
+
+    /// Never: loading an empty store is an error.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.anchors.is_empty()
+    }
+
+    /// The CA certificates.
+    pub fn certificates(&self) -> impl Iterator<Item = &CertificateDer<'static>> {
+        self.anchors.iter().map(|anchor| &anchor.certificate)
+    }
+
+    /// SHA-256 over the sorted certificates: the same for stores that decide alike.
+    #[must_use]
+    pub fn digest(&self) -> [u8; 32] {
+        self.digest
+    }
+
+    /// The subjects, each once, for the hints of a CertificateRequest (RFC 8446 §4.2.4).
+    #[must_use]
+    pub fn subjects(&self) -> Vec<DistinguishedName> {
+        let mut subjects: Vec<DistinguishedName> = Vec::new();
+        for anchor in &self.anchors {
+            if !subjects
+                .iter()
+                .any(|known| known.as_ref() == anchor.subject.as_ref())
+            {
+                subjects.push(anchor.subject.clone());
+            }
+        }
+        subjects
+    }
+
+    /// The verdict on `chain` (leaf first, as the peer sent it) at `now_unix`, in Unix seconds.
+    ///
+    /// Work is bounded whatever the peer sends: at most [`CHAIN_MAX`] certificates of
+    /// [`CHAIN_BYTES_MAX`] bytes are looked at, and at most [`SAME_SUBJECT_MAX`] of one subject are
+    /// tried as issuers.
+    #[must_use]
+    pub fn judge(&self, chain: &[CertificateDer<'_>], now_unix: u64) -> Judgement {
+        let Some((leaf, others)) = chain.split_first() else {
+            return Judgement {
+                verdict: Verdict::None,
+                holds_until: u64::MAX,
+            };
+        };
+        let bytes: usize = chain.iter().map(|certificate| certificate.len()).sum();
+        if chain.len() > CHAIN_MAX || bytes > CHAIN_BYTES_MAX {
+            return Judgement {
+                verdict: Verdict::Failed(Reason::ChainTooLong),
+                holds_until: u64::MAX,
+            };
+        }
+        let now = i64::try_from(now_unix).unwrap_or(i64::MAX);
+        match self.valid_path(leaf, others, now) {
+            Ok((path, ends)) => Judgement {
+                verdict: Verdict::Success(Arc::new(path)),
+                holds_until: u64::try_from(ends).unwrap_or(0),
+            },
+            Err(refusal) => self.refuse(chain, now, &refusal),
+        }
+    }
+
+    /// A valid path and the second it ends.
+    fn valid_path(
+        &self,
+        leaf: &CertificateDer<'_>,
+        others: &[CertificateDer<'_>],
+        now: i64,
+    ) -> Result<(ValidPath, i64), Refusal> {
+        let leaf_facts = Facts::read(leaf).ok_or(Refusal::Unreadable)?;
+        let candidates = issuer_candidates(others);
+        let entity = EndEntityCert::try_from(leaf).map_err(Refusal::Webpki)?;
+        let time = UnixTime::since_unix_epoch(Duration::from_secs(now.unsigned_abs()));
+        let fault = Cell::new(None);
+        let ends = Cell::new(now);
+        let demand_more = |path: &VerifiedPath<'_>| {
+            let outcome = self.with_path(&leaf_facts, path, |path| {
+                path.fault(now)?;
+                path.ends().ok_or(Reason::NotAfterFormat)
+            });
+            match outcome {
+                Ok(second) => {
+                    ends.set(second);
+                    Ok(())
+                }
+                Err(reason) => {
+                    fault.set(Some(reason));
+                    Err(webpki::Error::UnknownIssuer)
+                }
+            }
+        };
+        let path = entity
+            .verify_for_usage(
+                self.algorithms.all,
+                &self.webpki_anchors,
+                &candidates,
+                time,
+                KeyUsage::client_auth(),
+                None,
+                Some(&demand_more),
+            )
+            .map_err(|error| {
+                fault
+                    .get()
+                    .map_or(Refusal::Webpki(error), Refusal::Stricter)
+            })?;
+        let anchor = self.anchor_of(&path).ok_or(Refusal::Unreadable)?;
+        let valid = ValidPath {
+            intermediates: path
+                .intermediate_certificates()
+                .map(|certificate| certificate.der().into_owned())
+                .collect(),
+            anchor: anchor.certificate.clone(),
+            store: Arc::clone(&self.name),
+        };
+        Ok((valid, ends.get()))
+    }
+
+    /// Asks `question` of a path webpki found.
+    fn with_path<T>(
+        &self,
+        leaf: &Facts,
+        path: &VerifiedPath<'_>,
+        question: impl FnOnce(&Path<'_>) -> Result<T, Reason>,
+    ) -> Result<T, Reason> {
+        let intermediates: Option<Vec<Facts>> = path
+            .intermediate_certificates()
+            .map(|certificate| Facts::read(&certificate.der()))
+            .collect();
+        let intermediates = intermediates.ok_or(Reason::Unspecified)?;
+        let anchor = self.position_of(path).and_then(|at| self.facts.get(at));
+        let anchor = anchor.ok_or(Reason::Unspecified)?;
+        question(&Path {
+            leaf,
+            intermediates: &intermediates,
+            anchor,
+        })
+    }
+
+    /// Which of the store's anchors a path ends in: webpki hands out references into our own list,
+    /// and only identity tells two anchors with the same name and key apart.
+    fn position_of(&self, path: &VerifiedPath<'_>) -> Option<usize> {
+        let found = std::ptr::from_ref(path.anchor()).cast::<()>();
+        self.webpki_anchors
+            .iter()
+            .position(|anchor| std::ptr::from_ref(anchor).cast::<()>() == found)
+    }
+
+    fn anchor_of(&self, path: &VerifiedPath<'_>) -> Option<&Anchor> {
+        self.anchors.get(self.position_of(path)?)
+    }
+
+    /// The verdict on a chain without a valid path.
+    fn refuse(&self, chain: &[CertificateDer<'_>], now: i64, refusal: &Refusal) -> Judgement {
+        let facts: Vec<Facts> = chain.iter().map_while(|c| Facts::read(c)).collect();
+        let refused = Refused {
+            chain: &facts,
+            anchors: &self.facts,
+            now,
+            algorithms: self.algorithms.all,
+        };
+        let reason = refused.reason().unwrap_or_else(|| refusal.nearest_reason());
+        Judgement {
+            verdict: Verdict::Failed(reason),
+            holds_until: self.next_change(&facts, now),
+        }
+    }
+
+    /// The next second at which a certificate of the chain or the store begins or ends to be valid:
+    /// between two such seconds neither a refusal nor its reason can change.
+    fn next_change(&self, chain: &[Facts], now: i64) -> u64 {
+        chain
+            .iter()
+            .chain(&self.facts)
+            .flat_map(|certificate| [certificate.not_before, certificate.not_after])
+            .flatten()
+            .filter(|second| *second > now)
+            .min()
+            .and_then(|second| u64::try_from(second).ok())
+            .unwrap_or(u64::MAX)
+    }
+
+    fn add_file(&mut self, file: &FilePath, pem: &[u8]) -> Result<(), StoreError> {
+        let mut blocks = 0;
+        for parsed in Pem::iter_from_buffer(pem) {
+            blocks += 1;
+            let block = parsed.map_err(|error| StoreError::BrokenPem {
+                file: file.to_owned(),
+                block: blocks,
+                why: error.to_string(),
+            })?;
+            if block.label != "CERTIFICATE" && block.label != "X509 CERTIFICATE" {
+                return Err(StoreError::OtherBlock {
+                    file: file.to_owned(),
+                    block: blocks,
+                    label: block.label,
+                });
+            }
+            self.add_certificate(block.contents)
+                .map_err(|why| StoreError::Unusable {
+                    file: file.to_owned(),
+                    block: blocks,
+                    why,
+                })?;
+        }
+        // A header the reader passed over as a comment (indented, say) is a certificate its
+        // operator believes to be in the store.
+        let headers = pem
+            .windows(BEGIN.len())
+            .filter(|window| *window == BEGIN)
+            .count();
+        if headers > blocks {
+            return Err(StoreError::BrokenPem {
+                file: file.to_owned(),
+                block: blocks + 1,
+                why: "its BEGIN line does not stand at the start of a line of text".to_owned(),
+            });
+        }
+        if blocks == 0 {
+            return Err(StoreError::NoCertificate {
+                file: file.to_owned(),
+            });
+        }
+        Ok(())
+    }
+
+    fn add_certificate(&mut self, der: Vec<u8>) -> Result<(), &'static str> {
+        let certificate = CertificateDer::from(der);
+        let facts = Facts::read(&certificate).ok_or("not an X.509 certificate")?;
+        if !facts.is_version_3() {
+            return Err("a version 1 certificate, which cannot say that it is a CA");
+        }
+        if facts.extensions.invalid {
+            return Err("a certificate with an extension that cannot be read");
+        }
+        match (facts.ca_standing(), facts.extensions.basic_constraints) {
+            (CaStanding::Ca, _) => {}
+            (_, Some(basic)) if basic.ca => {
+                return Err("a CA certificate whose key usage lacks keyCertSign");
+            }
+            _ => return Err("not a CA certificate (basicConstraints does not say CA:TRUE)"),
+        }
+        if !facts.key.is_loadable() {
+            return Err("a CA certificate with a key of an unknown kind");
+        }
+        if self
+            .anchors
+            .iter()
+            .any(|anchor| anchor.certificate == certificate)
+        {
+            return Ok(());
+        }
+        let anchor = webpki::anchor_from_trusted_cert(&certificate)
+            .map_err(|_unreadable| "a CA certificate that cannot be used as a trust anchor")?
+            .to_owned();
+        self.webpki_anchors.push(anchor);
+        self.anchors.push(Anchor {
+            subject: DistinguishedName::in_sequence(&facts.subject_der),
+            certificate,
+        });
+        self.facts.push(facts);
+        Ok(())
+    }
+}
+
+/// Why there is no valid path.
+#[derive(Debug)]
+enum Refusal {
+    /// Not a certificate even in its frame.
+    Unreadable,
+    Webpki(webpki::Error),
+    /// webpki said yes and `path.rs` no.
+    Stricter(Reason),
+}
+
+impl Refusal {
+    /// The word of OpenSSL's nearest to what is wrong, where OpenSSL itself would not refuse.
+    fn nearest_reason(&self) -> Reason {
+        use webpki::Error;
+        match self {
+            Self::Unreadable => Reason::Unspecified,
+            Self::Stricter(reason) => *reason,
+            Self::Webpki(error) => match error {
+                Error::CertExpired { .. } | Error::InvalidCertValidity => Reason::Expired,
+                Error::CertNotValidYet { .. } => Reason::NotYetValid,
+                Error::CertRevoked => Reason::Revoked,
+                Error::CrlExpired { .. } => Reason::CrlExpired,
+                Error::UnknownRevocationStatus => Reason::UnableToGetCrl,
+                Error::CaUsedAsEndEntity => Reason::InvalidNonCa,
+                Error::EndEntityUsedAsCa => Reason::InvalidCa,
+                Error::EmptyEkuExtension | Error::RequiredEkuNotFoundContext(_) => {
+                    Reason::InvalidPurpose
+                }
+                Error::InvalidSignatureForPublicKey => Reason::SignatureFailure,
+                Error::UnsupportedSignatureAlgorithmContext(_)
+                | Error::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => {
+                    Reason::UnsupportedSignatureAlgorithm
+                }
+                Error::SignatureAlgorithmMismatch => Reason::SignatureAlgorithmInconsistent,
+                Error::NameConstraintViolation => Reason::PermittedViolation,
+                Error::MalformedNameConstraint | Error::InvalidNetworkMaskConstraint => {
+                    Reason::UnsupportedConstraintSyntax
+                }
+                Error::PathLenConstraintViolated => Reason::PathLengthExceeded,
+                Error::MaximumPathDepthExceeded
+                | Error::MaximumPathBuildCallsExceeded
+                | Error::MaximumSignatureChecksExceeded => Reason::ChainTooLong,
+                Error::UnsupportedCriticalExtension => Reason::UnhandledCriticalExtension,
+                Error::ExtensionValueInvalid | Error::MalformedExtensions => {
+                    Reason::InvalidExtension
+                }
+                Error::UnknownIssuer => Reason::UnableToGetIssuerLocally,
+                _ => Reason::Unspecified,
+            },
+        }
+    }
+}
+
+/// The certificates of a chain that are offered to webpki as issuers: each once, and few of one
+/// subject. webpki tries every order of certificates that share a name (up to 200 000 steps); a
+/// peer may not spend that much of our time.
+fn issuer_candidates<'a>(others: &'a [CertificateDer<'a>]) -> Vec<CertificateDer<'a>> {
+    let mut subjects: Vec<Vec<u8>> = Vec::new();
+    let mut candidates: Vec<CertificateDer<'a>> = Vec::new();
+    for certificate in others {
+        let Some(facts) = Facts::read(certificate) else {
+            continue;
+        };
+        let same = subjects
+            .iter()
+            .filter(|subject| **subject == facts.subject_der)
+            .count();
+        if same < SAME_SUBJECT_MAX && !candidates.contains(certificate) {
+            subjects.push(facts.subject_der);
+            candidates.push(CertificateDer::from(certificate.as_ref()));
+        }
+    }
+    candidates
+}
+
+fn digest(anchors: &[Anchor]) -> [u8; 32] {
+    let mut sorted: Vec<&[u8]> = anchors
+        .iter()
+        .map(|anchor| anchor.certificate.as_ref())
+        .collect();
+    sorted.sort_unstable();
+    let mut hash = Sha256::new();
+    for certificate in sorted {
+        hash.update(Sha256::digest(certificate));
+    }
+    hash.finalize().into()
+}
+
+/// Certificates a peer's chain may have, leaf included.
+pub const CHAIN_MAX: usize = 10;
+/// Bytes a peer's chain may have.
+pub const CHAIN_BYTES_MAX: usize = 64 * 1024;
+/// Certificates of one subject that are tried as issuers, as after a renewal or a cross-signing.
+pub const SAME_SUBJECT_MAX: usize = 3;
+const BEGIN: &[u8] = b"-----BEGIN ";
+
+#[cfg(test)]
+mod tests;
