@@ -17,7 +17,7 @@ use self::alternative::Kind;
 use self::certificate::Certificate;
 use self::name::Name;
 use self::time::Time;
-use crate::tls::{ReasonStyle, ValidPath, Verdict};
+use crate::tls::{Reason, ReasonStyle, ValidPath, Verdict};
 
 mod alternative;
 mod certificate;
@@ -138,8 +138,7 @@ fn verdict_value(facts: &Facts<'_>, variable: Variable) -> Option<Bytes> {
     };
     Some(match (variable, facts.verdict) {
         (Variable::Presented, verdict) => flag(!matches!(verdict, Verdict::None)),
-        // Both styles spell X509_V_ERR_CERT_REVOKED the same.
-        (Variable::Revoked, _) => flag(reason == REVOKED),
+        (Variable::Revoked, verdict) => flag(matches!(verdict, Verdict::Failed(Reason::Revoked))),
         (Variable::Verified, Verdict::None) => Bytes::from_static(b"NONE"),
         (Variable::Verified, Verdict::Success(_)) => Bytes::from_static(SUCCESS),
         (Variable::Verified, Verdict::Failed(_)) if reason.is_empty() => {
@@ -330,4 +329,3 @@ pub const MAX_LEAF: usize = 10 * 1024;
 pub const MAX_CHAIN: usize = 16 * 1024;
 /// The value of certVerified for a certificate that verified.
 pub(crate) const SUCCESS: &[u8] = b"SUCCESS";
-const REVOKED: &str = "certificate revoked";
