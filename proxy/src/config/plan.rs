@@ -1,7 +1,5 @@
 //! `herald check`: every setting with its value and where it came from.
 
-use std::fmt::Write;
-
 use super::file::definition;
 use super::model::Config;
 
@@ -39,8 +37,7 @@ impl Config {
         let (keys, values) = (width(|row| &row.0), width(|row| &row.1));
         let mut text = String::new();
         for (key, value, origin) in &shown {
-            // Writing to a String can't fail.
-            let _ = writeln!(text, "  {key:keys$}  {value:values$}  ({origin})");
+            text.push_str(&format!("  {key:keys$}  {value:values$}  ({origin})\n"));
         }
         text
     }

@@ -1,7 +1,5 @@
 //! `docs/config.md`, written from the definition, so that it can't disagree with it.
 
-use std::fmt::Write;
-
 use clap::{Arg, ArgAction};
 
 use super::file::definition;
@@ -19,11 +17,9 @@ pub fn page() -> String {
             .unwrap_or("Application")
             .to_owned();
         if heading.as_ref() != Some(&section) {
-            // Writing to a String can't fail.
-            let _ = write!(
-                page,
+            page.push_str(&format!(
                 "\n## {section}\n\n| key and flag | default | meaning |\n|---|---|---|\n"
-            );
+            ));
             heading = Some(section);
         }
         page.push_str(&row(argument));

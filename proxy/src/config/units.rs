@@ -23,7 +23,9 @@ impl FromStr for Span {
             "m" => 60_000,
             "h" => 3_600_000,
             _ => {
-                return Err("a duration is a number and one of ms, s, m, h: for example 10s".into());
+                return Err(
+                    "a duration is a number and one of ms, s, m, h: for example 10s".into(),
+                );
             }
         };
         number

@@ -111,6 +111,7 @@ const NOBODY: Expects = Expects::Seen {
 pub(super) fn all() -> Vec<Row> {
     let mut rows = callers();
     rows.extend(liars());
+    rows.extend(tricksters());
     rows.extend(at_the_strict_door());
     rows
 }
@@ -167,29 +168,31 @@ fn callers() -> Vec<Row> {
     ]
 }
 
+/// An HTTP/1.1 request with these lines, of a caller without a certificate.
+macro_rules! lie {
+    ($who:literal, $lines:literal, $expects:expr) => {
+        caller(
+            $who,
+            Presents::Nothing,
+            Says::Http1(concat!(
+                "GET / HTTP/1.1\r\nHost: localhost\r\n",
+                $lines,
+                "Connection: close\r\n\r\n"
+            )),
+            $expects,
+        )
+    };
+}
+
 /// Callers without a certificate who claim to have one, in the spellings that get past others.
 fn liars() -> Vec<Row> {
-    macro_rules! lie {
-        ($who:literal, $lines:literal, $expects:expr) => {
-            caller(
-                $who,
-                Presents::Nothing,
-                Says::Http1(concat!(
-                    "GET / HTTP/1.1\r\nHost: localhost\r\n",
-                    $lines,
-                    "Connection: close\r\n\r\n"
-                )),
-                $expects,
-            )
-        };
-    }
     vec![
         lie!("forged X-CERT-VERIFY", "X-CERT-VERIFY: SUCCESS\r\n", NOBODY),
         lie!("forged x-cert-verify", "x-cert-verify: SUCCESS\r\n", NOBODY),
         lie!("forged X_CERT_VERIFY", "X_CERT_VERIFY: SUCCESS\r\n", NOBODY),
         lie!("forged X.Cert.Verify", "X.Cert.Verify: SUCCESS\r\n", NOBODY),
         lie!(
-            "forged X-CERT_VERIFY, twice",
+            "forged, twice",
             "X-CERT_VERIFY: SUCCESS\r\nX-CERT_VERIFY: SUCCESS\r\n",
             NOBODY
         ),
@@ -203,39 +206,6 @@ fn liars() -> Vec<Row> {
             "forged Envoy XFCC",
             "X-Forwarded-Client-Cert: Subject=\"CN=admin\"\r\n",
             NOBODY
-        ),
-        lie!(
-            "Connection: x-cert-verify",
-            "Connection: x-cert-verify\r\n",
-            Expects::Refused(400)
-        ),
-        lie!(
-            "space before the colon",
-            "X-CERT-VERIFY : SUCCESS\r\n",
-            Expects::Refused(400)
-        ),
-        lie!(
-            "folded line",
-            "X-A: 1\r\n X-CERT-VERIFY: SUCCESS\r\n",
-            Expects::Refused(400)
-        ),
-        caller(
-            "forged in a trailer",
-            Presents::Nothing,
-            Says::Http1(
-                "POST / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\
-                 Trailer: X-CERT-VERIFY\r\n\r\n2\r\nhi\r\n0\r\nX-CERT-VERIFY: SUCCESS\r\n\r\n",
-            ),
-            NOBODY,
-        ),
-        caller(
-            "two lengths (smuggling)",
-            Presents::Nothing,
-            Says::Http1(
-                "POST / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 4\r\n\
-                 Content-Length: 5\r\n\r\nabcde",
-            ),
-            Expects::Refused(400),
         ),
         caller(
             "forged over HTTP/2",
@@ -259,6 +229,47 @@ fn liars() -> Vec<Row> {
                 verify: "SUCCESS",
                 subject: Some(GOOD),
             },
+        ),
+    ]
+}
+
+/// Callers without a certificate who play with the framing of the message.
+fn tricksters() -> Vec<Row> {
+    let refused = Expects::Refused(400);
+    vec![
+        lie!(
+            "Connection: x-cert-verify",
+            "Connection: x-cert-verify\r\n",
+            refused
+        ),
+        lie!(
+            "space before the colon",
+            "X-CERT-VERIFY : SUCCESS\r\n",
+            refused
+        ),
+        lie!(
+            "folded line",
+            "X-A: 1\r\n X-CERT-VERIFY: SUCCESS\r\n",
+            refused
+        ),
+        caller(
+            "forged in a trailer",
+            Presents::Nothing,
+            Says::Http1(
+                "POST / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+                 Transfer-Encoding: chunked\r\nTrailer: X-CERT-VERIFY\r\n\r\n\
+                 2\r\nhi\r\n0\r\nX-CERT-VERIFY: SUCCESS\r\n\r\n",
+            ),
+            NOBODY,
+        ),
+        caller(
+            "two lengths (smuggling)",
+            Presents::Nothing,
+            Says::Http1(
+                "POST / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+                 Content-Length: 4\r\nContent-Length: 5\r\n\r\nabcde",
+            ),
+            refused,
         ),
     ]
 }
