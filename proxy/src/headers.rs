@@ -23,4 +23,4 @@ pub use refusal::Refusal;
 pub use response::clean_response;
 pub use rewrite::{Framing, Outbound};
 pub use template::Template;
-pub use trailers::CleanTrailers;
+pub use trailers::clean_trailers;
