@@ -14,4 +14,6 @@
 pub mod config;
 pub mod headers;
 pub mod identity;
+pub mod relay;
 pub mod tls;
+pub mod upstream;
