@@ -281,6 +281,11 @@ pub fn request(
         return builder.body(BoxBody::new(body)).unwrap();
     }
     let trailers = map(trailers);
+    // hyper declares the length of such a body; a proxy to HTTP/1.1 can keep trailers beside a
+    // length only if they are announced.
+    for name in trailers.keys() {
+        builder = builder.header(http::header::TRAILER, name.as_str());
+    }
     builder
         .body(BoxBody::new(
             body.with_trailers(async { Some(Ok(trailers)) }),
