@@ -1,1 +1,16 @@
-//! The operator's configuration: flags and file to one validated model.
+//! The operator's configuration: one definition (`flags`) is the flags, the help, the man page,
+//! the completions and the keys of the TOML file. Takes arguments and a file, gives a validated
+//! [`Config`] or every [`Mistake`] at once. Knows numbers, paths, names and durations, never a
+//! type of a later stage.
+
+pub mod file;
+pub mod flags;
+pub mod mistake;
+pub mod model;
+pub mod plan;
+pub mod reference;
+pub mod units;
+
+pub use flags::{ClientAuth, Flags, OnFailure, ReasonSpelling};
+pub use mistake::{Mistake, Mistakes, Origin};
+pub use model::{Config, UpstreamAddr};

@@ -1,5 +1,26 @@
-//! Header hygiene: strip what a client may not say, then inject what Herald knows.
+//! Header hygiene (DESIGN §3): strip what a client may not say, then inject what Herald knows.
+//!
+//! Takes a `RequestHead` and a `Permit`, gives an [`Outbound`]; cleans responses and trailers on
+//! the way back. An error here is a breach, so the order is fixed by type: the only input of
+//! injection is the output of stripping.
 
+pub mod families;
+mod hop;
+pub mod mapping;
+pub mod names;
+pub mod preset;
+mod refusal;
+pub mod response;
 pub mod rewrite;
+pub mod template;
+pub mod trailers;
 
+pub use families::family_names;
+pub use mapping::{HeaderBlock, Mapping, MappingError};
+pub use names::Hygiene;
+pub use preset::Preset;
+pub use refusal::Refusal;
+pub use response::clean_response;
 pub use rewrite::{Framing, Outbound};
+pub use template::Template;
+pub use trailers::CleanTrailers;

@@ -4,14 +4,35 @@
 //! A byte goes one way; each stage takes the previous stage's value and returns the next:
 //!
 //! ```text
-//! listen ─ Accepted ─► tls ─ Handshaken ─► identity ─ HeaderBlock ─► http ─ RequestHead ─► policy ─ Permit
+//! listen ─ Accepted ─► tls ─ Handshaken, VerifiedPeer ─► caller ─ Standing{Verdict, HeaderBlock}
+//!                                                                     │
+//!        client request ─► http ─ RequestHead ─► policy ─ Permit ─► headers ─ Outbound ─► upstream
 //!                                                                                            │
-//!                              client ◄─ relay ◄─ upstream.send ◄─ Outbound ─ headers.rewrite ┘
+//!        client ◄───────────────────────── headers (cleaned) ◄──────────────────── relay ◄───┘
 //! ```
 //!
-//! `connection` (once a connection) and `exchange` (once a request) hold all control flow.
+//! `connection` (once a connection) and `exchange` (once a request) hold all control flow;
+//! `docs/ARCHITECTURE.md` follows a request through the files.
 
+pub mod app;
+pub mod bounded;
+pub mod caller;
+pub mod cli;
+pub mod clock;
 pub mod config;
+pub mod connection;
+pub mod demo;
+pub mod drain;
+pub mod exchange;
 pub mod headers;
+pub mod http;
 pub mod identity;
+pub mod listen;
+pub mod policy;
+pub mod relay;
+pub mod respond;
+pub mod snapshot;
+pub mod telemetry;
 pub mod tls;
+pub mod upstream;
+pub mod worker;

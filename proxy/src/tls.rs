@@ -1,19 +1,25 @@
 //! TLS towards clients: the rustls configuration, the handshake under a deadline, and the verdict
-//! on the client's certificate.
+//! on the client's certificate (DESIGN §2). Takes an accepted socket, gives a `Handshaken`.
 
 mod constraints;
+pub mod context;
 mod der;
 mod explain;
 mod extensions;
 mod facts;
+pub mod handshake;
 mod name;
 mod path;
 pub mod possession;
 pub mod reason;
+mod sessions;
 pub mod store;
 mod time;
 pub mod verdict;
+pub mod verifier;
 
+pub use handshake::{HandshakeError, HandshakeLimits, Handshaken, VerifiedPeer, handshake};
 pub use reason::{Reason, ReasonStyle};
 pub use store::{StoreError, TrustStore};
 pub use verdict::{Judgement, ValidPath, Verdict};
+pub use verifier::{AtHandshake, ClientVerifier};

@@ -1,1 +1,19 @@
+//! The harness of Herald's black-box tests: it starts the real binary between a client that can send any bytes and an
+//! origin that writes down every byte it gets.
+//!
+//! Nothing here is linked with Herald: what the tests know of it is its command line, its ready line and its behaviour on
+//! the wire. The origin and the clients parse by themselves and strictly, so that a message with two readings is a
+//! finding and not a lucky guess.
 
+pub mod client;
+pub mod forge;
+pub mod gate;
+pub mod h2;
+pub mod herald;
+pub mod origin;
+pub mod pki;
+pub mod soak;
+pub mod table;
+pub mod wait;
+pub mod wire;
+pub mod world;

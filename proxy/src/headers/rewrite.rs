@@ -1,41 +1,149 @@
-//! `Outbound`: a request that may be sent to an origin. It can only be made here, by stripping
-//! and injecting, so no other stage can forward a header the client forged.
+//! `Outbound`: a request that may be sent to an origin. It can only be made here, from a checked
+//! head and a permit, and it gives out headers only through the filter that strips and injects,
+//! so no other stage can forward a header the client forged.
 
-use bytes::BytesMut;
-use http::Method;
+use bytes::{BufMut, BytesMut};
+use http::header::{self, HeaderName, HeaderValue};
+use http::{HeaderMap, Method, Version};
 
-/// How the body of an outbound request is framed (RFC 9112 §6). Herald always frames anew.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Framing {
-    /// No body and no framing header.
-    None,
-    /// `Content-Length` with this many bytes.
-    Length(u64),
-    /// `Transfer-Encoding: chunked`.
-    Chunked,
-}
+use super::hop::HopList;
+use super::mapping::HeaderBlock;
+use super::names::{is_connection_field, Hygiene};
+use super::Refusal;
+pub use crate::http::request::Framing;
+use crate::http::request::RequestHead;
+use crate::policy::Permit;
 
 /// A cleaned request with Herald's own headers, ready for `upstream`.
 #[derive(Debug)]
-pub struct Outbound {
-    method: Method,
-    framing: Framing,
+pub struct Outbound<'a> {
+    head: RequestHead,
+    hop: HopList,
+    hygiene: &'a Hygiene,
+    block: &'a HeaderBlock,
 }
 
-impl Outbound {
+impl<'a> Outbound<'a> {
+    /// Cleans `head` and adds `block`. The permit is spent: one request, one decision.
+    pub fn new(
+        head: RequestHead,
+        _permit: Permit,
+        hygiene: &'a Hygiene,
+        block: &'a HeaderBlock,
+    ) -> Result<Self, Refusal> {
+        let hop = HopList::of_request(head.headers(), hygiene)?;
+        Ok(Self { head, hop, hygiene, block })
+    }
+
     /// The request's method.
     pub fn method(&self) -> &Method {
-        &self.method
+        self.head.method()
     }
 
     /// How the request's body will be framed.
     pub fn framing(&self) -> Framing {
-        self.framing
+        self.head.framing()
     }
 
-    /// Appends the whole HTTP/1.1 head (request line, headers, framing header, empty line) to
-    /// `head`. Nothing is allocated beyond the growth of `head`.
-    pub fn write_http1_head(&self, head: &mut BytesMut) {
-        head.extend_from_slice(b"");
+    /// Appends the whole HTTP/1.1 head (request line, headers, framing, empty line) to `out`.
+    /// Nothing is allocated but the growth of `out`.
+    pub fn write_http1_head(&self, out: &mut BytesMut) {
+        let head = &self.head;
+        out.put_slice(head.method().as_str().as_bytes());
+        out.put_u8(b' ');
+        out.put_slice(head.target());
+        out.put_slice(b" HTTP/1.1\r\n");
+        put_field(out, b"host", head.authority());
+        for (name, value) in self.client_fields() {
+            put_field(out, name.as_str().as_bytes(), value.as_bytes());
+        }
+        self.put_cookies(out);
+        self.put_trailer_names(out);
+        if asks_for_trailers(head.headers()) {
+            // RFC 9110 §10.1.4: a sender of TE must list it in Connection.
+            out.put_slice(b"te: trailers\r\nconnection: te\r\n");
+        }
+        out.put_slice(&self.block.http1);
+        match head.framing() {
+            Framing::None => {}
+            Framing::Length(length) => {
+                let mut digits = itoa::Buffer::new();
+                put_field(out, b"content-length", digits.format(length).as_bytes());
+            }
+            Framing::Chunked => out.put_slice(b"transfer-encoding: chunked\r\n"),
+        }
+        out.put_slice(b"\r\n");
+    }
+
+    /// The client's fields that travel on as they are, in the client's order.
+    fn client_fields(&self) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
+        self.head.headers().iter().filter(|(name, _)| self.travels(name))
+    }
+
+    fn travels(&self, name: &HeaderName) -> bool {
+        // Rewritten rather than copied: the authority, the framing, and fields with rules of their own.
+        if name == header::HOST || name == header::CONTENT_LENGTH || name == header::TRAILER {
+            return false;
+        }
+        if name == header::COOKIE && self.splits_cookies() {
+            return false;
+        }
+        let name = name.as_str().as_bytes();
+        !is_connection_field(name) && !self.hop.names(name) && !self.hygiene.is_withheld(name)
+    }
+
+    /// HTTP/2 lets a client split its cookies into fields; HTTP/1.1 has one (RFC 9113 §8.2.3).
+    fn splits_cookies(&self) -> bool {
+        self.head.version() == Version::HTTP_2
+    }
+
+    fn put_cookies(&self, out: &mut BytesMut) {
+        if !self.splits_cookies() {
+            return;
+        }
+        let mut cookies = self.head.headers().get_all(header::COOKIE).iter();
+        let Some(first) = cookies.next() else { return };
+        out.put_slice(b"cookie: ");
+        out.put_slice(first.as_bytes());
+        for cookie in cookies {
+            out.put_slice(b"; ");
+            out.put_slice(cookie.as_bytes());
+        }
+        out.put_slice(b"\r\n");
+    }
+
+    /// `Trailer` survives minus the names that may not arrive in trailers either.
+    fn put_trailer_names(&self, out: &mut BytesMut) {
+        if self.hop.names(b"trailer") {
+            return;
+        }
+        let mut separator: &[u8] = b"trailer: ";
+        for name in super::trailers::announced(self.head.headers(), self.hygiene) {
+            out.put_slice(separator);
+            out.put_slice(name);
+            separator = b", ";
+        }
+        if separator == b", " {
+            out.put_slice(b"\r\n");
+        }
     }
 }
+
+/// Whether any `TE` line asks for trailers, the one coding that is the end points' business.
+fn asks_for_trailers(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(header::TE)
+        .iter()
+        .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
+        .any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+}
+
+fn put_field(out: &mut BytesMut, name: &[u8], value: &[u8]) {
+    out.put_slice(name);
+    out.put_slice(b": ");
+    out.put_slice(value);
+    out.put_slice(b"\r\n");
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,111 @@
+//! Who is calling on a connection, and how they stand: the verdict on their chain and the header
+//! block that tells it. Both are a function of (chain, trust, time), kept with the second at which
+//! they must be asked again; a connection or a resumed session never outlives its certificate.
+
+use std::cell::RefCell;
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustls::pki_types::CertificateDer;
+
+use crate::bounded::BoundedCache;
+use crate::headers::mapping::HeaderBlock;
+use crate::tls::{Verdict, VerifiedPeer};
+
+/// A verdict and the headers that tell it, as they hold until `holds_until`.
+#[derive(Debug)]
+pub struct Standing {
+    /// The conclusion on the certificate.
+    pub verdict: Verdict,
+    /// What the origin is told.
+    pub block: HeaderBlock,
+    /// Unix seconds from which both must be asked again.
+    pub holds_until: u64,
+}
+
+/// What a snapshot answers about callers.
+pub trait Judge {
+    /// Reaches a verdict on `chain` (leaf first; empty: no certificate) and renders its headers.
+    fn judge(&self, chain: &[CertificateDer<'static>], now: u64) -> Standing;
+    /// Standings already reached.
+    fn standings(&self) -> &Standings;
+}
+
+/// The caller of one connection.
+#[derive(Debug)]
+pub struct Caller {
+    chain: Arc<[CertificateDer<'static>]>,
+    standing: RefCell<Arc<Standing>>,
+}
+
+impl Caller {
+    /// Takes the peer of a completed handshake: what it presented, it has proved to own.
+    pub fn new(peer: &VerifiedPeer, judge: &impl Judge, now: u64) -> Self {
+        let (chain, standing) = judge.standings().find(peer.chain().unwrap_or_default(), judge, now);
+        Self { chain, standing: RefCell::new(standing) }
+    }
+
+    /// How the caller stands now: the held answer while it holds, else a fresh one.
+    pub fn standing(&self, judge: &impl Judge, now: u64) -> Arc<Standing> {
+        let mut held = self.standing.borrow_mut();
+        if now >= held.holds_until {
+            *held = judge.standings().find(&self.chain, judge, now).1;
+        }
+        Arc::clone(&held)
+    }
+}
+
+type Chain = Arc<[CertificateDer<'static>]>;
+type Table = BoundedCache<Chain, Arc<Standing>>;
+
+/// Standings by chain, so that a reconnect or a resumed session pays a look-up. Anyone can make
+/// certificates that fail; those have a small table of their own and can't push good ones out.
+#[derive(Debug)]
+pub struct Standings {
+    succeeded: Mutex<Table>,
+    failed: Mutex<Table>,
+}
+
+impl Standings {
+    /// Keeps at most `entries_max` callers that verified.
+    pub fn new(entries_max: NonZeroUsize) -> Self {
+        let bytes_max = entries_max.get().saturating_mul(ENTRY_BYTES_MEAN);
+        Self {
+            succeeded: Mutex::new(Table::new(entries_max, bytes_max)),
+            failed: Mutex::new(Table::new(FAILED_ENTRIES_MAX, FAILED_BYTES_MAX)),
+        }
+    }
+
+    fn find(
+        &self,
+        chain: &[CertificateDer<'static>],
+        judge: &impl Judge,
+        now: u64,
+    ) -> (Chain, Arc<Standing>) {
+        for table in [&self.succeeded, &self.failed] {
+            let mut table = table.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some((chain, standing)) = table.get_key_value(chain)
+                && now < standing.holds_until
+            {
+                return (Arc::clone(chain), Arc::clone(standing));
+            }
+        }
+        let standing = Arc::new(judge.judge(chain, now));
+        let chain: Chain = chain.into();
+        let table = match standing.verdict {
+            Verdict::Success(_) | Verdict::None => &self.succeeded,
+            Verdict::Failed(_) => &self.failed,
+        };
+        let bytes = ENTRY_OVERHEAD + standing.block.http1.len() + chain.iter().map(|der| der.len()).sum::<usize>();
+        let mut table = table.lock().unwrap_or_else(PoisonError::into_inner);
+        table.insert(Arc::clone(&chain), Arc::clone(&standing), bytes);
+        (chain, standing)
+    }
+}
+
+/// What an ordinary entry takes (a chain of two, ten headers), for the bound in bytes.
+const ENTRY_BYTES_MEAN: usize = 8 * 1024;
+/// Bookkeeping of an entry, roughly.
+const ENTRY_OVERHEAD: usize = 512;
+const FAILED_ENTRIES_MAX: NonZeroUsize = NonZeroUsize::new(256).unwrap();
+const FAILED_BYTES_MAX: usize = 4 * 1024 * 1024;

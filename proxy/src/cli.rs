@@ -1,0 +1,169 @@
+//! The command line: subcommands, what they print, and the exit codes.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::{ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
+use tracing::level_filters::LevelFilter;
+
+use crate::app::{App, StartError, Stopped};
+use crate::config::flags::LogLevel;
+use crate::config::{Config, Flags, reference};
+use crate::snapshot::Snapshot;
+use crate::{demo, telemetry};
+
+/// Herald stands in front of HTTP origins, terminates mutual TLS, and tells the origin on every
+/// request, in headers it can trust, who is calling.
+#[derive(Debug, Parser)]
+#[command(name = "herald", version, after_help = EXIT_CODES)]
+struct Cli {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Serves.
+    Run(Flags),
+    /// Checks flags, file and all files they name, and prints what would run.
+    Check(Flags),
+    /// Shows in a minute what Herald does: no root, no files, no configuration.
+    Demo(Demo),
+    /// Prints the manual page (roff).
+    Man,
+    /// Prints the completions of a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Prints the reference of all settings (Markdown).
+    Reference,
+}
+
+#[derive(Args, Debug)]
+struct Demo {
+    /// Ends after the table; exit code 0 only if every row was right.
+    #[arg(long)]
+    once: bool,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done; stopped, and every connection finished
+  1  failed while running (or a demonstration with a wrong row)
+  2  the flags, the file, or a file they name is wrong
+  3  stopped, with connections still open at the drain timeout";
+
+const FAILED: u8 = 1;
+const USAGE: u8 = 2;
+const FORCED: u8 = 3;
+
+/// Does what the arguments ask.
+pub fn main() -> ExitCode {
+    let matches = match command().try_get_matches() {
+        Ok(matches) => matches,
+        Err(error) => {
+            // Help and version go to standard output, mistakes to standard error; if neither can
+            // be written there is nobody to tell.
+            drop(error.print());
+            return if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS };
+        }
+    };
+    let action = match Cli::from_arg_matches(&matches) {
+        Ok(cli) => cli.action,
+        Err(error) => return told(USAGE, &error),
+    };
+    let given = matches.subcommand().map(|(_, given)| given);
+    match (action, given) {
+        (Action::Run(_), Some(given)) => run(given),
+        (Action::Check(_), Some(given)) => check(given),
+        (Action::Demo(Demo { once }), _) => demonstrate(once),
+        (Action::Man, _) => man(),
+        (Action::Completions { shell }, _) => {
+            let mut page = Vec::new();
+            clap_complete::generate(shell, &mut command(), "herald", &mut page);
+            print(&page)
+        }
+        (Action::Reference, _) => print(reference::page().as_bytes()),
+        (Action::Run(_) | Action::Check(_), None) => ExitCode::from(USAGE),
+    }
+}
+
+/// The whole command, for the manual page and completions too.
+fn command() -> Command {
+    Cli::command()
+}
+
+fn run(given: &ArgMatches) -> ExitCode {
+    let config = match Config::load(given) {
+        Ok(config) => config,
+        Err(mistakes) => return told(USAGE, &mistakes),
+    };
+    telemetry::log::install(level(config.log_level));
+    match App::start(&config) {
+        Ok(app) => match app.run() {
+            Ok(Stopped::Drained) => ExitCode::SUCCESS,
+            Ok(Stopped::Forced) => ExitCode::from(FORCED),
+            Err(error) => told(FAILED, &error),
+        },
+        Err(error @ StartError::Config(_)) => told(USAGE, &error),
+        Err(error) => told(FAILED, &error),
+    }
+}
+
+fn check(given: &ArgMatches) -> ExitCode {
+    let compiled = Config::load(given).and_then(|config| Snapshot::compile(&config).map(|snapshot| (config, snapshot)));
+    match compiled {
+        Ok((config, snapshot)) => {
+            print(format!("Sound. This would run:\n\n{}\n{}", config.plan(), snapshot.summary()).as_bytes())
+        }
+        Err(mistakes) => told(USAGE, &mistakes),
+    }
+}
+
+fn demonstrate(once: bool) -> ExitCode {
+    // What the demonstration's callers do wrong is in its table.
+    telemetry::log::install(LevelFilter::ERROR);
+    match demo::run(once, &mut io::stdout().lock()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(FAILED),
+        Err(error) => told(FAILED, &error),
+    }
+}
+
+fn man() -> ExitCode {
+    let mut page = Vec::new();
+    let rendered = clap_mangen::Man::new(command()).render(&mut page).and_then(|()| {
+        // `run` and `check` take the settings; their flags belong on the one page.
+        let command = command();
+        let run = command.find_subcommand("run").cloned().unwrap_or_default();
+        clap_mangen::Man::new(run.name("herald-run")).render_options_section(&mut page)
+    });
+    match rendered {
+        Ok(()) => print(&page),
+        Err(error) => told(FAILED, &error),
+    }
+}
+
+fn print(text: &[u8]) -> ExitCode {
+    match io::stdout().lock().write_all(text) {
+        // A reader that has seen enough (`| head`) is no failure.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => told(FAILED, &error),
+        _ => ExitCode::SUCCESS,
+    }
+}
+
+fn told(code: u8, what: &dyn std::fmt::Display) -> ExitCode {
+    // If standard error is gone, the exit code still tells.
+    drop(writeln!(io::stderr().lock(), "herald: {what}"));
+    ExitCode::from(code)
+}
+
+fn level(level: LogLevel) -> LevelFilter {
+    match level {
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+    }
+}

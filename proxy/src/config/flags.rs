@@ -1,0 +1,203 @@
+//! The one definition of every setting. The doc comments are the help, the man page and
+//! `docs/config.md`; the field names are the keys of the file.
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use super::model::UpstreamAddr;
+use super::units::{Size, Span};
+
+/// Who may pass (DESIGN §4).
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum ClientAuth {
+    /// None: 403, failed: 403.
+    Required,
+    /// None passes as NONE, failed: 403.
+    Optional,
+    /// None passes as NONE, failed as FAILED:reason; the origin decides.
+    ForwardFailed,
+    /// No certificate is asked for.
+    Off,
+}
+
+/// What the origin learns of a certificate that failed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum OnFailure {
+    /// Only that one was presented, and why it failed.
+    Omit,
+    /// All that the certificate says. An origin that reads the subject only is fooled by it.
+    Send,
+}
+
+/// How the reason after `FAILED:` is spelled.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum ReasonSpelling {
+    /// As Cloudflare and OpenSSL 1: `self signed certificate`.
+    Openssl1,
+    /// As OpenSSL 3 and today's nginx: `self-signed certificate`.
+    Openssl3,
+}
+
+/// The least TLS version.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum TlsVersion {
+    /// TLS 1.2 and 1.3.
+    #[value(name = "1.2")]
+    Tls12,
+    /// TLS 1.3 alone.
+    #[value(name = "1.3")]
+    Tls13,
+}
+
+/// The least severe events that are logged.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum LogLevel {
+    /// What stops Herald.
+    Error,
+    /// What an operator should look at.
+    Warn,
+    /// Starts, stops, failed handshakes.
+    Info,
+    /// Every refusal and every broken connection.
+    Debug,
+}
+
+/// Settings of one application. Every flag has its key in the file: `--client-auth` is `client_auth`.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Application")]
+pub struct Flags {
+    /// Reads settings from this TOML file; flags override it.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Address and port to listen on. Repeatable.
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub listen: Vec<SocketAddr>,
+
+    /// Herald's own certificate chain, PEM, leaf first.
+    #[arg(long, value_name = "PEM")]
+    pub cert: Option<PathBuf>,
+
+    /// The private key of --cert, PEM.
+    #[arg(long, value_name = "PEM")]
+    pub key: Option<PathBuf>,
+
+    /// CA certificates that client certificates must lead to, PEM. Repeatable; any of them will do.
+    #[arg(long, value_name = "PEM")]
+    pub client_ca: Vec<PathBuf>,
+
+    /// The origin: http://HOST:PORT.
+    #[arg(long, value_name = "URL")]
+    pub upstream: Option<UpstreamAddr>,
+
+    /// Who may pass.
+    #[arg(long, value_enum, value_name = "MODE", default_value = "required")]
+    pub client_auth: ClientAuth,
+
+    /// Ends the handshake with a TLS alert where --client-auth required would answer 403.
+    #[arg(long)]
+    pub reject_at_tls: bool,
+
+    /// Least TLS version.
+    #[arg(long, value_enum, value_name = "VERSION", default_value = "1.2")]
+    pub tls_min: TlsVersion,
+
+    /// A set of headers for the origin; `cloudflare-worker` if neither this nor --header is given. Repeatable.
+    #[arg(long, value_name = "NAME", help_heading = "Headers for the origin")]
+    pub preset: Vec<String>,
+
+    /// A header for the origin, such as `X-Device={certSubjectCN}`. Repeatable; adds to the presets, or replaces one of them.
+    #[arg(long, value_name = "NAME=VALUE", help_heading = "Headers for the origin")]
+    pub header: Vec<String>,
+
+    /// What the origin learns of a certificate that failed.
+    #[arg(long, value_enum, value_name = "WHAT", default_value = "omit", help_heading = "Headers for the origin")]
+    pub identity_on_failure: OnFailure,
+
+    /// How reasons are spelled.
+    #[arg(long, value_enum, value_name = "STYLE", default_value = "openssl1", help_heading = "Headers for the origin")]
+    pub reason_style: ReasonSpelling,
+
+    /// A client's header name outside [A-Za-z0-9-] to let through; all others of that kind are dropped. Repeatable.
+    #[arg(long, value_name = "NAME", help_heading = "Headers for the origin")]
+    pub allow_header_name: Vec<String>,
+
+    /// Worker threads; 0 is one a core.
+    #[arg(long, value_name = "N", default_value = "0", help_heading = "Workers and limits")]
+    pub workers: usize,
+
+    /// Most client connections at a time, all listeners together.
+    #[arg(long, value_name = "N", default_value = "65536", help_heading = "Workers and limits")]
+    pub max_connections: NonZeroUsize,
+
+    /// From accept to the end of the handshake.
+    #[arg(long, value_name = "TIME", default_value = "10s", help_heading = "Workers and limits")]
+    pub handshake_timeout: Span,
+
+    /// Most bytes a client may send in the handshake.
+    #[arg(long, value_name = "SIZE", default_value = "128KiB", help_heading = "Workers and limits")]
+    pub handshake_max: Size,
+
+    /// Waiting for a whole request head (HTTP/1.1; from the end of the answer before).
+    #[arg(long, value_name = "TIME", default_value = "60s", help_heading = "Workers and limits")]
+    pub head_timeout: Span,
+
+    /// Most bytes of a request head.
+    #[arg(long, value_name = "SIZE", default_value = "64KiB", help_heading = "Workers and limits")]
+    pub head_max: Size,
+
+    /// Most fields of a request head.
+    #[arg(long, value_name = "N", default_value = "100", help_heading = "Workers and limits")]
+    pub head_fields_max: NonZeroUsize,
+
+    /// A client connection without a request is closed after this.
+    #[arg(long, value_name = "TIME", default_value = "75s", help_heading = "Workers and limits")]
+    pub idle_timeout: Span,
+
+    /// Most concurrent requests on an HTTP/2 connection.
+    #[arg(long, value_name = "N", default_value = "128", help_heading = "Workers and limits")]
+    pub http2_streams_max: u32,
+
+    /// HTTP/2 flow-control window of a stream.
+    #[arg(long, value_name = "SIZE", default_value = "256KiB", help_heading = "Workers and limits")]
+    pub http2_stream_window: Size,
+
+    /// HTTP/2 flow-control window of a connection.
+    #[arg(long, value_name = "SIZE", default_value = "1MiB", help_heading = "Workers and limits")]
+    pub http2_connection_window: Size,
+
+    /// Connecting to the origin.
+    #[arg(long, value_name = "TIME", default_value = "5s", help_heading = "Workers and limits")]
+    pub upstream_connect_timeout: Span,
+
+    /// From the sent request to the head of the origin's answer.
+    #[arg(long, value_name = "TIME", default_value = "60s", help_heading = "Workers and limits")]
+    pub upstream_response_timeout: Span,
+
+    /// An unused connection to the origin is closed after this.
+    #[arg(long, value_name = "TIME", default_value = "50s", help_heading = "Workers and limits")]
+    pub upstream_idle_timeout: Span,
+
+    /// Most unused connections to the origin that a worker keeps.
+    #[arg(long, value_name = "N", default_value = "128", help_heading = "Workers and limits")]
+    pub upstream_idle_max: usize,
+
+    /// TLS sessions kept for resumption; 0 switches resumption off.
+    #[arg(long, value_name = "N", default_value = "20000", help_heading = "Workers and limits")]
+    pub sessions_max: usize,
+
+    /// Callers whose verdict and headers are kept ready.
+    #[arg(long, value_name = "N", default_value = "10000", help_heading = "Workers and limits")]
+    pub callers_max: NonZeroUsize,
+
+    /// At a stop, open connections may finish for this long.
+    #[arg(long, value_name = "TIME", default_value = "30s", help_heading = "Workers and limits")]
+    pub drain_timeout: Span,
+
+    /// Least severe events logged.
+    #[arg(long, value_enum, value_name = "LEVEL", default_value = "info", help_heading = "Log")]
+    pub log_level: LogLevel,
+}

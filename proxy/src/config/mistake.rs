@@ -1,0 +1,87 @@
+//! What is wrong with a configuration, told so that an operator can mend it: where, what, and
+//! what is allowed.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+/// Where a setting came from.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Origin {
+    /// A command-line flag, with its dashes.
+    Flag(String),
+    /// A key of the file.
+    File {
+        /// The file, as the operator named it.
+        path: PathBuf,
+        /// From 1; 0 where the file as a whole is meant.
+        line: usize,
+        /// From 1, in characters.
+        column: usize,
+        /// The key, or empty.
+        key: String,
+    },
+    /// Nobody set it.
+    Default,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flag(flag) => f.write_str(flag),
+            Self::File { path, line: 0, .. } => write!(f, "{}", path.display()),
+            Self::File { path, line, column, key } => {
+                write!(f, "{}:{line}:{column}", path.display())?;
+                if key.is_empty() { Ok(()) } else { write!(f, ": {key}") }
+            }
+            Self::Default => f.write_str("default"),
+        }
+    }
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Mistake {
+    /// Where.
+    pub origin: Origin,
+    /// What.
+    pub message: String,
+    /// What is allowed or what to do; may be empty.
+    pub allowed: String,
+}
+
+impl Mistake {
+    /// A mistake at `origin`.
+    pub fn new(origin: Origin, message: impl Into<String>, allowed: impl Into<String>) -> Self {
+        Self { origin, message: message.into(), allowed: allowed.into() }
+    }
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.origin, self.message)?;
+        if !self.allowed.is_empty() {
+            write!(f, "\n    allowed: {}", self.allowed)?;
+        }
+        Ok(())
+    }
+}
+
+/// Everything that is wrong.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+pub struct Mistakes(pub Vec<Mistake>);
+
+impl fmt::Display for Mistakes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(mistakes) = self;
+        match mistakes.len() {
+            1 => f.write_str("1 mistake in the configuration:")?,
+            count => write!(f, "{count} mistakes in the configuration:")?,
+        }
+        for mistake in mistakes {
+            write!(f, "\n  {mistake}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,109 @@
+//! Durations and sizes as operators write them: `500ms`, `10s`, `2m`, `1h`; `512`, `64KiB`, `1MiB`.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+/// A span of time with its unit spelled out.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Span(pub Duration);
+
+/// A number of bytes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Size(pub usize);
+
+impl FromStr for Span {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (number, unit) = split(text);
+        let milliseconds = match unit {
+            "ms" => 1,
+            "s" => 1_000,
+            "m" => 60_000,
+            "h" => 3_600_000,
+            _ => return Err("a duration is a number and one of ms, s, m, h: for example 10s".into()),
+        };
+        number
+            .and_then(|number| number.checked_mul(milliseconds))
+            .filter(|total| (1..=MILLISECONDS_MAX).contains(total))
+            .map(|total| Self(Duration::from_millis(total)))
+            .ok_or_else(|| "a duration lies between 1ms and 24h".into())
+    }
+}
+
+impl FromStr for Size {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (number, unit) = split(text);
+        let bytes: u64 = match unit {
+            "" | "B" => 1,
+            "KiB" => 1 << 10,
+            "MiB" => 1 << 20,
+            "GiB" => 1 << 30,
+            _ => return Err("a size is a number of bytes, or with KiB, MiB, GiB: for example 64KiB".into()),
+        };
+        number
+            .and_then(|number| number.checked_mul(bytes))
+            .and_then(|total| usize::try_from(total).ok())
+            .filter(|total| (1..=BYTES_MAX).contains(total))
+            .map(Self)
+            .ok_or_else(|| "a size lies between 1 byte and 1GiB".into())
+    }
+}
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.as_millis() {
+            whole if whole % 3_600_000 == 0 => write!(f, "{}h", whole / 3_600_000),
+            whole if whole % 60_000 == 0 => write!(f, "{}m", whole / 60_000),
+            whole if whole % 1_000 == 0 => write!(f, "{}s", whole / 1_000),
+            whole => write!(f, "{whole}ms"),
+        }
+    }
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            whole if whole % (1 << 20) == 0 => write!(f, "{}MiB", whole >> 20),
+            whole if whole % (1 << 10) == 0 => write!(f, "{}KiB", whole >> 10),
+            whole => write!(f, "{whole}"),
+        }
+    }
+}
+
+fn split(text: &str) -> (Option<u64>, &str) {
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    (number.parse().ok(), unit)
+}
+
+const MILLISECONDS_MAX: u64 = 24 * 3_600_000;
+const BYTES_MAX: usize = 1 << 30;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn units_are_read_and_written_alike() {
+        for text in ["1ms", "500ms", "10s", "2m", "1h"] {
+            assert_eq!(text.parse::<Span>().unwrap().to_string(), text);
+        }
+        for text in ["512", "64KiB", "1MiB"] {
+            assert_eq!(text.parse::<Size>().unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for text in ["", "10", "s", "0s", "-1s", "1.5s", "25h", "10 s", "99999999999999999999s"] {
+            assert!(text.parse::<Span>().is_err(), "{text}");
+        }
+        for text in ["", "KiB", "0", "1kb", "2GiB", "99999999999999999999"] {
+            assert!(text.parse::<Size>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,354 @@
+//! From the operator's choice of presets and free templates to the header block of one caller.
+//!
+//! A mapping is compiled and checked once; rendering makes one buffer, which holds the HTTP/1.1 lines
+//! and out of which the values for HTTP/2 are cut. Refused: names that are no plain token, and names
+//! by which the message is framed, routed, authorised or handed on.
+
+use std::fmt;
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderName, HeaderValue};
+
+use super::families::family_names;
+use super::preset::{Form, Preset};
+use super::template::Template;
+use crate::identity::{self, Values, Variable, VariableSet};
+
+/// Which headers are sent, and what they are made of.
+#[derive(Clone, Debug)]
+pub struct Mapping {
+    entries: Box<[Entry]>,
+    wanted: VariableSet,
+}
+
+#[derive(Clone, Debug)]
+struct Entry {
+    /// As the operator or the preset spells it.
+    spelling: Box<str>,
+    name: HeaderName,
+    source: Source,
+}
+
+#[derive(Clone, Debug)]
+enum Source {
+    Template(Template),
+    Boolean(Variable),
+    Verified(Variable),
+}
+
+/// A mistake in one of the free entries.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct MappingError {
+    /// Index of the entry among the free ones.
+    pub entry: usize,
+    /// What is wrong, and what is allowed.
+    pub message: String,
+}
+
+/// The headers of one caller, ready to be written. Clones share the bytes.
+#[derive(Clone, Debug)]
+pub struct HeaderBlock {
+    /// Whole lines, `X-CERT-VERIFY: SUCCESS\r\n`, names in the spelling of the operator or preset.
+    pub http1: Bytes,
+    /// The same headers for HTTP/2: names in lower case, values without outer spaces (RFC 9113
+    /// §8.2.1 forbids them; HTTP/1.1 receivers drop them), never indexed (RFC 7541 §7.1.3).
+    pub pairs: Box<[(HeaderName, HeaderValue)]>,
+    /// Unix seconds at which the block must be rendered anew (first second it may be wrong).
+    pub holds_until: u64,
+}
+
+impl Mapping {
+    /// Compiles presets and free entries (name, template). Without either, it is the preset
+    /// `cloudflare-worker`. A free entry replaces a preset's header of the same canonical name.
+    ///
+    /// # Errors
+    /// All mistakes of all free entries.
+    pub fn compile(
+        presets: &[Preset],
+        free: &[(String, String)],
+    ) -> Result<Self, Vec<MappingError>> {
+        let default: &[Preset] = &[Preset::CloudflareWorker];
+        let presets = if presets.is_empty() && free.is_empty() {
+            default
+        } else {
+            presets
+        };
+        let mut entries: Vec<Entry> = Vec::new();
+        for (spelling, variable, form) in presets.iter().flat_map(|preset| preset.rows()) {
+            let source = match form {
+                Form::Plain => Source::Template(Template::of(*variable)),
+                Form::Boolean => Source::Boolean(*variable),
+                Form::Verified => Source::Verified(*variable),
+            };
+            if let Ok(name) = HeaderName::from_bytes(spelling.as_bytes()) {
+                put(
+                    &mut entries,
+                    Entry {
+                        spelling: (*spelling).into(),
+                        name,
+                        source,
+                    },
+                );
+            }
+        }
+        let mut errors = Vec::new();
+        for (index, (name, template)) in free.iter().enumerate() {
+            let earlier = free
+                .iter()
+                .take(index)
+                .position(|(other, _)| canonical(other) == canonical(name));
+            match free_entry(name, template, earlier) {
+                Ok(entry) => put(&mut entries, entry),
+                Err(messages) => errors.extend(messages.into_iter().map(|message| MappingError {
+                    entry: index,
+                    message,
+                })),
+            }
+        }
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        let wanted = entries
+            .iter()
+            .map(|entry| entry.source.wanted())
+            .fold(VariableSet::EMPTY, VariableSet::union);
+        Ok(Self {
+            entries: entries.into(),
+            wanted,
+        })
+    }
+
+    /// The names it may send, as they are spelled. They are protected from clients.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.entries.iter().map(|entry| &*entry.spelling)
+    }
+
+    /// The variables that [`Mapping::render`] reads.
+    pub fn wanted(&self) -> VariableSet {
+        self.wanted
+    }
+
+    /// Renders the headers of one caller. `values` must hold [`Mapping::wanted`]; what it lacks is
+    /// absent.
+    pub fn render(&self, values: &Values) -> HeaderBlock {
+        let mut lines = Vec::new();
+        let mut spans = Vec::with_capacity(self.entries.len());
+        for entry in &self.entries {
+            let line = lines.len();
+            lines.extend_from_slice(entry.spelling.as_bytes());
+            lines.extend_from_slice(b": ");
+            let start = lines.len();
+            if entry.source.render(values, &mut lines) {
+                spans.push((entry, start, lines.len()));
+                lines.extend_from_slice(b"\r\n");
+            } else {
+                lines.truncate(line);
+            }
+        }
+        let http1 = BytesMut::from_iter(lines).freeze();
+        let pairs = spans.into_iter().filter_map(|(entry, start, end)| {
+            let whole = http1.slice(start..end);
+            let mut value =
+                HeaderValue::from_maybe_shared(whole.slice_ref(whole.trim_ascii())).ok()?;
+            value.set_sensitive(true);
+            Some((entry.name.clone(), value))
+        });
+        let days = self.wanted.contains(Variable::DaysRemaining);
+        HeaderBlock {
+            pairs: pairs.collect(),
+            holds_until: if days { values.holds_until } else { u64::MAX },
+            http1,
+        }
+    }
+}
+
+impl Source {
+    fn wanted(&self) -> VariableSet {
+        match self {
+            Self::Template(template) => template.wanted(),
+            Self::Boolean(variable) => [*variable].into_iter().collect(),
+            Self::Verified(variable) => [*variable, Variable::Verified].into_iter().collect(),
+        }
+    }
+
+    fn render(&self, values: &Values, out: &mut Vec<u8>) -> bool {
+        match self {
+            Self::Template(template) => template.render(values, out),
+            Self::Boolean(variable) => {
+                let value = values.get(*variable);
+                let truth = matches!(value, Some(b"1" | identity::SUCCESS));
+                out.extend_from_slice(if truth { b"true" } else { b"false" });
+                value.is_some()
+            }
+            Self::Verified(variable) => {
+                let verified = values.get(Variable::Verified) == Some(identity::SUCCESS);
+                let value = values.get(*variable).filter(|_| verified);
+                out.extend_from_slice(value.unwrap_or_default());
+                value.is_some()
+            }
+        }
+    }
+}
+
+impl fmt::Display for MappingError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for MappingError {}
+
+/// Adds an entry, in the place of one whose name an origin cannot tell from it.
+fn put(entries: &mut Vec<Entry>, entry: Entry) {
+    let key = canonical(&entry.spelling);
+    match entries
+        .iter_mut()
+        .find(|old| canonical(&old.spelling) == key)
+    {
+        Some(old) => *old = entry,
+        None => entries.push(entry),
+    }
+}
+
+fn free_entry(name: &str, template: &str, earlier: Option<usize>) -> Result<Entry, Vec<String>> {
+    let mut messages = Vec::new();
+    let shown = name.escape_default();
+    let token = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    let parsed = HeaderName::from_bytes(name.as_bytes())
+        .ok()
+        .filter(|_| token && name.len() <= MAX_NAME);
+    if parsed.is_none() {
+        messages.push(format!(
+            "`{shown}` is no header name; allowed are 1 to {MAX_NAME} letters, digits and `-`"
+        ));
+    } else if let Some(reason) = forbidden(&canonical(name)) {
+        messages.push(format!(
+            "`{shown}` {reason}; choose a name of your own, such as X-Client-Name"
+        ));
+    }
+    if let Some(earlier) = earlier {
+        messages.push(format!(
+            "`{shown}` is set twice: entry {} has the same name",
+            earlier + 1
+        ));
+    }
+    let template = Template::parse(template)
+        .map_err(|error| messages.push(format!("`{shown}`: template {error}")));
+    match (parsed, template) {
+        (Some(name), Ok(template)) if messages.is_empty() => Ok(Entry {
+            spelling: shown.to_string().into(),
+            name,
+            source: Source::Template(template),
+        }),
+        _ => Err(messages),
+    }
+}
+
+/// The name as a CGI-like origin may see it: lower case, every byte outside `[a-z0-9]` a `-`.
+pub(super) fn canonical(name: &str) -> String {
+    name.bytes()
+        .map(|byte| match byte.to_ascii_lowercase() {
+            byte if byte.is_ascii_alphanumeric() => char::from(byte),
+            _ => '-',
+        })
+        .collect()
+}
+
+/// Why no certificate value may be put on this (canonical) name.
+fn forbidden(key: &str) -> Option<&'static str> {
+    // Some products put certificates on names that look like forwarding headers.
+    if family_names().any(|family| canonical(family) == key) {
+        return None;
+    }
+    FORBIDDEN
+        .iter()
+        .find(|(names, _)| {
+            names.iter().any(|name| match name.strip_suffix('*') {
+                Some(prefix) => key.starts_with(prefix),
+                None => key == *name,
+            })
+        })
+        .map(|(_, reason)| *reason)
+}
+
+/// Longest header name of a free entry, in bytes.
+const MAX_NAME: usize = 128;
+
+/// Canonical names, `*` for any ending, and why they are refused.
+const FORBIDDEN: &[(&[&str], &str)] = &[
+    (
+        &[
+            "content-length",
+            "transfer-encoding",
+            "content-*",
+            "trailer",
+            "expect",
+        ],
+        "frames or describes the body (RFC 9112 §6, RFC 9110 §8)",
+    ),
+    (
+        &[
+            "connection",
+            "keep-alive",
+            "proxy-*",
+            "te",
+            "upgrade",
+            "http2-settings",
+        ],
+        "is hop-by-hop (RFC 9110 §7.6.1)",
+    ),
+    (
+        &[
+            "host",
+            "authority",
+            "path",
+            "method",
+            "scheme",
+            "protocol",
+            "status",
+            "max-forwards",
+            "alt-used",
+        ],
+        "routes the request (RFC 9110 §7.2)",
+    ),
+    (
+        &[
+            "authorization",
+            "cookie",
+            "set-cookie",
+            "origin",
+            "sec-*",
+            "early-data",
+        ],
+        "carries the caller's own credentials or origin",
+    ),
+    (
+        &[
+            "forwarded",
+            "x-forwarded-*",
+            "x-real-ip",
+            "via",
+            "x-request-id",
+            "traceparent",
+            "tracestate",
+        ],
+        "tells the origin where the request came from, which Herald sets itself",
+    ),
+    (
+        &[
+            "accept*",
+            "range",
+            "if-*",
+            "cache-control",
+            "pragma",
+            "vary",
+            "date",
+            "user-agent",
+            "x-http-method*",
+            "x-method-override",
+            "x-original-url",
+            "x-rewrite-url",
+        ],
+        "changes what the request asks for",
+    ),
+];

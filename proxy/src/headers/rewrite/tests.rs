@@ -1,0 +1,154 @@
+use bytes::Bytes;
+use http::Request;
+use http_body_util::{Empty, Full};
+use proptest::prelude::*;
+
+use super::*;
+use crate::config::ClientAuth;
+use crate::headers::names::canonical_key;
+use crate::policy;
+use crate::tls::Verdict;
+
+fn block() -> HeaderBlock {
+    HeaderBlock {
+        http1: Bytes::from_static(b"X-CERT-PRESENTED: 0\r\nX-CERT-VERIFY: NONE\r\n"),
+        pairs: Box::new([
+            (HeaderName::from_static("x-cert-presented"), HeaderValue::from_static("0")),
+            (HeaderName::from_static("x-cert-verify"), HeaderValue::from_static("NONE")),
+        ]),
+        holds_until: u64::MAX,
+    }
+}
+
+fn hygiene() -> Hygiene {
+    Hygiene::new(["X-CERT-PRESENTED", "X-CERT-VERIFY", "X-Device"], ["x_plain", "x_device"])
+}
+
+fn rewrite<B: http_body::Body>(request: Request<B>) -> Result<String, Refusal> {
+    let (parts, body) = request.into_parts();
+    let head = RequestHead::check(parts, &body, &HeaderValue::from_static("fallback")).unwrap();
+    let permit = policy::authorize(ClientAuth::Off, &Verdict::None).unwrap();
+    let (hygiene, block) = (hygiene(), block());
+    let outbound = Outbound::new(head, permit, &hygiene, &block)?;
+    let mut out = BytesMut::new();
+    outbound.write_http1_head(&mut out);
+    Ok(String::from_utf8(out.to_vec()).unwrap())
+}
+
+fn get(fields: &[(&str, &str)]) -> Request<Empty<Bytes>> {
+    let mut request = Request::get("/p?q").header("host", "a.test");
+    for (name, value) in fields {
+        let value: String = (*value).into();
+        request = request.header(*name, HeaderValue::from_maybe_shared(Bytes::from(value)).unwrap());
+    }
+    request.body(Empty::new()).unwrap()
+}
+
+const INJECTED: &str = "X-CERT-PRESENTED: 0\r\nX-CERT-VERIFY: NONE\r\n\r\n";
+
+fn expect(fields: &[(&str, &str)], travels: &str) {
+    assert_eq!(
+        rewrite(get(fields)).unwrap(),
+        format!("GET /p?q HTTP/1.1\r\nhost: a.test\r\n{travels}{INJECTED}"),
+        "{fields:?}"
+    );
+}
+
+#[test]
+fn ordinary_headers_travel_in_order_and_ours_come_once() {
+    expect(
+        &[("accept", "a"), ("x-b", "1"), ("accept", "b"), ("x_plain", "ok"), ("cookie", "a=1"), ("cookie", "b=2")],
+        "accept: a\r\naccept: b\r\nx-b: 1\r\nx_plain: ok\r\ncookie: a=1\r\ncookie: b=2\r\n",
+    );
+}
+
+#[test]
+fn what_only_herald_may_say_goes_in_every_spelling() {
+    for name in ["x-cert-verify", "x_cert_verify", "x.cert.verify", "x-cert_verify", "client-cert", "x_device", "x~device"] {
+        expect(&[(name, "SUCCESS"), (name, "again")], "");
+    }
+}
+
+#[test]
+fn every_connection_line_is_obeyed() {
+    expect(&[("connection", "close, X-One"), ("connection", "X-Two"), ("x-one", "1"), ("x-two", "2")], "");
+    expect(&[("connection", "keep-alive, upgrade"), ("upgrade", "h2c"), ("http2-settings", "x")], "");
+    expect(&[("proxy-connection", "x"), ("keep-alive", "x"), ("proxy", "x"), ("expect", "100-continue")], "");
+}
+
+#[test]
+fn a_connection_line_may_not_take_a_verdict_or_a_credential_away() {
+    for option in ["x-cert-verify", "X_CERT_VERIFY", "client-cert", "host", "content-length", "Transfer-Encoding", "authorization", "cookie", "x-device"] {
+        assert_eq!(rewrite(get(&[("connection", option)])), Err(Refusal::ConnectionNamesProtected), "{option}");
+        let second_line = [("connection", "close"), ("connection", option)];
+        assert_eq!(rewrite(get(&second_line)), Err(Refusal::ConnectionNamesProtected), "{option}");
+    }
+}
+
+#[test]
+fn connection_bytes_that_are_no_token_are_refused() {
+    // A `to_str` that fails on one byte ≥ 0x80 must not let the rest of the line pass unread.
+    assert_eq!(rewrite(get(&[("connection", "x-one, \u{e9}")])), Err(Refusal::ConnectionBytes));
+    let many = vec!["x-a"; 33].join(",");
+    assert_eq!(rewrite(get(&[("connection", &many)])), Err(Refusal::ConnectionTooLong));
+}
+
+#[test]
+fn te_keeps_trailers_and_trailer_keeps_harmless_names() {
+    expect(&[("te", "gzip, Trailers"), ("connection", "te")], "te: trailers\r\nconnection: te\r\n");
+    expect(&[("te", "gzip")], "");
+    expect(&[("trailer", "X-Sum, X-CERT-VERIFY, x_device")], "trailer: X-Sum\r\n");
+}
+
+#[test]
+fn framing_is_made_anew() {
+    let request = Request::post("/").header("host", "a").header("content-length", "3");
+    let head = rewrite(request.body(Full::new(Bytes::from_static(b"abc"))).unwrap()).unwrap();
+    assert!(head.ends_with("X-CERT-VERIFY: NONE\r\ncontent-length: 3\r\n\r\n"), "{head}");
+    assert_eq!(head.matches("content-length").count(), 1);
+}
+
+#[test]
+fn http2_cookies_become_one_line() {
+    let mut request = get(&[("cookie", "a=1"), ("cookie", "b=2")]);
+    *request.version_mut() = Version::HTTP_2;
+    let head = rewrite(request).unwrap();
+    assert!(head.contains("\r\ncookie: a=1; b=2\r\n"), "{head}");
+    assert_eq!(head.matches("cookie").count(), 1);
+}
+
+fn name() -> impl Strategy<Value = String> {
+    prop_oneof![
+        "[a-z0-9!#$%&'*+.^_`|~-]{1,12}",
+        "x[-_.~]cert[-_.|]verify",
+        "(connection|te|trailer|upgrade|keep-alive|x-forwarded-for|cookie|client[-_]cert|x_plain|x_device)",
+    ]
+}
+
+proptest! {
+    /// The property of DESIGN §3: no protected and no Connection-listed name survives.
+    #[test]
+    fn nothing_protected_or_listed_survives(
+        fields in proptest::collection::vec((name(), "[ -~\u{80}-\u{ff}]{0,20}"), 0..12),
+        listed in proptest::collection::vec(name(), 0..4),
+    ) {
+        let mut fields: Vec<(&str, &str)> = fields.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+        let options = listed.join(", ");
+        fields.push(("connection", &options));
+        let fields: Vec<_> = fields.into_iter().filter(|(name, _)| *name != "host").collect();
+        let Ok(head) = rewrite(get(&fields)) else { return Ok(()) };
+        let lines: Vec<&str> = head.strip_suffix("\r\n\r\n").unwrap().split("\r\n").skip(1).collect();
+        let hygiene = hygiene();
+        let ours = ["X-CERT-PRESENTED: 0", "X-CERT-VERIFY: NONE"];
+        for line in &lines {
+            let (name, value) = line.split_once(": ").unwrap();
+            prop_assert!(!hygiene.is_protected(name.as_bytes()) || ours.contains(line), "{line}");
+            let kept_option = (name == "connection" && value == "te") || name == "te";
+            let listed = listed.iter().any(|option| canonical_key(option.as_bytes()) == canonical_key(name.as_bytes()) && option == name);
+            prop_assert!(!listed || kept_option || name == "close", "{line} was listed");
+        }
+        for our in ours {
+            prop_assert_eq!(lines.iter().filter(|line| **line == our).count(), 1);
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! HTTP towards clients: hyper serves, with every limit spelled out; a request whose framing,
+//! authority or target is ambiguous is refused before any other stage sees it.
+
+pub mod request;
+pub mod serve;
+
+pub use request::{Framing, Malformed, RequestHead};
+pub use serve::{Protocol, serve};

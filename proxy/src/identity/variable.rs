@@ -1,0 +1,195 @@
+//! The vocabulary of identity values: Cloudflare's `tlsClientAuth` names and Herald's additions.
+//! An operator writes these names in header templates; everything else uses the enum.
+
+use std::fmt;
+
+macro_rules! variables {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal,)+) => {
+        /// A value that a header can carry.
+        #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+        #[repr(u8)]
+        pub enum Variable {
+            $($(#[$doc])* $variant,)+
+        }
+
+        impl Variable {
+            const TABLE: &'static [(Self, &'static str)] = &[$((Self::$variant, $name),)+];
+        }
+    };
+}
+
+variables! {
+    /// `1` if a certificate was presented, else `0`. Always present.
+    Presented = "certPresented",
+    /// `SUCCESS`, `FAILED:reason` or `NONE`. Always present.
+    Verified = "certVerified",
+    /// `1` if the certificate is revoked, else `0`. Always present.
+    Revoked = "certRevoked",
+    /// The issuer as RFC 2253 prints it.
+    IssuerDn = "certIssuerDN",
+    /// The subject as RFC 2253 prints it.
+    SubjectDn = "certSubjectDN",
+    /// The same as [`Variable::IssuerDn`].
+    IssuerDnRfc2253 = "certIssuerDNRFC2253",
+    /// The same as [`Variable::SubjectDn`].
+    SubjectDnRfc2253 = "certSubjectDNRFC2253",
+    /// The issuer as `/C=US/O=...` (`X509_NAME_oneline`).
+    IssuerDnLegacy = "certIssuerDNLegacy",
+    /// The subject as `/C=US/O=...` (`X509_NAME_oneline`).
+    SubjectDnLegacy = "certSubjectDNLegacy",
+    /// Serial number in upper-case hexadecimal; `...` after 20 bytes.
+    Serial = "certSerial",
+    /// Serial number of the validated issuer certificate.
+    IssuerSerial = "certIssuerSerial",
+    /// SHA-1 of the certificate, lower-case hexadecimal.
+    FingerprintSha1 = "certFingerprintSHA1",
+    /// SHA-256 of the certificate, lower-case hexadecimal.
+    FingerprintSha256 = "certFingerprintSHA256",
+    /// Start of validity, `Dec 22 19:39:00 2018 GMT`.
+    NotBefore = "certNotBefore",
+    /// End of validity, `Dec 22 19:39:00 2018 GMT`.
+    NotAfter = "certNotAfter",
+    /// Subject key identifier, upper-case hexadecimal.
+    Ski = "certSKI",
+    /// Subject key identifier of the validated issuer certificate.
+    IssuerSki = "certIssuerSKI",
+    /// The certificate as an RFC 9440 byte sequence, `:base64:`; absent over 10 KiB.
+    Rfc9440 = "certRFC9440",
+    /// `1` if [`Variable::Rfc9440`] was too large, else `0`.
+    Rfc9440TooLarge = "certRFC9440TooLarge",
+    /// The validated path without leaf and anchor, as an RFC 9440 list; absent over 16 KiB.
+    ChainRfc9440 = "certChainRFC9440",
+    /// `1` if [`Variable::ChainRfc9440`] was too large, else `0`.
+    ChainRfc9440TooLarge = "certChainRFC9440TooLarge",
+    /// The subject's only common name.
+    SubjectCn = "certSubjectCN",
+    /// DNS names, percent-encoded, joined by `,`.
+    SanDns = "certSANDNS",
+    /// URIs, percent-encoded, joined by `,`.
+    SanUri = "certSANURI",
+    /// E-mail addresses, percent-encoded, joined by `,`.
+    SanEmail = "certSANEmail",
+    /// IP addresses, joined by `,`.
+    SanIp = "certSANIP",
+    /// The SPIFFE ID, if it is the only URI.
+    Spiffe = "certSPIFFE",
+    /// SHA-256 of the SubjectPublicKeyInfo, lower-case hexadecimal.
+    SpkiSha256 = "certSPKISHA256",
+    /// The certificate as PEM, percent-encoded.
+    Pem = "certPEM",
+    /// The certificate as base64 of its DER.
+    Der = "certDER",
+    /// Whole days of validity that remain, `0` under one.
+    DaysRemaining = "certDaysRemaining",
+    /// The configured name of the trust store that verified the certificate.
+    TrustStore = "certTrustStore",
+}
+
+impl Variable {
+    /// How many variables there are.
+    pub const COUNT: usize = Self::TABLE.len();
+
+    /// The variable of this name, spelled exactly.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::TABLE
+            .iter()
+            .find(|(_, known)| *known == name)
+            .map(|(variable, _)| *variable)
+    }
+
+    /// The name an operator writes.
+    pub fn name(self) -> &'static str {
+        Self::TABLE.get(self.index()).map_or("", |(_, name)| name)
+    }
+
+    /// All variables, in the order of the documentation.
+    pub fn all() -> impl Iterator<Item = Self> {
+        Self::TABLE.iter().map(|(variable, _)| *variable)
+    }
+
+    pub(super) fn index(self) -> usize {
+        usize::from(self as u8)
+    }
+}
+
+impl fmt::Display for Variable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A set of variables, in one word.
+#[derive(Clone, Copy, Default, Eq, Hash, PartialEq)]
+pub struct VariableSet(u64);
+
+impl VariableSet {
+    /// The set without a variable.
+    pub const EMPTY: Self = Self(0);
+
+    /// The set of all variables.
+    pub fn all() -> Self {
+        Variable::all().collect()
+    }
+
+    /// Adds one variable.
+    pub fn insert(&mut self, variable: Variable) {
+        self.0 |= 1 << variable.index();
+    }
+
+    /// Whether `variable` is a member.
+    pub fn contains(self, variable: Variable) -> bool {
+        self.0 & (1 << variable.index()) != 0
+    }
+
+    /// Whether there is no member.
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Members of either set.
+    pub fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// The members, in the order of the documentation.
+    pub fn iter(self) -> impl Iterator<Item = Variable> {
+        Variable::all().filter(move |variable| self.contains(*variable))
+    }
+}
+
+impl FromIterator<Variable> for VariableSet {
+    fn from_iter<I: IntoIterator<Item = Variable>>(variables: I) -> Self {
+        let mut set = Self::EMPTY;
+        for variable in variables {
+            set.insert(variable);
+        }
+        set
+    }
+}
+
+impl fmt::Debug for VariableSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set()
+            .entries(self.iter().map(Variable::name))
+            .finish()
+    }
+}
+
+// One bit a variable.
+const _: () = assert!(Variable::COUNT <= 64);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_parses_back_and_only_exactly() {
+        assert_eq!(Variable::COUNT, 32);
+        for variable in Variable::all() {
+            assert_eq!(Variable::parse(variable.name()), Some(variable));
+            assert_eq!(Variable::parse(&variable.name().to_lowercase()), None);
+        }
+        assert_eq!(VariableSet::all().iter().count(), Variable::COUNT);
+        assert_eq!(Variable::TrustStore.name(), "certTrustStore");
+    }
+}

@@ -1,0 +1,4 @@
+//! What Herald says of itself: the log, and the limit on lines a peer can cause.
+
+pub mod limit;
+pub mod log;

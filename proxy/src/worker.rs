@@ -1,0 +1,76 @@
+//! A worker: one thread, one current-thread runtime, its own listening sockets and its own
+//! connections to the origin. Nothing is shared on a request's way but the immutable snapshot.
+
+use std::io;
+use std::net::TcpListener;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
+use tokio::sync::Semaphore;
+
+use crate::connection::{Worker, connection};
+use crate::drain::{self, DrainWatch};
+use crate::listen::Acceptor;
+use crate::snapshot::Snapshot;
+use crate::upstream::Upstream;
+
+/// Starts worker `index` on its sockets. It ends when the drain has started and its last
+/// connection is done.
+pub fn spawn(
+    index: usize,
+    listeners: Vec<TcpListener>,
+    snapshot: Arc<Snapshot>,
+    places: Arc<Semaphore>,
+    drain: DrainWatch,
+) -> io::Result<JoinHandle<()>> {
+    let runtime_builder = || -> io::Result<LocalRuntime> {
+        Builder::new_current_thread().enable_io().enable_time().build_local(LocalOptions::default())
+    };
+    std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
+        let served = runtime_builder()
+            .and_then(|runtime| runtime.block_on(serve(listeners, snapshot, places, drain)));
+        if let Err(error) = served {
+            tracing::error!(%error, worker = index, "worker could not start");
+        }
+    })
+}
+
+async fn serve(
+    listeners: Vec<TcpListener>,
+    snapshot: Arc<Snapshot>,
+    places: Arc<Semaphore>,
+    mut drain: DrainWatch,
+) -> io::Result<()> {
+    let worker = Rc::new(Worker {
+        hygiene: Rc::new(snapshot.hygiene.clone()),
+        upstream: Upstream::new(snapshot.upstream.clone(), snapshot.limits.upstream.clone()),
+        snapshot,
+    });
+    // The worker's own drain: it is over when this thread's connections are.
+    let (mut local_trigger, local_drain) = drain::channel();
+    for listener in listeners {
+        let acceptor = Acceptor::new(listener, Arc::clone(&places))?;
+        let task = accept(acceptor, Rc::clone(&worker), local_drain.clone());
+        drop(tokio::task::spawn_local(task));
+    }
+    drop(local_drain);
+    drain.started().await;
+    local_trigger.start();
+    local_trigger.drained().await;
+    Ok(())
+}
+
+async fn accept(acceptor: Acceptor, worker: Rc<Worker>, drain: DrainWatch) {
+    let mut stop = drain.clone();
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = stop.started() => return,
+            accepted = acceptor.accept() => accepted,
+        };
+        let Some(accepted) = accepted else { return };
+        drop(tokio::task::spawn_local(connection(accepted, Rc::clone(&worker), drain.clone())));
+    }
+}

@@ -1,0 +1,432 @@
+//! HTTP/2 twice: hyper's client for what is well-formed, and frames by hand for what hyper refuses to send.
+
+use std::io::{self, Read as _, Write as _};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt as _, Full};
+use hyper::client::conn::http1;
+use hyper::client::conn::http2::{self, SendRequest};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio::runtime::Runtime;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use crate::client::{Client, Response, Settings};
+use crate::pki::Identity;
+use crate::wire::{Body, Fields, sha256};
+
+pub mod stream;
+
+/// hyper's client on one connection, driven synchronously.
+#[derive(Debug)]
+pub struct Polite {
+    runtime: Runtime,
+    sender: SendRequest<BoxBody<Bytes, io::Error>>,
+}
+
+/// Frames by hand on one connection.
+#[derive(Debug)]
+pub struct Raw {
+    client: Client,
+    next_stream: u32,
+}
+
+/// What came back on one stream of [`Raw`].
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Answer {
+    /// `:status`.
+    pub status: Option<u16>,
+    /// DATA.
+    pub body: Vec<u8>,
+    /// The error code of RST_STREAM.
+    pub reset: Option<u32>,
+    /// The error code of GOAWAY.
+    pub goaway: Option<u32>,
+    /// The connection ended without an answer.
+    pub closed: bool,
+}
+
+impl Polite {
+    /// Connects with ALPN `h2`.
+    ///
+    /// # Errors
+    ///
+    /// Those of TCP, TLS and the HTTP/2 preface.
+    pub fn connect(address: SocketAddr, settings: &Settings) -> io::Result<Self> {
+        Self::connect_with(address, &settings.clone().alpn(&["h2"]).build())
+    }
+
+    /// Connects with a configuration whose ALPN is `h2`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Polite::connect`].
+    pub fn connect_with(address: SocketAddr, config: &Arc<ClientConfig>) -> io::Result<Self> {
+        let runtime = runtime();
+        let sender = runtime.block_on(handshake(address, Arc::clone(config)))?;
+        Ok(Self { runtime, sender })
+    }
+
+    /// Sends a request with fields of any spelling `http` accepts and reads the whole answer.
+    ///
+    /// # Errors
+    ///
+    /// Those of the stream: a reset, a GOAWAY, truncation.
+    pub fn ask(
+        &mut self,
+        request: http::Request<BoxBody<Bytes, io::Error>>,
+    ) -> io::Result<Response> {
+        let sender = &mut self.sender;
+        let exchange = async {
+            sender.ready().await.map_err(io::Error::other)?;
+            let (head, body) = sender
+                .send_request(request)
+                .await
+                .map_err(io::Error::other)?
+                .into_parts();
+            let body = body.collect().await.map_err(io::Error::other)?;
+            let trailers = body.trailers().map(fields).unwrap_or_default();
+            let bytes = body.to_bytes();
+            let (length, sha256) = (bytes.len() as u64, sha256(&bytes));
+            let body = Body {
+                start: bytes.to_vec(),
+                length,
+                sha256,
+                trailers,
+            };
+            let (status, headers) = (head.status.as_u16(), fields(&head.headers));
+            Ok(Response {
+                status,
+                start: String::new(),
+                headers,
+                body,
+                interim: Vec::new(),
+            })
+        };
+        let limited = async { tokio::time::timeout(crate::wait::PATIENCE, exchange).await };
+        self.runtime
+            .block_on(limited)
+            .unwrap_or_else(|elapsed| Err(io::Error::other(elapsed)))
+    }
+}
+
+impl Raw {
+    /// Connects with ALPN `h2` and sends the preface. The peer's HPACK encoder is told to use no dynamic table.
+    ///
+    /// # Errors
+    ///
+    /// Those of TCP and TLS.
+    pub fn connect(address: SocketAddr, identity: Option<&Identity>) -> io::Result<Self> {
+        let client = Settings::new(identity).alpn(&["h2"]).connect(address)?;
+        let mut raw = Self {
+            client,
+            next_stream: 1,
+        };
+        raw.client.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")?;
+        raw.frame(SETTINGS, 0, 0, &[0, 1, 0, 0, 0, 0])?;
+        Ok(raw)
+    }
+
+    /// Sends one frame.
+    ///
+    /// # Errors
+    ///
+    /// Those of the stream.
+    pub fn frame(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) -> io::Result<()> {
+        let mut frame = u32::try_from(payload.len()).unwrap().to_be_bytes()[1..].to_vec();
+        frame.extend([kind, flags]);
+        frame.extend(stream.to_be_bytes());
+        frame.extend(payload);
+        self.client.send(&frame)
+    }
+
+    /// Opens a stream with exactly these fields, ends it after `body`, and reads the answer.
+    ///
+    /// # Errors
+    ///
+    /// Those of sending; what ends the reading is part of the answer.
+    pub fn ask(&mut self, fields: &[(&[u8], &[u8])], body: Option<&[u8]>) -> io::Result<Answer> {
+        let stream = self.open(fields, body.is_none())?;
+        if let Some(body) = body {
+            self.frame(DATA, END_STREAM, stream, body)?;
+        }
+        Ok(self.answer(stream))
+    }
+
+    /// Opens a stream.
+    ///
+    /// # Errors
+    ///
+    /// Those of the stream.
+    pub fn open(&mut self, fields: &[(&[u8], &[u8])], end: bool) -> io::Result<u32> {
+        let stream = self.next_stream;
+        self.next_stream += 2;
+        let flags = END_HEADERS | if end { END_STREAM } else { 0 };
+        self.frame(HEADERS, flags, stream, &block(fields))?;
+        Ok(stream)
+    }
+
+    /// Sends trailers.
+    ///
+    /// # Errors
+    ///
+    /// Those of the stream.
+    pub fn trailers(&mut self, stream: u32, fields: &[(&[u8], &[u8])]) -> io::Result<()> {
+        self.frame(HEADERS, END_HEADERS | END_STREAM, stream, &block(fields))
+    }
+
+    /// Reads until `stream` or the connection ends.
+    pub fn answer(&mut self, stream: u32) -> Answer {
+        let mut answer = Answer::default();
+        loop {
+            let Ok((kind, flags, id, payload)) = self.read_frame() else {
+                answer.closed = true;
+                return answer;
+            };
+            match kind {
+                SETTINGS if flags & ACK == 0 => drop(self.frame(SETTINGS, ACK, 0, &[])),
+                PING if flags & ACK == 0 => drop(self.frame(PING, ACK, 0, &payload)),
+                GOAWAY => {
+                    answer.goaway = Some(number(&payload[4..8]));
+                    if answer.goaway != Some(0) {
+                        return answer;
+                    }
+                }
+                RST_STREAM if id == stream => {
+                    answer.reset = Some(number(&payload[..4]));
+                    return answer;
+                }
+                HEADERS if id == stream && answer.status.is_none() => {
+                    answer.status = status(&payload).filter(|&status| status >= 200);
+                }
+                DATA if id == stream => answer.body.extend(&payload),
+                _ => {}
+            }
+            if matches!(kind, HEADERS | DATA) && id == stream && flags & END_STREAM != 0 {
+                return answer;
+            }
+        }
+    }
+
+    /// The payload of the first frame of `kind`; frames before it are skipped.
+    ///
+    /// # Errors
+    ///
+    /// Those of the stream.
+    pub fn first_frame(&mut self, kind: u8) -> io::Result<Vec<u8>> {
+        loop {
+            let (found, _, _, payload) = self.read_frame()?;
+            if found == kind {
+                return Ok(payload);
+            }
+        }
+    }
+
+    fn read_frame(&mut self) -> io::Result<(u8, u8, u32, Vec<u8>)> {
+        let stream = self.client.stream();
+        let mut head = [0; 9];
+        stream.read_exact(&mut head)?;
+        let length = number(&[0, head[0], head[1], head[2]]);
+        let mut payload = vec![0; length as usize];
+        stream.read_exact(&mut payload)?;
+        stream.flush()?;
+        Ok((head[3], head[4], number(&head[5..9]) & 0x7FFF_FFFF, payload))
+    }
+}
+
+/// A request for [`Polite::ask`] with a body of one piece.
+///
+/// # Panics
+///
+/// When `http` refuses a name or a value: use [`Raw`] for those.
+pub fn request(
+    method: &str,
+    target: &str,
+    headers: &Fields,
+    body: &[u8],
+    trailers: &Fields,
+) -> http::Request<BoxBody<Bytes, io::Error>> {
+    let uri = format!("https://localhost{target}");
+    let mut builder = http::Request::builder()
+        .method(method)
+        .uri(uri)
+        .version(http::Version::HTTP_2);
+    builder.headers_mut().unwrap().extend(map(headers));
+    let body = Full::new(Bytes::copy_from_slice(body)).map_err(|never| match never {});
+    if trailers.0.is_empty() {
+        return builder.body(BoxBody::new(body)).unwrap();
+    }
+    let trailers = map(trailers);
+    builder
+        .body(BoxBody::new(
+            body.with_trailers(async { Some(Ok(trailers)) }),
+        ))
+        .unwrap()
+}
+
+/// A header block of literals: never indexed, never Huffman-coded (RFC 7541 §6.2.3).
+pub fn block(fields: &[(&[u8], &[u8])]) -> Vec<u8> {
+    let mut block = Vec::new();
+    for (name, value) in fields {
+        block.push(0x10);
+        for text in [name, value] {
+            integer(&mut block, text.len());
+            block.extend(*text);
+        }
+    }
+    block
+}
+
+pub(crate) async fn handshake(
+    address: SocketAddr,
+    config: Arc<ClientConfig>,
+) -> io::Result<SendRequest<BoxBody<Bytes, io::Error>>> {
+    let stream = TokioIo::new(secure(address, config, b"h2").await?);
+    let (sender, connection) = http2::handshake(TokioExecutor::new(), stream)
+        .await
+        .map_err(io::Error::other)?;
+    tokio::spawn(async move {
+        // The sender learns of a failure by itself.
+        drop(connection.await);
+    });
+    Ok(sender)
+}
+
+pub(crate) async fn handshake_h1(
+    address: SocketAddr,
+    config: Arc<ClientConfig>,
+) -> io::Result<http1::SendRequest<BoxBody<Bytes, io::Error>>> {
+    let stream = TokioIo::new(secure(address, config, b"http/1.1").await?);
+    let (sender, connection) = http1::handshake(stream).await.map_err(io::Error::other)?;
+    tokio::spawn(async move {
+        // The sender learns of a failure by itself.
+        drop(connection.await);
+    });
+    Ok(sender)
+}
+
+async fn secure(
+    address: SocketAddr,
+    config: Arc<ClientConfig>,
+    protocol: &[u8],
+) -> io::Result<TlsStream<TcpStream>> {
+    let socket = TcpStream::connect(address).await?;
+    socket.set_nodelay(true)?;
+    let name = ServerName::try_from("localhost").unwrap();
+    let stream = TlsConnector::from(config).connect(name, socket).await?;
+    if stream.get_ref().1.alpn_protocol() != Some(protocol) {
+        return Err(io::Error::other("the server chose another protocol"));
+    }
+    Ok(stream)
+}
+
+/// The connection's task runs on a thread of its own, so that it goes on while the test does not wait for it.
+pub(crate) fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap()
+}
+
+fn map(fields: &Fields) -> http::HeaderMap {
+    let pairs = fields.0.iter().map(|(name, value)| {
+        let name = http::HeaderName::from_bytes(name).unwrap();
+        (name, http::HeaderValue::from_bytes(value).unwrap())
+    });
+    let mut map = http::HeaderMap::new();
+    for (name, value) in pairs {
+        map.append(name, value);
+    }
+    map
+}
+
+fn fields(map: &http::HeaderMap) -> Fields {
+    Fields(
+        map.iter()
+            .map(|(name, value)| (name.as_str().as_bytes().to_vec(), value.as_bytes().to_vec()))
+            .collect(),
+    )
+}
+
+/// An integer with a 7-bit prefix (RFC 7541 §5.1), the Huffman bit clear.
+fn integer(block: &mut Vec<u8>, value: usize) {
+    if value < 127 {
+        block.push(u8::try_from(value).unwrap());
+        return;
+    }
+    block.push(127);
+    let mut rest = value - 127;
+    while rest >= 128 {
+        block.push(u8::try_from(rest % 128).unwrap() | 0x80);
+        rest /= 128;
+    }
+    block.push(u8::try_from(rest).unwrap());
+}
+
+/// `:status`, which comes first, from the static table or as a literal with or without Huffman code.
+fn status(block: &[u8]) -> Option<u16> {
+    // Table size updates may come before it.
+    let start = block.iter().position(|byte| byte & 0xE0 != 0x20)?;
+    let (&first, rest) = block[start..].split_first()?;
+    if first & 0x80 != 0 {
+        let index = usize::from(first & 0x7F).checked_sub(8)?;
+        return [200, 204, 206, 304, 400, 404, 500].get(index).copied();
+    }
+    let (&length, rest) = rest.split_first()?;
+    let value = rest.get(..usize::from(length & 0x7F))?;
+    let digits = if length & 0x80 == 0 {
+        value.to_vec()
+    } else {
+        huffman_digits(value)?
+    };
+    std::str::from_utf8(&digits).ok()?.parse().ok()
+}
+
+/// The digits of RFC 7541 Appendix B: 0 to 2 are five bits, 3 to 9 six.
+fn huffman_digits(bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut bits: Vec<u8> = bytes
+        .iter()
+        .flat_map(|byte| (0..8).rev().map(move |n| byte >> n & 1))
+        .collect();
+    let mut digits = Vec::new();
+    while digits.len() < 3 {
+        let take = |count: usize| {
+            bits.get(..count)
+                .map(|bits| bits.iter().fold(0, |sum, bit| sum * 2 + bit))
+        };
+        let (digit, used) = match (take(5)?, take(6)) {
+            (short @ 0..=2, _) => (short, 5),
+            (_, Some(long @ 0b01_1001..=0b01_1111)) => (long - 0b01_1001 + 3, 6),
+            _ => return None,
+        };
+        digits.push(b'0' + digit);
+        bits.drain(..used);
+    }
+    Some(digits)
+}
+
+fn number(bytes: &[u8]) -> u32 {
+    u32::from_be_bytes(bytes.try_into().unwrap())
+}
+
+/// Frame types (RFC 9113 §6).
+pub const DATA: u8 = 0;
+/// HEADERS.
+pub const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+/// SETTINGS.
+pub const SETTINGS: u8 = 4;
+const PING: u8 = 6;
+const GOAWAY: u8 = 7;
+/// Flags.
+pub const END_STREAM: u8 = 1;
+const ACK: u8 = 1;
+/// END_HEADERS.
+pub const END_HEADERS: u8 = 4;
