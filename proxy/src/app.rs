@@ -61,7 +61,9 @@ impl App {
         let snapshot = Arc::new(Snapshot::compile(config).map_err(StartError::Config)?);
         let (bound, sockets) = bind_all(&config.listen, config.workers)?;
         let (drain, watch) = drain::channel();
-        let places = Arc::new(Semaphore::new(config.max_connections.min(Semaphore::MAX_PERMITS)));
+        let places = Arc::new(Semaphore::new(
+            config.max_connections.min(Semaphore::MAX_PERMITS),
+        ));
         let workers = sockets
             .into_iter()
             .enumerate()
@@ -74,7 +76,12 @@ impl App {
             tracing::info!("listening on {address}");
         }
         tracing::info!(workers = workers.len(), "ready");
-        Ok(Self { bound, workers, drain, drain_timeout: config.drain_timeout })
+        Ok(Self {
+            bound,
+            workers,
+            drain,
+            drain_timeout: config.drain_timeout,
+        })
     }
 
     /// The addresses bound, in the order of the configuration, with real ports.
@@ -84,7 +91,9 @@ impl App {
 
     /// Serves until SIGTERM or SIGINT, then stops gracefully; a second signal stops at once.
     pub fn run(self) -> io::Result<Stopped> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         runtime.block_on(async {
             let mut terminate = signal(SignalKind::terminate())?;
             let mut interrupt = signal(SignalKind::interrupt())?;
@@ -139,7 +148,10 @@ fn bind_all(
     for address in addresses {
         let mut actual = *address;
         for sockets in &mut sockets {
-            let at = |error| StartError::Listen { address: *address, error };
+            let at = |error| StartError::Listen {
+                address: *address,
+                error,
+            };
             let socket = listen::bind(actual).map_err(at)?;
             actual = socket.local_addr().map_err(at)?;
             sockets.push(socket);

@@ -27,7 +27,11 @@ impl<K: Hash + Eq, V> BoundedCache<K, V> {
         // Unbounded for `lru`, which would allocate room for the full count at once; `insert` keeps both bounds.
         let mut entries = LruCache::unbounded();
         entries.resize(entries_max);
-        Self { entries, bytes: 0, bytes_max }
+        Self {
+            entries,
+            bytes: 0,
+            bytes_max,
+        }
     }
 
     /// Stores `value`, which weighs `bytes`; drops the oldest entries until both bounds hold.
@@ -41,7 +45,9 @@ impl<K: Hash + Eq, V> BoundedCache<K, V> {
         }
         self.bytes += bytes;
         while self.bytes > self.bytes_max {
-            let Some((_, oldest)) = self.entries.pop_lru() else { break };
+            let Some((_, oldest)) = self.entries.pop_lru() else {
+                break;
+            };
             self.bytes -= oldest.bytes;
         }
         true
@@ -62,7 +68,9 @@ impl<K: Hash + Eq, V> BoundedCache<K, V> {
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        self.entries.get_key_value(key).map(|(key, weighed)| (key, &weighed.value))
+        self.entries
+            .get_key_value(key)
+            .map(|(key, weighed)| (key, &weighed.value))
     }
 
     /// Takes the value of `key` out.
@@ -102,7 +110,10 @@ mod tests {
         cache.insert(2, 2, 1);
         assert_eq!(cache.get(&1), Some(&1));
         cache.insert(3, 3, 1);
-        assert_eq!([1, 2, 3].map(|key| cache.get(&key).copied()), [Some(1), None, Some(3)]);
+        assert_eq!(
+            [1, 2, 3].map(|key| cache.get(&key).copied()),
+            [Some(1), None, Some(3)]
+        );
         assert_eq!(cache.bytes, 2);
     }
 

@@ -41,8 +41,14 @@ pub struct Caller {
 impl Caller {
     /// Takes the peer of a completed handshake: what it presented, it has proved to own.
     pub fn new(peer: &VerifiedPeer, judge: &impl Judge, now: u64) -> Self {
-        let (chain, standing) = judge.standings().find(peer.chain().unwrap_or_default(), judge, now);
-        Self { chain, standing: RefCell::new(standing) }
+        let (chain, standing) =
+            judge
+                .standings()
+                .find(peer.chain().unwrap_or_default(), judge, now);
+        Self {
+            chain,
+            standing: RefCell::new(standing),
+        }
     }
 
     /// How the caller stands now: the held answer while it holds, else a fresh one.
@@ -96,7 +102,9 @@ impl Standings {
             Verdict::Success(_) | Verdict::None => &self.succeeded,
             Verdict::Failed(_) => &self.failed,
         };
-        let bytes = ENTRY_OVERHEAD + standing.block.http1.len() + chain.iter().map(|der| der.len()).sum::<usize>();
+        let bytes = ENTRY_OVERHEAD
+            + standing.block.http1.len()
+            + chain.iter().map(|der| der.len()).sum::<usize>();
         let mut table = table.lock().unwrap_or_else(PoisonError::into_inner);
         table.insert(Arc::clone(&chain), Arc::clone(&standing), bytes);
         (chain, standing)

@@ -66,7 +66,11 @@ pub fn main() -> ExitCode {
             // Help and version go to standard output, mistakes to standard error; if neither can
             // be written there is nobody to tell.
             drop(error.print());
-            return if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS };
+            return if error.use_stderr() {
+                ExitCode::from(USAGE)
+            } else {
+                ExitCode::SUCCESS
+            };
         }
     };
     let action = match Cli::from_arg_matches(&matches) {
@@ -112,11 +116,17 @@ fn run(given: &ArgMatches) -> ExitCode {
 }
 
 fn check(given: &ArgMatches) -> ExitCode {
-    let compiled = Config::load(given).and_then(|config| Snapshot::compile(&config).map(|snapshot| (config, snapshot)));
+    let compiled = Config::load(given)
+        .and_then(|config| Snapshot::compile(&config).map(|snapshot| (config, snapshot)));
     match compiled {
-        Ok((config, snapshot)) => {
-            print(format!("Sound. This would run:\n\n{}\n{}", config.plan(), snapshot.summary()).as_bytes())
-        }
+        Ok((config, snapshot)) => print(
+            format!(
+                "Sound. This would run:\n\n{}\n{}",
+                config.plan(),
+                snapshot.summary()
+            )
+            .as_bytes(),
+        ),
         Err(mistakes) => told(USAGE, &mistakes),
     }
 }
@@ -133,12 +143,14 @@ fn demonstrate(once: bool) -> ExitCode {
 
 fn man() -> ExitCode {
     let mut page = Vec::new();
-    let rendered = clap_mangen::Man::new(command()).render(&mut page).and_then(|()| {
-        // `run` and `check` take the settings; their flags belong on the one page.
-        let command = command();
-        let run = command.find_subcommand("run").cloned().unwrap_or_default();
-        clap_mangen::Man::new(run.name("herald-run")).render_options_section(&mut page)
-    });
+    let rendered = clap_mangen::Man::new(command())
+        .render(&mut page)
+        .and_then(|()| {
+            // `run` and `check` take the settings; their flags belong on the one page.
+            let command = command();
+            let run = command.find_subcommand("run").cloned().unwrap_or_default();
+            clap_mangen::Man::new(run.name("herald-run")).render_options_section(&mut page)
+        });
     match rendered {
         Ok(()) => print(&page),
         Err(error) => told(FAILED, &error),

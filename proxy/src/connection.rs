@@ -30,7 +30,11 @@ pub struct Worker {
 
 /// Serves one accepted client to its end. Never fails: what went wrong is logged here.
 pub async fn connection(accepted: Accepted, worker: Rc<Worker>, drain: DrainWatch) {
-    let Accepted { tcp, client, place: _place } = accepted;
+    let Accepted {
+        tcp,
+        client,
+        place: _place,
+    } = accepted;
     let snapshot = Arc::clone(&worker.snapshot);
     // The handshake proves possession of a key; it decides nothing about the caller.
     let Handshaken { io, peer } =
@@ -50,16 +54,24 @@ pub async fn connection(accepted: Accepted, worker: Rc<Worker>, drain: DrainWatc
         tracing::debug!(%client, "resumed session refused");
         return;
     }
-    let protocol = if peer.http2 { Protocol::Http2 } else { Protocol::Http1 };
+    let protocol = if peer.http2 {
+        Protocol::Http2
+    } else {
+        Protocol::Http1
+    };
     let exchange = Rc::new(Exchange {
         caller,
         snapshot: Arc::clone(&snapshot),
         hygiene: Rc::clone(&worker.hygiene),
         upstream: Rc::clone(&worker.upstream),
     });
-    let served = http::serve(TokioIo::new(io), protocol, &snapshot.limits.http, drain, move |request| {
-        Rc::clone(&exchange).answer(request)
-    })
+    let served = http::serve(
+        TokioIo::new(io),
+        protocol,
+        &snapshot.limits.http,
+        drain,
+        move |request| Rc::clone(&exchange).answer(request),
+    )
     .await;
     if let Err(error) = served
         && let Some(suppressed) = CONNECTIONS_BROKEN.permit()

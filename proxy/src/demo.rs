@@ -44,21 +44,38 @@ pub fn run(once: bool, out: &mut impl Write) -> Result<bool, DemoError> {
     writeln!(out, "Making a throw-away CA and its certificates ...")?;
     let pki = Pki::make(folder.path())?;
     let origin = origin::start()?;
-    writeln!(out, "Starting an origin on {origin} and two Heralds before it ...")?;
+    writeln!(
+        out,
+        "Starting an origin on {origin} and two Heralds before it ..."
+    )?;
     let forwarding = herald(folder.path(), origin, "forward-failed")?;
     let requiring = herald(folder.path(), origin, "required")?;
     let (forwarding_at, requiring_at) = (first(&forwarding)?, first(&requiring)?);
-    writeln!(out, "  {forwarding_at}  --client-auth forward-failed: the origin decides, on headers it can trust")?;
-    writeln!(out, "  {requiring_at}  --client-auth required: only good certificates pass\n")?;
+    writeln!(
+        out,
+        "  {forwarding_at}  --client-auth forward-failed: the origin decides, on headers it can trust"
+    )?;
+    writeln!(
+        out,
+        "  {requiring_at}  --client-auth required: only good certificates pass\n"
+    )?;
 
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let mut outcomes = Vec::new();
     for row in rows::all() {
-        let address = if row.required { requiring_at } else { forwarding_at };
+        let address = if row.required {
+            requiring_at
+        } else {
+            forwarding_at
+        };
         let answer = runtime.block_on(async {
             let deadline = Duration::from_secs(10);
             let asked = client::ask(&pki, address, &row);
-            tokio::time::timeout(deadline, asked).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+            tokio::time::timeout(deadline, asked)
+                .await
+                .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
         });
         outcomes.push(Outcome::of(row, answer));
     }
@@ -98,7 +115,10 @@ fn herald(folder: &Path, origin: SocketAddr, client_auth: &str) -> Result<App, D
 }
 
 fn first(app: &App) -> io::Result<SocketAddr> {
-    app.bound().first().copied().ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
+    app.bound()
+        .first()
+        .copied()
+        .ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
 }
 
 fn curl_lines(
@@ -108,18 +128,44 @@ fn curl_lines(
     requiring: SocketAddr,
 ) -> io::Result<()> {
     let folder = folder.display();
-    writeln!(out, "\nGo on playing (Ctrl-C ends it and removes the certificates):\n")?;
+    writeln!(
+        out,
+        "\nGo on playing (Ctrl-C ends it and removes the certificates):\n"
+    )?;
     for (what, address, rest) in [
         ("nobody", forwarding, ""),
-        ("a good certificate", forwarding, " --cert FOLDER/good.crt --key FOLDER/good.key"),
-        ("an expired one, forwarded with its verdict", forwarding, " --cert FOLDER/expired.crt --key FOLDER/expired.key"),
-        ("an expired one, refused", requiring, " --cert FOLDER/expired.crt --key FOLDER/expired.key"),
-        ("a liar", forwarding, " -H 'X-CERT-VERIFY: SUCCESS' -H 'x_cert_verify: SUCCESS'"),
-        ("the same in HTTP/1.1", forwarding, " --http1.1 -H 'X-CERT-VERIFY: SUCCESS'"),
+        (
+            "a good certificate",
+            forwarding,
+            " --cert FOLDER/good.crt --key FOLDER/good.key",
+        ),
+        (
+            "an expired one, forwarded with its verdict",
+            forwarding,
+            " --cert FOLDER/expired.crt --key FOLDER/expired.key",
+        ),
+        (
+            "an expired one, refused",
+            requiring,
+            " --cert FOLDER/expired.crt --key FOLDER/expired.key",
+        ),
+        (
+            "a liar",
+            forwarding,
+            " -H 'X-CERT-VERIFY: SUCCESS' -H 'x_cert_verify: SUCCESS'",
+        ),
+        (
+            "the same in HTTP/1.1",
+            forwarding,
+            " --http1.1 -H 'X-CERT-VERIFY: SUCCESS'",
+        ),
     ] {
         let rest = rest.replace("FOLDER", &folder.to_string());
-        writeln!(out, "  # {what}\n  curl --cacert {folder}/ca.crt https://localhost:{}/{rest}", address.port())?;
+        writeln!(
+            out,
+            "  # {what}\n  curl --cacert {folder}/ca.crt https://localhost:{}/{rest}",
+            address.port()
+        )?;
     }
     Ok(())
 }
-

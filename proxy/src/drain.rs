@@ -20,7 +20,13 @@ pub struct DrainWatch {
 pub fn channel() -> (DrainTrigger, DrainWatch) {
     let (signal, watch) = watch::channel(false);
     let (alive, gone) = mpsc::channel(1);
-    (DrainTrigger { signal, gone }, DrainWatch { signal: watch, _alive: alive })
+    (
+        DrainTrigger { signal, gone },
+        DrainWatch {
+            signal: watch,
+            _alive: alive,
+        },
+    )
 }
 
 impl DrainTrigger {

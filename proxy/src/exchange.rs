@@ -85,7 +85,9 @@ impl Body for Reply {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, RelayError>>> {
         match self.get_mut() {
-            Self::Page(page) => Pin::new(page).poll_frame(cx).map_err(|never| match never {}),
+            Self::Page(page) => Pin::new(page)
+                .poll_frame(cx)
+                .map_err(|never| match never {}),
             Self::Relay(relay) => Pin::new(relay).poll_frame(cx),
         }
     }

@@ -23,7 +23,11 @@ pub struct Accepted {
 
 /// Binds one of several sockets that share `address`.
 pub fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(true)?;
     if address.is_ipv6() {
@@ -46,7 +50,10 @@ pub struct Acceptor {
 impl Acceptor {
     /// Takes a bound socket into the worker's runtime; `places` is the limit on connections.
     pub fn new(listener: std::net::TcpListener, places: Arc<Semaphore>) -> io::Result<Self> {
-        Ok(Self { listener: TcpListener::from_std(listener)?, places })
+        Ok(Self {
+            listener: TcpListener::from_std(listener)?,
+            places,
+        })
     }
 
     /// The next client. Waits while the limit is reached (the kernel's backlog holds the rest) and

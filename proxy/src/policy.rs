@@ -31,8 +31,9 @@ pub fn authorize(mode: ClientAuth, verdict: &Verdict) -> Result<Permit, Denied> 
             Ok(Permit(()))
         }
         (ClientAuth::Required, Verdict::None) => Err(Denied::NoCertificate),
-        (ClientAuth::Required | ClientAuth::Optional | ClientAuth::Off, Verdict::Failed(reason)) => {
-            Err(Denied::CertificateFailed(*reason))
-        }
+        (
+            ClientAuth::Required | ClientAuth::Optional | ClientAuth::Off,
+            Verdict::Failed(reason),
+        ) => Err(Denied::CertificateFailed(*reason)),
     }
 }

@@ -1,7 +1,6 @@
 //! What the configuration means, compiled: keys, trust, mapping, names. Immutable and swapped
 //! whole; compiling reports every mistake at once, and what it returns is sound altogether.
 
-use std::fmt::Write;
 use std::sync::Arc;
 
 use http::HeaderValue;
@@ -67,16 +66,16 @@ impl Snapshot {
 
     /// What `herald check` tells beyond the settings: what was found behind the names.
     pub fn summary(&self) -> String {
-        let mut text = String::new();
         let names: Vec<_> = self.mapping.names().collect();
         let trust = self.trust.as_ref().map_or_else(
-            || "no client certificate is asked for".to_owned(),
-            |trust| format!("client certificates must lead to one of {} CA certificates", trust.len()),
+            || "No client certificate is asked for.".to_owned(),
+            |trust| {
+                let count = trust.len();
+                format!("Client certificates must lead to one of {count} CA certificate(s).")
+            },
         );
-        // Writing to a String can't fail.
-        drop(writeln!(text, "  The origin at {} is told: {}", self.upstream, names.join(", ")));
-        drop(writeln!(text, "  {trust}"));
-        text
+        let (upstream, names) = (&self.upstream, names.join(", "));
+        format!("The origin at {upstream} is told: {names}.\n{trust}\n")
     }
 }
 
@@ -99,7 +98,11 @@ impl Judge for Snapshot {
         let values = identity::values(&facts, self.mapping.wanted());
         let block = self.mapping.render(&values);
         let holds_until = holds_until.min(block.holds_until);
-        Standing { verdict, block, holds_until }
+        Standing {
+            verdict,
+            block,
+            holds_until,
+        }
     }
 
     fn standings(&self) -> &Standings {

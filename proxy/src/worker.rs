@@ -26,15 +26,20 @@ pub fn spawn(
     drain: DrainWatch,
 ) -> io::Result<JoinHandle<()>> {
     let runtime_builder = || -> io::Result<LocalRuntime> {
-        Builder::new_current_thread().enable_io().enable_time().build_local(LocalOptions::default())
+        Builder::new_current_thread()
+            .enable_io()
+            .enable_time()
+            .build_local(LocalOptions::default())
     };
-    std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
-        let served = runtime_builder()
-            .and_then(|runtime| runtime.block_on(serve(listeners, snapshot, places, drain)));
-        if let Err(error) = served {
-            tracing::error!(%error, worker = index, "worker could not start");
-        }
-    })
+    std::thread::Builder::new()
+        .name(format!("worker-{index}"))
+        .spawn(move || {
+            let served = runtime_builder()
+                .and_then(|runtime| runtime.block_on(serve(listeners, snapshot, places, drain)));
+            if let Err(error) = served {
+                tracing::error!(%error, worker = index, "worker could not start");
+            }
+        })
 }
 
 async fn serve(
@@ -71,6 +76,10 @@ async fn accept(acceptor: Acceptor, worker: Rc<Worker>, drain: DrainWatch) {
             accepted = acceptor.accept() => accepted,
         };
         let Some(accepted) = accepted else { return };
-        drop(tokio::task::spawn_local(connection(accepted, Rc::clone(&worker), drain.clone())));
+        drop(tokio::task::spawn_local(connection(
+            accepted,
+            Rc::clone(&worker),
+            drain.clone(),
+        )));
     }
 }

@@ -18,7 +18,13 @@ fn injection_into_an_http1_head_allocates_nothing() {
     let leaf = pem(leaf);
     let verdict = Verdict::None;
     let values = identity::values(
-        &Facts { leaf: Some(&leaf), verdict: &verdict, style: ReasonStyle::Openssl1, on_failure: OnFailure::Send, now: 0 },
+        &Facts {
+            leaf: Some(&leaf),
+            verdict: &verdict,
+            style: ReasonStyle::Openssl1,
+            on_failure: OnFailure::Send,
+            now: 0,
+        },
         mapping.wanted(),
     );
     let block = mapping.render(&values);
@@ -44,10 +50,15 @@ fn injection_into_an_http1_head_allocates_nothing() {
     });
     // `x_cert_verify` is no canonical name and not allowed: dropped without looking further.
     assert_eq!(counted.count_total, 0, "{counted:?}");
-    assert!(out.ends_with(b"X-CERT-VERIFY: NONE\r\n\r\n") || out.windows(19).any(|w| w == b"X-CERT-VERIFY: NONE"));
+    assert!(
+        out.ends_with(b"X-CERT-VERIFY: NONE\r\n\r\n")
+            || out.windows(19).any(|w| w == b"X-CERT-VERIFY: NONE")
+    );
 }
 
 fn pem(text: &[u8]) -> Vec<u8> {
     use rustls::pki_types::pem::PemObject;
-    rustls::pki_types::CertificateDer::from_pem_slice(text).expect("a certificate").to_vec()
+    rustls::pki_types::CertificateDer::from_pem_slice(text)
+        .expect("a certificate")
+        .to_vec()
 }

@@ -212,20 +212,15 @@ impl Request {
     }
 }
 
-/// A short account of requests, for messages.
+/// A short account of requests, for messages: three of them, and no header value beyond 60 characters.
 pub fn describe(requests: &[Request]) -> String {
-    let heads: Vec<_> = requests
-        .iter()
-        .map(|request| {
-            format!(
-                "{} {} {:?}",
-                request.method,
-                request.target,
-                request.headers.lines()
-            )
-        })
-        .collect();
-    format!("{} requests: {heads:#?}", heads.len())
+    let shorten = |line: &String| line.chars().take(60).collect::<String>();
+    let account = |request: &Request| {
+        let lines: Vec<_> = request.headers.lines().iter().map(shorten).collect();
+        format!("{} {} {lines:?}", request.method, request.target)
+    };
+    let heads: Vec<_> = requests.iter().take(3).map(account).collect();
+    format!("{} requests: {}", requests.len(), heads.join(" | "))
 }
 
 /// A whole response with Content-Length.

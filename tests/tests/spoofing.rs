@@ -13,6 +13,14 @@ use herald_tests::table::{Table, check};
 use herald_tests::wire::text;
 use herald_tests::world::{Ask, Connection, DEFAULT_NAMES, Protocol, World, certificate_lines};
 
+/// The default mapping and a free one.
+const MAPPINGS: [&str; 4] = [
+    "--preset",
+    "cloudflare-worker",
+    "--header",
+    "X-Device={certSubjectCN}",
+];
+
 /// What every spoofed header says, so that it is found wherever it turns up.
 const MARK: &str = "spoofed-by-client";
 
@@ -56,9 +64,7 @@ fn no_spelling_of_a_protected_name_reaches_the_origin() {
         ("with a certificate", Some(&identity)),
         ("without a certificate", None),
     ] {
-        let world = World::with("optional", |launch| {
-            launch.args(["--header", "X-Device={certSubjectCN}"])
-        });
+        let world = World::with("optional", |launch| launch.args(MAPPINGS));
         for protocol in Protocol::ALL {
             let mut connection = protocol
                 .connect(&world.herald, &Settings::new(caller))
@@ -87,7 +93,7 @@ fn no_spelling_reaches_the_origin_in_any_mode() {
         ("forward-failed", None),
         ("off", None),
     ] {
-        let world = World::new(mode);
+        let world = World::with(mode, |launch| launch.args(["--head-fields-max", "1000"]));
         for protocol in Protocol::ALL {
             let mut connection = protocol
                 .connect(&world.herald, &Settings::new(caller.as_ref()))
@@ -247,31 +253,29 @@ fn duplicates_become_one_header_of_ours() {
 /// Some origins merge trailers into headers.
 #[test]
 fn trailers_with_protected_names_are_dropped_and_others_pass() {
-    let world = World::new("optional");
+    let mut table = Table::new("trailers");
+    let world = World::with("optional", |launch| launch.args(MAPPINGS));
     let identity = Pki::shared().good();
-    for caller in [Some(&identity), None] {
+    for (who, caller) in [("with a certificate", Some(&identity)), ("without", None)] {
         for protocol in Protocol::ALL {
-            let mut ask = Ask::post("/", b"body").trailer("X-Checksum", "kept");
+            let mut connection = protocol
+                .connect(&world.herald, &Settings::new(caller))
+                .unwrap();
             for name in DEFAULT_NAMES.into_iter().chain(OTHER_NAMES) {
+                let mut ask = Ask::post("/", b"body").trailer("x-checksum", "kept");
                 for spelling in spellings(name) {
                     ask = ask.trailer(spelling.to_ascii_lowercase(), MARK);
                 }
+                let result = ask_once(&world, &mut connection, &ask).and_then(|seen| {
+                    let trailers = seen.body.trailers.lines();
+                    check(trailers == ["x-checksum: kept"], || format!("{trailers:?}"))
+                });
+                table.row(&format!("{name}, {who}, {protocol:?}"), result);
             }
-            assert_eq!(
-                world.ask(protocol, caller, &ask).unwrap().status,
-                200,
-                "{protocol:?}"
-            );
-            let seen = world.settle(None).unwrap();
-            assert_eq!(seen.len(), 1);
-            assert_eq!(seen[0].body.start, b"body");
-            assert_eq!(
-                seen[0].body.trailers.lines(),
-                ["x-checksum: kept"],
-                "{protocol:?}"
-            );
         }
     }
+    assert_eq!(world.origin.complaints(), Vec::<String>::new());
+    table.finish();
 }
 
 #[test]
@@ -589,6 +593,8 @@ fn placed(line: &[u8]) -> [(&'static str, Vec<u8>); 3] {
 }
 
 fn refused(world: &World, caller: Option<&Identity>, bytes: &[u8]) -> Result<(), String> {
+    // What an earlier row left behind is that row's failure.
+    world.origin.take();
     let mut client: Client = Settings::new(caller)
         .connect(world.herald.address())
         .map_err(|error| error.to_string())?;

@@ -1,1 +1,55 @@
-fn main() {}
+//! The project's own commands: `cargo xtask tidy`, `cargo xtask test`, `cargo xtask ci`.
+
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command-line tool for people and CI speaks through its standard streams"
+)]
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod ci;
+mod command;
+mod test;
+mod tidy;
+
+/// Herald's development commands.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Check what no compiler checks: module layers, sizes, fenced `unsafe`, forbidden words.
+    Tidy,
+    /// Install what the tests need, build the binary, run every test and count.
+    Test(test::Options),
+    /// Everything that continuous integration runs, by the same code.
+    Ci,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let Some(root) = Path::new(env!("CARGO_MANIFEST_DIR")).parent() else {
+        eprintln!("xtask: its manifest lies in no workspace");
+        return ExitCode::FAILURE;
+    };
+    let outcome = match arguments.task {
+        Task::Tidy => tidy::run(root),
+        Task::Test(options) => test::run(root, &options),
+        Task::Ci => ci::run(root),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            eprintln!("xtask: {problem}");
+            ExitCode::FAILURE
+        }
+    }
+}

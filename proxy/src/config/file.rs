@@ -46,16 +46,24 @@ impl Config {
                 origins.add(&entry.key, entry.origin);
             }
         }
-        let matches = definition().try_get_matches_from(arguments).map_err(usage)?;
+        let matches = definition()
+            .try_get_matches_from(arguments)
+            .map_err(usage)?;
         let flags = Flags::from_arg_matches(&matches).map_err(usage)?;
         let settings = definition();
         let values = settings.get_arguments().map(|argument| {
             let key = argument.get_id().as_str();
             let raw = matches.get_raw(key).into_iter().flatten();
-            (key.to_owned(), raw.map(|value| value.to_string_lossy().into_owned()).collect())
+            (
+                key.to_owned(),
+                raw.map(|value| value.to_string_lossy().into_owned())
+                    .collect(),
+            )
         });
-        Self::validate(flags, origins, mistakes)
-            .map(|config| Self { values: values.collect(), ..config })
+        Self::validate(flags, origins, mistakes).map(|config| Self {
+            values: values.collect(),
+            ..config
+        })
     }
 
     /// The configuration of these flags alone, as a user would write them.
@@ -66,7 +74,11 @@ impl Config {
 
 /// The flags without a command around them.
 pub fn definition() -> Command {
-    Flags::augment_args(Command::new("settings").no_binary_name(true).disable_help_flag(true))
+    Flags::augment_args(
+        Command::new("settings")
+            .no_binary_name(true)
+            .disable_help_flag(true),
+    )
 }
 
 /// The flag of a key, with its dashes.
@@ -107,8 +119,17 @@ impl Entry {
 /// The entries of a file. Its own mistakes go to `mistakes`; a file that can't be read is one.
 fn read(path: &Path, mistakes: &mut Vec<Mistake>) -> Result<Vec<Entry>, Mistakes> {
     let text = read_text(path).map_err(|message| {
-        let origin = Origin::File { path: path.into(), line: 0, column: 0, key: String::new() };
-        Mistakes(vec![Mistake::new(origin, message, "a TOML file of at most 1 MiB, UTF-8")])
+        let origin = Origin::File {
+            path: path.into(),
+            line: 0,
+            column: 0,
+            key: String::new(),
+        };
+        Mistakes(vec![Mistake::new(
+            origin,
+            message,
+            "a TOML file of at most 1 MiB, UTF-8",
+        )])
     })?;
     let reader = Reader { path, text: &text };
     let (table, errors) = DeTable::parse_recoverable(&text);
@@ -133,7 +154,9 @@ fn read_text(path: &Path) -> Result<String, String> {
         return Err("is not a regular file".into());
     }
     let mut text = String::new();
-    file.take(FILE_MAX + 1).read_to_string(&mut text).map_err(cannot)?;
+    file.take(FILE_MAX + 1)
+        .read_to_string(&mut text)
+        .map_err(cannot)?;
     if text.len() as u64 > FILE_MAX {
         return Err("is larger than 1 MiB".into());
     }
@@ -154,7 +177,10 @@ impl Reader<'_> {
         Origin::File {
             path: self.path.into(),
             line: before.matches('\n').count() + 1,
-            column: before.get(line_start..).map_or(0, |line| line.chars().count()) + 1,
+            column: before
+                .get(line_start..)
+                .map_or(0, |line| line.chars().count())
+                + 1,
             key: key.into(),
         }
     }
@@ -168,10 +194,16 @@ impl Reader<'_> {
     ) {
         let name = key.get_ref().as_ref();
         let definition = definition();
-        let known = definition.get_arguments().find(|argument| argument.get_id() == name);
+        let known = definition
+            .get_arguments()
+            .find(|argument| argument.get_id() == name);
         let Some(argument) = known.filter(|_| name != "config") else {
             let allowed = suggestion(&definition, name);
-            mistakes.push(Mistake::new(self.origin(&key.span(), name), "is not a known key", allowed));
+            mistakes.push(Mistake::new(
+                self.origin(&key.span(), name),
+                "is not a known key",
+                allowed,
+            ));
             return;
         };
         let mut add = |value: &Spanned<DeValue<'_>>, prefix: &str| {
@@ -179,12 +211,19 @@ impl Reader<'_> {
             match scalar(value.get_ref(), argument) {
                 Ok(Some(text)) => entries.push(Entry {
                     key: name.into(),
-                    argument: flag_argument(&flag(name), argument, format!("{prefix}{text}").as_ref()),
+                    argument: flag_argument(
+                        &flag(name),
+                        argument,
+                        format!("{prefix}{text}").as_ref(),
+                    ),
                     origin,
                 }),
                 Ok(None) => {}
                 Err(allowed) => {
-                    let message = format!("has a value of the wrong kind ({})", value.get_ref().type_str());
+                    let message = format!(
+                        "has a value of the wrong kind ({})",
+                        value.get_ref().type_str()
+                    );
                     mistakes.push(Mistake::new(origin, message, allowed));
                 }
             }
@@ -210,9 +249,17 @@ fn scalar(value: &DeValue<'_>, argument: &clap::Arg) -> Result<Option<String>, &
         DeValue::String(text) => Ok(Some(text.clone().into_owned())),
         DeValue::Integer(number) if number.radix() == 10 => Ok(Some(number.as_str().into())),
         DeValue::Float(number) => Ok(Some(number.as_str().into())),
-        DeValue::Integer(_) | DeValue::Boolean(_) | DeValue::Datetime(_) | DeValue::Array(_) | DeValue::Table(_) => {
+        DeValue::Integer(_)
+        | DeValue::Boolean(_)
+        | DeValue::Datetime(_)
+        | DeValue::Array(_)
+        | DeValue::Table(_) => {
             let repeatable = matches!(argument.get_action(), ArgAction::Append);
-            Err(if repeatable { "a string, or an array of strings" } else { "a string or a decimal number" })
+            Err(if repeatable {
+                "a string, or an array of strings"
+            } else {
+                "a string or a decimal number"
+            })
         }
     }
 }
@@ -227,7 +274,9 @@ fn suggestion(definition: &Command, unknown: &str) -> String {
         .collect();
     let near = keys.iter().map(|key| (distance(key, &wanted), *key)).min();
     match near {
-        Some((distance, key)) if distance <= 1 + wanted.len() / 4 => format!("did you mean `{key}`?"),
+        Some((distance, key)) if distance <= 1 + wanted.len() / 4 => {
+            format!("did you mean `{key}`?")
+        }
         _ => keys.join(", "),
     }
 }
@@ -258,13 +307,20 @@ fn explain(error: &clap::Error) -> (String, String) {
         _ => String::new(),
     };
     let value = text(ContextKind::InvalidValue);
-    let reason = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
+    let reason = std::error::Error::source(error)
+        .map(ToString::to_string)
+        .unwrap_or_default();
     match error.kind() {
         ErrorKind::ArgumentConflict => ("is given more than once".into(), "one value".into()),
-        ErrorKind::InvalidValue if value.is_empty() => ("has no value".into(), text(ContextKind::ValidValue)),
+        ErrorKind::InvalidValue if value.is_empty() => {
+            ("has no value".into(), text(ContextKind::ValidValue))
+        }
         _ => {
             let allowed = text(ContextKind::ValidValue);
-            (format!("`{value}` is not allowed"), if allowed.is_empty() { reason } else { allowed })
+            (
+                format!("`{value}` is not allowed"),
+                if allowed.is_empty() { reason } else { allowed },
+            )
         }
     }
 }

@@ -110,15 +110,31 @@ pub struct Flags {
     pub preset: Vec<String>,
 
     /// A header for the origin, such as `X-Device={certSubjectCN}`. Repeatable; adds to the presets, or replaces one of them.
-    #[arg(long, value_name = "NAME=VALUE", help_heading = "Headers for the origin")]
+    #[arg(
+        long,
+        value_name = "NAME=VALUE",
+        help_heading = "Headers for the origin"
+    )]
     pub header: Vec<String>,
 
     /// What the origin learns of a certificate that failed.
-    #[arg(long, value_enum, value_name = "WHAT", default_value = "omit", help_heading = "Headers for the origin")]
+    #[arg(
+        long,
+        value_enum,
+        value_name = "WHAT",
+        default_value = "omit",
+        help_heading = "Headers for the origin"
+    )]
     pub identity_on_failure: OnFailure,
 
     /// How reasons are spelled.
-    #[arg(long, value_enum, value_name = "STYLE", default_value = "openssl1", help_heading = "Headers for the origin")]
+    #[arg(
+        long,
+        value_enum,
+        value_name = "STYLE",
+        default_value = "openssl1",
+        help_heading = "Headers for the origin"
+    )]
     pub reason_style: ReasonSpelling,
 
     /// A client's header name outside [A-Za-z0-9-] to let through; all others of that kind are dropped. Repeatable.
@@ -126,78 +142,174 @@ pub struct Flags {
     pub allow_header_name: Vec<String>,
 
     /// Worker threads; 0 is one a core.
-    #[arg(long, value_name = "N", default_value = "0", help_heading = "Workers and limits")]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value = "0",
+        help_heading = "Workers and limits"
+    )]
     pub workers: usize,
 
     /// Most client connections at a time, all listeners together.
-    #[arg(long, value_name = "N", default_value = "65536", help_heading = "Workers and limits")]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value = "65536",
+        help_heading = "Workers and limits"
+    )]
     pub max_connections: NonZeroUsize,
 
     /// From accept to the end of the handshake.
-    #[arg(long, value_name = "TIME", default_value = "10s", help_heading = "Workers and limits")]
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "10s",
+        help_heading = "Workers and limits"
+    )]
     pub handshake_timeout: Span,
 
     /// Most bytes a client may send in the handshake.
-    #[arg(long, value_name = "SIZE", default_value = "128KiB", help_heading = "Workers and limits")]
+    #[arg(
+        long,
+        value_name = "SIZE",
+        default_value = "128KiB",
+        help_heading = "Workers and limits"
+    )]
     pub handshake_max: Size,
 
     /// Waiting for a whole request head (HTTP/1.1; from the end of the answer before).
-    #[arg(long, value_name = "TIME", default_value = "60s", help_heading = "Workers and limits")]
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "60s",
+        help_heading = "Workers and limits"
+    )]
     pub head_timeout: Span,
 
     /// Most bytes of a request head.
-    #[arg(long, value_name = "SIZE", default_value = "64KiB", help_heading = "Workers and limits")]
+    #[arg(
+        long,
+        value_name = "SIZE",
+        default_value = "64KiB",
+        help_heading = "Workers and limits"
+    )]
     pub head_max: Size,
 
     /// Most fields of a request head.
-    #[arg(long, value_name = "N", default_value = "100", help_heading = "Workers and limits")]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value = "100",
+        help_heading = "Workers and limits"
+    )]
     pub head_fields_max: NonZeroUsize,
 
     /// A client connection without a request is closed after this.
-    #[arg(long, value_name = "TIME", default_value = "75s", help_heading = "Workers and limits")]
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "75s",
+        help_heading = "Workers and limits"
+    )]
     pub idle_timeout: Span,
 
     /// Most concurrent requests on an HTTP/2 connection.
-    #[arg(long, value_name = "N", default_value = "128", help_heading = "Workers and limits")]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value = "128",
+        help_heading = "Workers and limits"
+    )]
     pub http2_streams_max: u32,
 
     /// HTTP/2 flow-control window of a stream.
-    #[arg(long, value_name = "SIZE", default_value = "256KiB", help_heading = "Workers and limits")]
+    #[arg(
+        long,
+        value_name = "SIZE",
+        default_value = "256KiB",
+        help_heading = "Workers and limits"
+    )]
     pub http2_stream_window: Size,
 
     /// HTTP/2 flow-control window of a connection.
-    #[arg(long, value_name = "SIZE", default_value = "1MiB", help_heading = "Workers and limits")]
+    #[arg(
+        long,
+        value_name = "SIZE",
+        default_value = "1MiB",
+        help_heading = "Workers and limits"
+    )]
     pub http2_connection_window: Size,
 
     /// Connecting to the origin.
-    #[arg(long, value_name = "TIME", default_value = "5s", help_heading = "Workers and limits")]
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "5s",
+        help_heading = "Workers and limits"
+    )]
     pub upstream_connect_timeout: Span,
 
     /// From the sent request to the head of the origin's answer.
-    #[arg(long, value_name = "TIME", default_value = "60s", help_heading = "Workers and limits")]
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "60s",
+        help_heading = "Workers and limits"
+    )]
     pub upstream_response_timeout: Span,
 
     /// An unused connection to the origin is closed after this.
-    #[arg(long, value_name = "TIME", default_value = "50s", help_heading = "Workers and limits")]
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "50s",
+        help_heading = "Workers and limits"
+    )]
     pub upstream_idle_timeout: Span,
 
     /// Most unused connections to the origin that a worker keeps.
-    #[arg(long, value_name = "N", default_value = "128", help_heading = "Workers and limits")]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value = "128",
+        help_heading = "Workers and limits"
+    )]
     pub upstream_idle_max: usize,
 
     /// TLS sessions kept for resumption; 0 switches resumption off.
-    #[arg(long, value_name = "N", default_value = "20000", help_heading = "Workers and limits")]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value = "20000",
+        help_heading = "Workers and limits"
+    )]
     pub sessions_max: usize,
 
     /// Callers whose verdict and headers are kept ready.
-    #[arg(long, value_name = "N", default_value = "10000", help_heading = "Workers and limits")]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value = "10000",
+        help_heading = "Workers and limits"
+    )]
     pub callers_max: NonZeroUsize,
 
     /// At a stop, open connections may finish for this long.
-    #[arg(long, value_name = "TIME", default_value = "30s", help_heading = "Workers and limits")]
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "30s",
+        help_heading = "Workers and limits"
+    )]
     pub drain_timeout: Span,
 
     /// Least severe events logged.
-    #[arg(long, value_enum, value_name = "LEVEL", default_value = "info", help_heading = "Log")]
+    #[arg(
+        long,
+        value_enum,
+        value_name = "LEVEL",
+        default_value = "info",
+        help_heading = "Log"
+    )]
     pub log_level: LogLevel,
 }

@@ -31,9 +31,18 @@ impl fmt::Display for Origin {
         match self {
             Self::Flag(flag) => f.write_str(flag),
             Self::File { path, line: 0, .. } => write!(f, "{}", path.display()),
-            Self::File { path, line, column, key } => {
+            Self::File {
+                path,
+                line,
+                column,
+                key,
+            } => {
                 write!(f, "{}:{line}:{column}", path.display())?;
-                if key.is_empty() { Ok(()) } else { write!(f, ": {key}") }
+                if key.is_empty() {
+                    Ok(())
+                } else {
+                    write!(f, ": {key}")
+                }
             }
             Self::Default => f.write_str("default"),
         }
@@ -54,7 +63,11 @@ pub struct Mistake {
 impl Mistake {
     /// A mistake at `origin`.
     pub fn new(origin: Origin, message: impl Into<String>, allowed: impl Into<String>) -> Self {
-        Self { origin, message: message.into(), allowed: allowed.into() }
+        Self {
+            origin,
+            message: message.into(),
+            allowed: allowed.into(),
+        }
     }
 }
 
@@ -71,6 +84,17 @@ impl fmt::Display for Mistake {
 /// Everything that is wrong.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 pub struct Mistakes(pub Vec<Mistake>);
+
+impl Mistakes {
+    /// In the order of the file; what has no place in it comes last.
+    pub fn in_order(mut mistakes: Vec<Mistake>) -> Self {
+        mistakes.sort_by_key(|mistake| match mistake.origin {
+            Origin::File { line, column, .. } => (line, column),
+            Origin::Flag(_) | Origin::Default => (usize::MAX, 0),
+        });
+        Self(mistakes)
+    }
+}
 
 impl fmt::Display for Mistakes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -123,7 +123,11 @@ impl Config {
         let (window, connection_window) = check_windows(&flags, &origins, &mut mistakes);
         if flags.workers > WORKERS_MAX {
             let message = format!("{} workers are too many", flags.workers);
-            mistakes.push(Mistake::new(origins.of("workers", 0), message, "0 (one a core) to 1024"));
+            mistakes.push(Mistake::new(
+                origins.of("workers", 0),
+                message,
+                "0 (one a core) to 1024",
+            ));
         }
         let mut require = |is_given: bool, key: &str, allowed: &str| {
             // A value that was given and refused is not missing as well.
@@ -131,14 +135,18 @@ impl Config {
                 mistakes.push(missing(key, allowed));
             }
         };
-        require(!flags.listen.is_empty(), "listen", "an address and port, such as 0.0.0.0:443");
+        require(
+            !flags.listen.is_empty(),
+            "listen",
+            "an address and port, such as 0.0.0.0:443",
+        );
         require(flags.cert.is_some(), "cert", "a PEM file");
         require(flags.key.is_some(), "key", "a PEM file");
         require(flags.upstream.is_some(), "upstream", "http://HOST:PORT");
         let (Some(cert), Some(key), Some(upstream), true) =
             (flags.cert, flags.key, flags.upstream, mistakes.is_empty())
         else {
-            return Err(Mistakes(mistakes));
+            return Err(Mistakes::in_order(mistakes));
         };
         Ok(Self {
             listen: flags.listen,
@@ -240,10 +248,16 @@ fn check_client_auth(flags: &Flags, origins: &Origins, mistakes: &mut Vec<Mistak
 /// RFC 9113 §6.9.1 ends windows at 2^31-1.
 fn check_windows(flags: &Flags, origins: &Origins, mistakes: &mut Vec<Mistake>) -> (u32, u32) {
     let mut check = |key: &str, size: usize| {
-        let window = u32::try_from(size).ok().filter(|size| (65_535..1 << 31).contains(size));
+        let window = u32::try_from(size)
+            .ok()
+            .filter(|size| (65_535..1 << 31).contains(size));
         window.unwrap_or_else(|| {
             let message = format!("a window of {size} bytes is out of bounds");
-            mistakes.push(Mistake::new(origins.of(key, 0), message, "65535 bytes to 1GiB"));
+            mistakes.push(Mistake::new(
+                origins.of(key, 0),
+                message,
+                "65535 bytes to 1GiB",
+            ));
             65_535
         })
     };
@@ -261,7 +275,9 @@ fn missing(key: &str, allowed: &str) -> Mistake {
 
 fn workers(asked: usize) -> usize {
     match asked {
-        0 => std::thread::available_parallelism().map_or(1, NonZeroUsize::get).min(WORKERS_MAX),
+        0 => std::thread::available_parallelism()
+            .map_or(1, NonZeroUsize::get)
+            .min(WORKERS_MAX),
         asked => asked,
     }
 }
@@ -303,22 +319,35 @@ impl FromStr for UpstreamAddr {
     fn from_str(text: &str) -> Result<Self, String> {
         let rest = match text.split_once("://") {
             Some(("http", rest)) => rest,
-            Some((scheme, _)) => return Err(format!("`{scheme}` origins can't be reached yet: http://HOST:PORT")),
+            Some((scheme, _)) => {
+                return Err(format!(
+                    "`{scheme}` origins can't be reached yet: http://HOST:PORT"
+                ));
+            }
             None => text,
         };
         let rest = rest.strip_suffix('/').unwrap_or(rest);
         let (host, port) = match rest.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-            Some((host, port)) if host.parse::<std::net::Ipv6Addr>().is_ok() => (host, port.strip_prefix(':')),
+            Some((host, port)) if host.parse::<std::net::Ipv6Addr>().is_ok() => {
+                (host, port.strip_prefix(':'))
+            }
             Some(_) => return Err("the address in brackets is not IPv6".into()),
             None => match rest.split_once(':') {
                 Some((host, port)) => (host, Some(port)),
                 None => (rest, Some("80")),
             },
         };
-        let port = port.unwrap_or("80").parse::<u16>().ok().filter(|port| *port > 0);
+        let port = port
+            .unwrap_or("80")
+            .parse::<u16>()
+            .ok()
+            .filter(|port| *port > 0);
         let is_host = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:".contains(&byte);
         match port {
-            Some(port) if !host.is_empty() && host.bytes().all(is_host) => Ok(Self { host: host.into(), port }),
+            Some(port) if !host.is_empty() && host.bytes().all(is_host) => Ok(Self {
+                host: host.into(),
+                port,
+            }),
             _ => Err("an origin is http://HOST:PORT, without user, path or query".into()),
         }
     }
@@ -339,7 +368,19 @@ mod tests {
         ] {
             assert_eq!(text.parse::<UpstreamAddr>().unwrap().to_string(), shown);
         }
-        for text in ["", "http://", "https://a:1", "http://u@a:1", "http://a:1/x", "a:0", "a:65536", "a:b", "[x]:1", "::1:80", "unix:/x"] {
+        for text in [
+            "",
+            "http://",
+            "https://a:1",
+            "http://u@a:1",
+            "http://a:1/x",
+            "a:0",
+            "a:65536",
+            "a:b",
+            "[x]:1",
+            "::1:80",
+            "unix:/x",
+        ] {
             assert!(text.parse::<UpstreamAddr>().is_err(), "{text}");
         }
     }

@@ -1,7 +1,5 @@
 //! `herald check`: every setting with its value and where it came from.
 
-use std::fmt::Write;
-
 use super::file::definition;
 use super::model::Config;
 
@@ -16,19 +14,30 @@ impl Config {
                 let values = self.shown(&key);
                 let rows = values.into_iter().enumerate().map(|(index, value)| {
                     let origin = self.origin(&key, index).to_string();
-                    (if index == 0 { key.clone() } else { String::new() }, value, origin)
+                    (
+                        if index == 0 {
+                            key.clone()
+                        } else {
+                            String::new()
+                        },
+                        value,
+                        origin,
+                    )
                 });
                 rows.collect::<Vec<_>>()
             })
             .collect();
         let width = |column: fn(&(String, String, String)) -> &str| {
-            shown.iter().map(|row| column(row).chars().count()).max().unwrap_or(0)
+            shown
+                .iter()
+                .map(|row| column(row).chars().count())
+                .max()
+                .unwrap_or(0)
         };
         let (keys, values) = (width(|row| &row.0), width(|row| &row.1));
         let mut text = String::new();
         for (key, value, origin) in &shown {
-            // Writing to a String can't fail.
-            drop(writeln!(text, "  {key:keys$}  {value:values$}  ({origin})"));
+            text.push_str(&format!("  {key:keys$}  {value:values$}  ({origin})\n"));
         }
         text
     }
@@ -36,6 +45,10 @@ impl Config {
     /// The values in force of a key, as they would be written.
     fn shown(&self, key: &str) -> Vec<String> {
         let given = self.values.get(key).cloned().unwrap_or_default();
-        if given.is_empty() { vec!["-".into()] } else { given }
+        if given.is_empty() {
+            vec!["-".into()]
+        } else {
+            given
+        }
     }
 }

@@ -1,7 +1,5 @@
 //! `docs/config.md`, written from the definition, so that it can't disagree with it.
 
-use std::fmt::Write;
-
 use clap::{Arg, ArgAction};
 
 use super::file::definition;
@@ -10,11 +8,18 @@ use super::file::definition;
 pub fn page() -> String {
     let mut page = String::from(PREAMBLE);
     let mut heading = None;
-    for argument in definition().get_arguments().filter(|argument| argument.get_id() != "config") {
-        let section = argument.get_help_heading().unwrap_or("Application").to_owned();
+    for argument in definition()
+        .get_arguments()
+        .filter(|argument| argument.get_id() != "config")
+    {
+        let section = argument
+            .get_help_heading()
+            .unwrap_or("Application")
+            .to_owned();
         if heading.as_ref() != Some(&section) {
-            // Writing to a String can't fail.
-            drop(write!(page, "\n## {section}\n\n| key and flag | default | meaning |\n|---|---|---|\n"));
+            page.push_str(&format!(
+                "\n## {section}\n\n| key and flag | default | meaning |\n|---|---|---|\n"
+            ));
             heading = Some(section);
         }
         page.push_str(&row(argument));
@@ -24,25 +29,51 @@ pub fn page() -> String {
 
 fn row(argument: &Arg) -> String {
     let key = argument.get_id().as_str();
-    let names: Vec<&str> = argument.get_value_names().unwrap_or_default().iter().map(|name| name.as_str()).collect();
-    let value = if matches!(argument.get_action(), ArgAction::SetTrue) { String::new() } else { format!(" {}", names.join(" ")) };
-    let default: Vec<_> = argument.get_default_values().iter().map(|value| value.to_string_lossy()).collect();
+    let names: Vec<&str> = argument
+        .get_value_names()
+        .unwrap_or_default()
+        .iter()
+        .map(|name| name.as_str())
+        .collect();
+    let value = if matches!(argument.get_action(), ArgAction::SetTrue) {
+        String::new()
+    } else {
+        format!(" {}", names.join(" "))
+    };
+    let default: Vec<_> = argument
+        .get_default_values()
+        .iter()
+        .map(|value| value.to_string_lossy())
+        .collect();
     let choices: Vec<String> = argument
         .get_possible_values()
         .iter()
         .filter(|_| !matches!(argument.get_action(), ArgAction::SetTrue))
         .map(|choice| {
-            let help = choice.get_help().map(ToString::to_string).unwrap_or_default();
+            let help = choice
+                .get_help()
+                .map(ToString::to_string)
+                .unwrap_or_default();
             format!("`{}`: {help}", choice.get_name())
         })
         .collect();
-    let mut meaning = argument.get_help().map(ToString::to_string).unwrap_or_default();
+    let mut meaning = argument
+        .get_help()
+        .map(ToString::to_string)
+        .unwrap_or_default();
     if !choices.is_empty() {
         meaning = format!("{meaning} {}", choices.join(" "));
     }
-    let default = if default.is_empty() { "-".into() } else { format!("`{}`", default.join(" ")) };
+    let default = if default.is_empty() {
+        "-".into()
+    } else {
+        format!("`{}`", default.join(" "))
+    };
     let flag = key.replace('_', "-");
-    format!("| `{key}` `--{flag}{value}` | {default} | {} |\n", meaning.replace('|', "\\|").replace('\n', " "))
+    format!(
+        "| `{key}` `--{flag}{value}` | {default} | {} |\n",
+        meaning.replace('|', "\\|").replace('\n', " ")
+    )
 }
 
 const PREAMBLE: &str = "\
@@ -77,15 +108,26 @@ mod tests {
     fn the_committed_page_is_the_definition() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/config.md");
         let committed = std::fs::read_to_string(path).unwrap_or_default();
-        assert_eq!(committed, page(), "write it anew with: herald reference > docs/config.md");
+        assert_eq!(
+            committed,
+            page(),
+            "write it anew with: herald reference > docs/config.md"
+        );
     }
 
     #[test]
     fn its_example_is_a_sound_file() {
         let page = page();
-        let example = page.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+        let example = page
+            .split("```toml\n")
+            .nth(1)
+            .and_then(|rest| rest.split("```").next())
+            .unwrap();
         let config = parse(example).unwrap();
-        assert_eq!(config.headers, [("X-Device".to_owned(), "{certSubjectCN}".to_owned())]);
+        assert_eq!(
+            config.headers,
+            [("X-Device".to_owned(), "{certSubjectCN}".to_owned())]
+        );
         assert_eq!(config.client_ca.len(), 2);
     }
 }

@@ -22,7 +22,11 @@ impl FromStr for Span {
             "s" => 1_000,
             "m" => 60_000,
             "h" => 3_600_000,
-            _ => return Err("a duration is a number and one of ms, s, m, h: for example 10s".into()),
+            _ => {
+                return Err(
+                    "a duration is a number and one of ms, s, m, h: for example 10s".into(),
+                );
+            }
         };
         number
             .and_then(|number| number.checked_mul(milliseconds))
@@ -42,7 +46,11 @@ impl FromStr for Size {
             "KiB" => 1 << 10,
             "MiB" => 1 << 20,
             "GiB" => 1 << 30,
-            _ => return Err("a size is a number of bytes, or with KiB, MiB, GiB: for example 64KiB".into()),
+            _ => {
+                return Err(
+                    "a size is a number of bytes, or with KiB, MiB, GiB: for example 64KiB".into(),
+                );
+            }
         };
         number
             .and_then(|number| number.checked_mul(bytes))
@@ -75,7 +83,9 @@ impl fmt::Display for Size {
 }
 
 fn split(text: &str) -> (Option<u64>, &str) {
-    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let end = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
     let (number, unit) = text.split_at(end);
     (number.parse().ok(), unit)
 }
@@ -99,7 +109,17 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused() {
-        for text in ["", "10", "s", "0s", "-1s", "1.5s", "25h", "10 s", "99999999999999999999s"] {
+        for text in [
+            "",
+            "10",
+            "s",
+            "0s",
+            "-1s",
+            "1.5s",
+            "25h",
+            "10 s",
+            "99999999999999999999s",
+        ] {
             assert!(text.parse::<Span>().is_err(), "{text}");
         }
         for text in ["", "KiB", "0", "1kb", "2GiB", "99999999999999999999"] {

@@ -36,7 +36,9 @@ impl Answer {
         self.seen
             .iter()
             .flatten()
-            .filter(move |(seen, _)| crate::headers::names::canonical_key(seen.as_bytes()) == wanted)
+            .filter(move |(seen, _)| {
+                crate::headers::names::canonical_key(seen.as_bytes()) == wanted
+            })
             .map(|(_, value)| value.as_str())
     }
 }
@@ -49,7 +51,10 @@ pub(super) async fn ask(pki: &Pki, address: SocketAddr, row: &Row) -> io::Result
         Says::Http2(fields) => ask_http2(tls, fields).await?,
     };
     let seen = body.starts_with("The origin saw:").then(|| {
-        let pair = |line: &str| line.split_once(": ").map(|(n, v)| (n.to_owned(), v.to_owned()));
+        let pair = |line: &str| {
+            line.split_once(": ")
+                .map(|(n, v)| (n.to_owned(), v.to_owned()))
+        };
         body.lines().skip(3).filter_map(pair).collect()
     });
     Ok(Answer { status, seen })
@@ -58,7 +63,9 @@ pub(super) async fn ask(pki: &Pki, address: SocketAddr, row: &Row) -> io::Result
 async fn connect(pki: &Pki, address: SocketAddr, row: &Row) -> io::Result<TlsStream<TcpStream>> {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(&pki.read("ca.crt")?) {
-        roots.add(certificate.map_err(io::Error::other)?).map_err(io::Error::other)?;
+        roots
+            .add(certificate.map_err(io::Error::other)?)
+            .map_err(io::Error::other)?;
     }
     let config = ClientConfig::builder_with_provider(context::provider())
         .with_safe_default_protocol_versions()
@@ -69,8 +76,13 @@ async fn connect(pki: &Pki, address: SocketAddr, row: &Row) -> io::Result<TlsStr
         Some(file) => {
             let chain = CertificateDer::from_pem_slice(&pki.read(&format!("{file}.crt"))?);
             let key = PrivateKeyDer::from_pem_slice(&pki.read(&format!("{file}.key"))?);
-            let (chain, key) = (chain.map_err(io::Error::other)?, key.map_err(io::Error::other)?);
-            config.with_client_auth_cert(vec![chain], key).map_err(io::Error::other)?
+            let (chain, key) = (
+                chain.map_err(io::Error::other)?,
+                key.map_err(io::Error::other)?,
+            );
+            config
+                .with_client_auth_cert(vec![chain], key)
+                .map_err(io::Error::other)?
         }
     };
     if matches!(row.says, Says::Http2(_)) {
@@ -78,7 +90,9 @@ async fn connect(pki: &Pki, address: SocketAddr, row: &Row) -> io::Result<TlsStr
     }
     let tcp = TcpStream::connect(address).await?;
     let name = ServerName::try_from("localhost").map_err(io::Error::other)?;
-    TlsConnector::from(Arc::new(config)).connect(name, tcp).await
+    TlsConnector::from(Arc::new(config))
+        .connect(name, tcp)
+        .await
 }
 
 async fn ask_http1(mut tls: TlsStream<TcpStream>, lines: &str) -> io::Result<(u16, String)> {
@@ -88,10 +102,15 @@ async fn ask_http1(mut tls: TlsStream<TcpStream>, lines: &str) -> io::Result<(u1
     // An answer without close_notify ends in an error, the bytes before it still count.
     let end = tls.take(ANSWER_MAX).read_to_end(&mut answer).await;
     let answer = String::from_utf8_lossy(&answer);
-    let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok());
+    let status = answer
+        .split(' ')
+        .nth(1)
+        .and_then(|status| status.parse().ok());
     match (status, answer.split_once("\r\n\r\n")) {
         (Some(status), Some((_, body))) => Ok((status, body.to_owned())),
-        _ => Err(end.err().unwrap_or_else(|| io::ErrorKind::UnexpectedEof.into())),
+        _ => Err(end
+            .err()
+            .unwrap_or_else(|| io::ErrorKind::UnexpectedEof.into())),
     }
 }
 
@@ -108,10 +127,20 @@ async fn ask_http2(
     for (name, value) in fields {
         request = request.header(*name, *value);
     }
-    let request = request.body(Empty::<Bytes>::new()).map_err(io::Error::other)?;
-    let response = sender.send_request(request).await.map_err(io::Error::other)?;
+    let request = request
+        .body(Empty::<Bytes>::new())
+        .map_err(io::Error::other)?;
+    let response = sender
+        .send_request(request)
+        .await
+        .map_err(io::Error::other)?;
     let status = response.status().as_u16();
-    let body = response.into_body().collect().await.map_err(io::Error::other)?.to_bytes();
+    let body = response
+        .into_body()
+        .collect()
+        .await
+        .map_err(io::Error::other)?
+        .to_bytes();
     driver.abort();
     Ok((status, String::from_utf8_lossy(&body).into_owned()))
 }

@@ -46,7 +46,9 @@ impl Presents {
 impl Pki {
     /// Makes everything anew.
     pub(super) fn make(folder: &Path) -> Result<Self, DemoError> {
-        let pki = Self { folder: folder.to_owned() };
+        let pki = Self {
+            folder: folder.to_owned(),
+        };
         let ca = authority("Herald Demo CA")?;
         let other = authority("Somebody Else's CA")?;
         pki.write("ca", &ca.1, None)?;
@@ -57,10 +59,12 @@ impl Pki {
 
         pki.issue("good", leaf("device-42", &[])?, Some(&ca.0))?;
         let mut expired = leaf("device-41", &[])?;
-        (expired.not_before, expired.not_after) = (date_time_ymd(2020, 1, 1), date_time_ymd(2021, 1, 1));
+        (expired.not_before, expired.not_after) =
+            (date_time_ymd(2020, 1, 1), date_time_ymd(2021, 1, 1));
         pki.issue("expired", expired, Some(&ca.0))?;
         let mut future = leaf("device-43", &[])?;
-        (future.not_before, future.not_after) = (date_time_ymd(2090, 1, 1), date_time_ymd(2091, 1, 1));
+        (future.not_before, future.not_after) =
+            (date_time_ymd(2090, 1, 1), date_time_ymd(2091, 1, 1));
         pki.issue("future", future, Some(&ca.0))?;
         pki.issue("self-signed", leaf("admin", &[])?, None)?;
         pki.issue("wrong-ca", leaf("device-42", &[])?, Some(&other.0))?;
@@ -92,7 +96,12 @@ impl Pki {
         if let Some(key) = key {
             let path = self.folder.join(format!("{file}.key"));
             let mut options = fs::OpenOptions::new();
-            options.write(true).create_new(true).mode(0o600).open(path)?.write_all(key.as_bytes())?;
+            options
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(path)?
+                .write_all(key.as_bytes())?;
         }
         Ok(())
     }
@@ -125,7 +134,9 @@ fn leaf(name: &str, alternative_names: &[&str]) -> Result<CertificateParams, rcg
 fn named(name: &str) -> Result<CertificateParams, rcgen::Error> {
     let mut params = CertificateParams::default();
     params.distinguished_name = rcgen::DistinguishedName::new();
-    params.distinguished_name.push(DnType::OrganizationName, "Herald Demo");
+    params
+        .distinguished_name
+        .push(DnType::OrganizationName, "Herald Demo");
     params.distinguished_name.push(DnType::CommonName, name);
     // Valid long enough for a demonstration, short enough to be worthless after it.
     let now = time::OffsetDateTime::now_utc();

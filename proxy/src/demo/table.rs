@@ -4,61 +4,73 @@ use std::io::{self, IsTerminal, Write};
 
 use super::rows::Outcome;
 
-const COLUMNS: [&str; 7] =
-    ["", "CALLER", "HTTP", "STATUS", "X-CERT-PRESENTED", "X-CERT-VERIFY", "X-CERT-SUBJECT-DN"];
+const COLUMNS: [&str; 7] = [
+    "",
+    "CALLER",
+    "HTTP",
+    "STATUS",
+    "X-CERT-PRESENTED",
+    "X-CERT-VERIFY",
+    "X-CERT-SUBJECT-DN",
+];
+
+type Cells = [String; COLUMNS.len()];
 
 /// Writes the table, a section a Herald, and what was wrong if anything was.
 pub(super) fn write(out: &mut impl Write, outcomes: &[Outcome]) -> io::Result<()> {
-    let rows: Vec<_> = outcomes.iter().map(cells).collect();
-    let widths: Vec<usize> = (0..COLUMNS.len())
-        .map(|column| {
-            let longest = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
-            longest.unwrap_or(0).max(COLUMNS.get(column).map_or(0, |title| title.len()))
-        })
-        .collect();
-    let paint = Paint { on: io::stdout().is_terminal() };
-    let mut section = None;
-    for (outcome, row) in outcomes.iter().zip(&rows) {
-        if section.replace(outcome.row.required) != Some(outcome.row.required) {
-            let title = if outcome.row.required {
-                "What the origin saw behind `--client-auth required`"
+    let header = COLUMNS.map(str::to_owned);
+    let rows: Vec<(&Outcome, Cells)> = outcomes.iter().map(|o| (o, cells(o))).collect();
+    let mut widths = header.clone().map(|cell| cell.chars().count());
+    for (_, row) in &rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = cell.chars().count().max(*width);
+        }
+    }
+    let paint = Paint {
+        on: io::stdout().is_terminal(),
+    };
+    for section in rows.chunk_by(|(a, _), (b, _)| a.row.required == b.row.required) {
+        let strict = section.iter().any(|(outcome, _)| outcome.row.required);
+        let mode = if strict { "required" } else { "forward-failed" };
+        let title = format!("What the origin saw behind `--client-auth {mode}`");
+        writeln!(out, "{}", paint.bold(&title))?;
+        writeln!(out, "{}", paint.dim(&line(&header, &widths)))?;
+        for (outcome, row) in section {
+            let line = line(row, &widths);
+            let painted = if outcome.is_right() {
+                line
             } else {
-                "What the origin saw behind `--client-auth forward-failed`"
+                paint.red(&line)
             };
-            writeln!(out, "{}", paint.bold(title))?;
-            write_line(out, &COLUMNS.map(str::to_owned), &widths, |line| paint.dim(line))?;
+            writeln!(out, "{painted}")?;
         }
-        write_line(out, row, &widths, |line| if outcome.is_right() { line.to_owned() } else { paint.red(line) })?;
-        if outcome.wrong.is_none() && next_differs(outcomes, outcome) {
-            writeln!(out)?;
+        writeln!(out)?;
+    }
+    let mut right = outcomes.len();
+    for outcome in outcomes {
+        if let Some(fault) = &outcome.wrong {
+            right -= 1;
+            let fault = format!("WRONG  {}: {fault}", outcome.row.who);
+            writeln!(out, "{}", paint.red(&fault))?;
         }
     }
-    let wrong: Vec<_> = outcomes.iter().filter(|outcome| !outcome.is_right()).collect();
-    for outcome in &wrong {
-        let fault = outcome.wrong.as_deref().unwrap_or_default();
-        writeln!(out, "{}", paint.red(&format!("WRONG  {}: {fault}", outcome.row.who)))?;
-    }
-    let right = outcomes.len() - wrong.len();
-    writeln!(out, "{}", paint.bold(&format!("{right} of {} rows are right.", outcomes.len())))
+    let sum = format!("{right} of {} rows are right.", outcomes.len());
+    writeln!(out, "{}", paint.bold(&sum))
 }
 
-fn next_differs(outcomes: &[Outcome], outcome: &Outcome) -> bool {
-    let mut after = outcomes.iter().skip_while(|other| !std::ptr::eq(*other, outcome)).skip(1);
-    after.next().is_none_or(|next| next.row.required != outcome.row.required)
-}
-
-fn cells(outcome: &Outcome) -> [String; 7] {
+fn cells(outcome: &Outcome) -> Cells {
     let mark = if outcome.is_right() { "✓" } else { "✗" };
-    let (status, value): (String, Box<dyn Fn(&str) -> String>) = match &outcome.answer {
-        Err(_) => ("-".into(), Box::new(|_| "-".into())),
-        Ok(answer) if answer.seen.is_none() => (answer.status.to_string(), Box::new(|_| "(not reached)".into())),
-        Ok(answer) => (
-            answer.status.to_string(),
-            Box::new(|name| {
-                let values: Vec<_> = answer.values(name).collect();
-                if values.is_empty() { "(absent)".into() } else { values.join(" | ") }
-            }),
-        ),
+    let status = match &outcome.answer {
+        Ok(answer) => answer.status.to_string(),
+        Err(_) => "-".into(),
+    };
+    let value = |name| match &outcome.answer {
+        Err(_) => "-".to_owned(),
+        Ok(answer) if answer.seen.is_none() => "(not reached)".to_owned(),
+        Ok(answer) => match answer.values(name).collect::<Vec<_>>() {
+            values if values.is_empty() => "(absent)".to_owned(),
+            values => values.join(" | "),
+        },
     };
     [
         mark.into(),
@@ -71,17 +83,12 @@ fn cells(outcome: &Outcome) -> [String; 7] {
     ]
 }
 
-fn write_line(
-    out: &mut impl Write,
-    cells: &[String],
-    widths: &[usize],
-    paint: impl Fn(&str) -> String,
-) -> io::Result<()> {
-    let mut line = String::new();
-    for (cell, width) in cells.iter().zip(widths) {
-        line.push_str(&format!("{cell:width$}  "));
-    }
-    writeln!(out, "  {}", paint(line.trim_end()))
+fn line(cells: &Cells, widths: &[usize; COLUMNS.len()]) -> String {
+    let padded = cells
+        .iter()
+        .zip(widths)
+        .map(|(cell, width)| format!("  {cell:width$}"));
+    padded.collect::<String>().trim_end().to_owned()
 }
 
 /// ANSI colours, on a terminal only.
@@ -103,6 +110,10 @@ impl Paint {
     }
 
     fn wrap(&self, code: &str, text: &str) -> String {
-        if self.on { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+        if self.on {
+            format!("\x1b[{code}m{text}\x1b[0m")
+        } else {
+            text.to_owned()
+        }
     }
 }

@@ -3,11 +3,11 @@
 //! All lines are read, byte by byte: `HeaderMap::remove` hands out one value of several, and
 //! `to_str` skips a line with a byte ≥ 0x80; either way a listed field would travel on.
 
-use http::header::CONNECTION;
 use http::HeaderMap;
+use http::header::CONNECTION;
 
-use super::names::{canonical_key, Hygiene};
 use super::Refusal;
+use super::names::{Hygiene, canonical_key};
 
 /// More options than any honest client sends; more is an attempt to make us work.
 const OPTIONS_MAX: usize = 32;

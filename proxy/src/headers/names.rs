@@ -26,7 +26,11 @@ impl Hygiene {
         Self {
             protected: family_names()
                 .map(|name| canonical_key(name.as_bytes()))
-                .chain(mapped.into_iter().map(|name| canonical_key(name.as_bytes())))
+                .chain(
+                    mapped
+                        .into_iter()
+                        .map(|name| canonical_key(name.as_bytes())),
+                )
                 .collect(),
             allowed: allowed
                 .into_iter()
@@ -95,7 +99,8 @@ fn is_forwarding_claim(key: &[u8]) -> bool {
 }
 
 fn is_canonical(name: &[u8]) -> bool {
-    name.iter().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
+    name.iter()
+        .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
 }
 
 fn canonical_byte(byte: u8) -> u8 {
@@ -114,8 +119,18 @@ mod tests {
     fn every_spelling_of_a_protected_name_is_protected() {
         let hygiene = Hygiene::new(["X-Device"], ["x_cert_verify", "x_plain"]);
         for name in [
-            "x-device", "X-DEVICE", "x_device", "x.device", "x~device", "x|device", "client-cert",
-            "x_cert_verify", "X-CERT-VERIFY", "x!cert*verify", "cf-cert-sha1", "l5d-client-id",
+            "x-device",
+            "X-DEVICE",
+            "x_device",
+            "x.device",
+            "x~device",
+            "x|device",
+            "client-cert",
+            "x_cert_verify",
+            "X-CERT-VERIFY",
+            "x!cert*verify",
+            "cf-cert-sha1",
+            "l5d-client-id",
         ] {
             assert!(hygiene.is_protected(name.as_bytes()), "{name}");
         }
@@ -125,7 +140,16 @@ mod tests {
 
     #[test]
     fn an_allowed_name_never_escapes_the_protected_rule() {
-        let hygiene = Hygiene::new([], ["x_cert_verify", "x_plain", "x_forwarded_for", "keep_alive", "content_length"]);
+        let hygiene = Hygiene::new(
+            [],
+            [
+                "x_cert_verify",
+                "x_plain",
+                "x_forwarded_for",
+                "keep_alive",
+                "content_length",
+            ],
+        );
         assert!(hygiene.is_withheld(b"x_cert_verify"));
         assert!(hygiene.is_withheld(b"x_forwarded_for"));
         assert!(hygiene.is_withheld(b"keep_alive"));
@@ -137,10 +161,22 @@ mod tests {
     #[test]
     fn forwarding_claims_are_withheld_and_ordinary_names_are_not() {
         let hygiene = Hygiene::new([], []);
-        for name in ["x-forwarded-for", "x-forwarded-anything", "forwarded", "x-real-ip", "x-request-id"] {
+        for name in [
+            "x-forwarded-for",
+            "x-forwarded-anything",
+            "forwarded",
+            "x-real-ip",
+            "x-request-id",
+        ] {
             assert!(hygiene.is_withheld(name.as_bytes()), "{name}");
         }
-        for name in ["accept", "cookie", "authorization", "traceparent", "grpc-timeout"] {
+        for name in [
+            "accept",
+            "cookie",
+            "authorization",
+            "traceparent",
+            "grpc-timeout",
+        ] {
             assert!(!hygiene.is_withheld(name.as_bytes()), "{name}");
         }
     }

@@ -3,7 +3,7 @@
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use super::hop::HopList;
-use super::names::{is_connection_field, Hygiene};
+use super::names::{Hygiene, is_connection_field};
 
 /// Removes what a client may not learn or be misled by. Framing is hyper's: the body it is given
 /// decides, so `Transfer-Encoding` goes and a `Content-Length` that framed the body stays.
@@ -15,7 +15,11 @@ pub fn clean_response(headers: &mut HeaderMap, hygiene: &Hygiene) {
             headers.remove(HeaderName::from_bytes(name).unwrap_or(header::CONNECTION));
         }
     }
-    while let Some(name) = headers.keys().find(|name| is_kept_back(name, hygiene)).cloned() {
+    while let Some(name) = headers
+        .keys()
+        .find(|name| is_kept_back(name, hygiene))
+        .cloned()
+    {
         headers.remove(name);
     }
     if varies_on_protected(headers, hygiene) {
@@ -65,12 +69,20 @@ mod tests {
         clean_response(&mut headers, &hygiene);
         headers
             .iter()
-            .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
+            .map(|(name, value)| {
+                (
+                    name.to_string(),
+                    String::from_utf8_lossy(value.as_bytes()).into_owned(),
+                )
+            })
             .collect()
     }
 
     fn pairs(fields: &[(&str, &str)]) -> Vec<(String, String)> {
-        fields.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect()
+        fields
+            .iter()
+            .map(|(name, value)| ((*name).into(), (*value).into()))
+            .collect()
     }
 
     #[test]
@@ -92,21 +104,35 @@ mod tests {
     #[test]
     fn protected_names_do_not_leak_to_the_client() {
         assert_eq!(
-            cleaned(&[("x-device", "1"), ("X_Device", "1"), ("client-cert", ":AA==:"), ("etag", "x")]),
+            cleaned(&[
+                ("x-device", "1"),
+                ("X_Device", "1"),
+                ("client-cert", ":AA==:"),
+                ("etag", "x")
+            ]),
             pairs(&[("etag", "x")])
         );
     }
 
     #[test]
     fn vary_on_a_protected_name_becomes_a_star() {
-        assert_eq!(cleaned(&[("vary", "accept, X-DEVICE")]), pairs(&[("vary", "*")]));
-        assert_eq!(cleaned(&[("vary", "accept"), ("vary", "client-cert")]), pairs(&[("vary", "*")]));
+        assert_eq!(
+            cleaned(&[("vary", "accept, X-DEVICE")]),
+            pairs(&[("vary", "*")])
+        );
+        assert_eq!(
+            cleaned(&[("vary", "accept"), ("vary", "client-cert")]),
+            pairs(&[("vary", "*")])
+        );
         assert_eq!(cleaned(&[("vary", "accept")]), pairs(&[("vary", "accept")]));
     }
 
     #[test]
     fn announced_trailers_are_filtered() {
-        assert_eq!(cleaned(&[("trailer", "x-device, x-sum")]), pairs(&[("trailer", "x-sum")]));
+        assert_eq!(
+            cleaned(&[("trailer", "x-device, x-sum")]),
+            pairs(&[("trailer", "x-sum")])
+        );
         assert_eq!(cleaned(&[("trailer", "x-device")]), pairs(&[]));
     }
 }

@@ -6,10 +6,10 @@ use bytes::{BufMut, BytesMut};
 use http::header::{self, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Version};
 
+use super::Refusal;
 use super::hop::HopList;
 use super::mapping::HeaderBlock;
-use super::names::{is_connection_field, Hygiene};
-use super::Refusal;
+use super::names::{Hygiene, is_connection_field};
 pub use crate::http::request::Framing;
 use crate::http::request::RequestHead;
 use crate::policy::Permit;
@@ -32,7 +32,12 @@ impl<'a> Outbound<'a> {
         block: &'a HeaderBlock,
     ) -> Result<Self, Refusal> {
         let hop = HopList::of_request(head.headers(), hygiene)?;
-        Ok(Self { head, hop, hygiene, block })
+        Ok(Self {
+            head,
+            hop,
+            hygiene,
+            block,
+        })
     }
 
     /// The request's method.
@@ -77,7 +82,10 @@ impl<'a> Outbound<'a> {
 
     /// The client's fields that travel on as they are, in the client's order.
     fn client_fields(&self) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
-        self.head.headers().iter().filter(|(name, _)| self.travels(name))
+        self.head
+            .headers()
+            .iter()
+            .filter(|(name, _)| self.travels(name))
     }
 
     fn travels(&self, name: &HeaderName) -> bool {

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use http::header::{HeaderMap, HeaderName, TRAILER};
 use http_body::{Body, Frame, SizeHint};
 
-use super::names::{is_connection_field, Hygiene};
+use super::names::{Hygiene, is_connection_field};
 
 /// A body whose trailers are cleaned as they pass, in either direction.
 #[derive(Debug)]
@@ -52,7 +52,11 @@ impl<B: Body + Unpin> Body for CleanTrailers<B> {
 
 /// Removes from trailers what may not be merged into headers.
 pub fn clean_trailers(trailers: &mut HeaderMap, hygiene: &Hygiene) {
-    while let Some(name) = trailers.keys().find(|name| !may_trail(name, hygiene)).cloned() {
+    while let Some(name) = trailers
+        .keys()
+        .find(|name| !may_trail(name, hygiene))
+        .cloned()
+    {
         trailers.remove(name);
     }
 }
@@ -104,13 +108,24 @@ mod tests {
     fn protected_and_steering_names_never_arrive_as_trailers() {
         let hygiene = Hygiene::new(["X-Device"], []);
         let mut trailers = HeaderMap::new();
-        for name in ["x-device", "x_device", "client-cert", "host", "content-length", "transfer-encoding", "grpc-status"] {
+        for name in [
+            "x-device",
+            "x_device",
+            "client-cert",
+            "host",
+            "content-length",
+            "transfer-encoding",
+            "grpc-status",
+        ] {
             let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
             trailers.append(&name, HeaderValue::from_static("1"));
             trailers.append(&name, HeaderValue::from_static("2"));
         }
         clean_trailers(&mut trailers, &hygiene);
-        assert_eq!(trailers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["grpc-status"]);
+        assert_eq!(
+            trailers.keys().map(HeaderName::as_str).collect::<Vec<_>>(),
+            ["grpc-status"]
+        );
         assert_eq!(trailers.get_all("grpc-status").iter().count(), 2);
     }
 
@@ -120,6 +135,9 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.append(TRAILER, HeaderValue::from_static("X-Device, Grpc-Status"));
         headers.append(TRAILER, HeaderValue::from_static("x_device,,a b, X-Sum"));
-        assert_eq!(announced(&headers, &hygiene).collect::<Vec<_>>(), [&b"Grpc-Status"[..], b"X-Sum"]);
+        assert_eq!(
+            announced(&headers, &hygiene).collect::<Vec<_>>(),
+            [&b"Grpc-Status"[..], b"X-Sum"]
+        );
     }
 }

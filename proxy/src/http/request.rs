@@ -67,7 +67,13 @@ impl RequestHead {
         body: &B,
         authority: &HeaderValue,
     ) -> Result<Self, Malformed> {
-        let Parts { method, uri, version, mut headers, .. } = parts;
+        let Parts {
+            method,
+            uri,
+            version,
+            mut headers,
+            ..
+        } = parts;
         if method == Method::CONNECT {
             return Err(Malformed::Connect);
         }
@@ -78,7 +84,13 @@ impl RequestHead {
         }
         check_authority(&uri, &headers)?;
         let framing = framing(&method, &headers, body);
-        Ok(Self { method, uri, version, headers, framing })
+        Ok(Self {
+            method,
+            uri,
+            version,
+            headers,
+            framing,
+        })
     }
 
     /// The request's method, never CONNECT.
@@ -154,7 +166,9 @@ fn check_authority(uri: &Uri, headers: &HeaderMap) -> Result<(), Malformed> {
     if hosts.next().is_some() {
         return Err(Malformed::HostRepeated);
     }
-    let target = uri.authority().map(|authority| authority.as_str().as_bytes());
+    let target = uri
+        .authority()
+        .map(|authority| authority.as_str().as_bytes());
     match (target, host) {
         (None, None) => Err(Malformed::AuthorityMissing),
         (Some(target), Some(host)) if !target.eq_ignore_ascii_case(host) => {
@@ -169,7 +183,9 @@ fn check_authority(uri: &Uri, headers: &HeaderMap) -> Result<(), Malformed> {
 fn is_authority(bytes: &[u8]) -> bool {
     let (host, port) = match bytes {
         [b'[', rest @ ..] => {
-            let Some(end) = rest.iter().position(|byte| *byte == b']') else { return false };
+            let Some(end) = rest.iter().position(|byte| *byte == b']') else {
+                return false;
+            };
             let (address, port) = rest.split_at(end);
             let literal = |byte: &u8| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.');
             if !address.iter().all(literal) {
@@ -178,7 +194,10 @@ fn is_authority(bytes: &[u8]) -> bool {
             (address, port.strip_prefix(b"]").unwrap_or(port))
         }
         _ => {
-            let end = bytes.iter().position(|byte| *byte == b':').unwrap_or(bytes.len());
+            let end = bytes
+                .iter()
+                .position(|byte| *byte == b':')
+                .unwrap_or(bytes.len());
             let (host, port) = bytes.split_at(end);
             if !host.iter().all(|byte| is_host_byte(*byte)) {
                 return false;
@@ -209,7 +228,11 @@ fn framing<B: Body>(method: &Method, headers: &HeaderMap, body: &B) -> Framing {
             // RFC 9110 §8.6: these say "no content" aloud, so that no origin waits for some.
             let explicit = headers.contains_key(header::CONTENT_LENGTH)
                 || matches!(*method, Method::POST | Method::PUT | Method::PATCH);
-            if explicit { Framing::Length(0) } else { Framing::None }
+            if explicit {
+                Framing::Length(0)
+            } else {
+                Framing::None
+            }
         }
         Some(length) => Framing::Length(length),
         None => Framing::Chunked,
@@ -236,9 +259,15 @@ mod tests {
     #[test]
     fn one_authority_is_required_and_forwarded() {
         let head = check(get("/a?b").header("host", "A.test:8443")).unwrap();
-        assert_eq!((head.authority(), head.target()), (&b"A.test:8443"[..], &b"/a?b"[..]));
+        assert_eq!(
+            (head.authority(), head.target()),
+            (&b"A.test:8443"[..], &b"/a?b"[..])
+        );
         let head = check(get("https://a.test").header("host", "a.TEST")).unwrap();
-        assert_eq!((head.authority(), head.target()), (&b"a.test"[..], &b"/"[..]));
+        assert_eq!(
+            (head.authority(), head.target()),
+            (&b"a.test"[..], &b"/"[..])
+        );
         assert_eq!(check(get("/")).unwrap_err(), Malformed::AuthorityMissing);
         let twice = get("/").header("host", "a").header("host", "a");
         assert_eq!(check(twice).unwrap_err(), Malformed::HostRepeated);
@@ -254,9 +283,17 @@ mod tests {
 
     #[test]
     fn odd_authorities_are_refused() {
-        for host in ["", "a b", "u@a", "a:b", "a:123456", "[::1", "[x]", "a/b", "a,b@c", "é", ":80", "[::1]x"] {
-            let request = get("/").header("host", HeaderValue::from_bytes(host.as_bytes()).unwrap());
-            assert_eq!(check(request).unwrap_err(), Malformed::AuthorityInvalid, "{host}");
+        for host in [
+            "", "a b", "u@a", "a:b", "a:123456", "[::1", "[x]", "a/b", "a,b@c", "é", ":80",
+            "[::1]x",
+        ] {
+            let request =
+                get("/").header("host", HeaderValue::from_bytes(host.as_bytes()).unwrap());
+            assert_eq!(
+                check(request).unwrap_err(),
+                Malformed::AuthorityInvalid,
+                "{host}"
+            );
         }
         for host in ["a", "a.b:1", "[::1]", "[::1]:8443", "127.0.0.1:", "a_b"] {
             assert!(check(get("/").header("host", host)).is_ok(), "{host}");
@@ -265,33 +302,69 @@ mod tests {
 
     #[test]
     fn odd_targets_are_refused() {
-        assert_eq!(check(get("ftp://a.test/").header("host", "a.test")).unwrap_err(), Malformed::TargetInvalid);
-        assert_eq!(check(get("a.test:80").header("host", "a.test:80")).unwrap_err(), Malformed::TargetInvalid);
-        assert_eq!(check(get("*").header("host", "a")).unwrap_err(), Malformed::TargetInvalid);
+        assert_eq!(
+            check(get("ftp://a.test/").header("host", "a.test")).unwrap_err(),
+            Malformed::TargetInvalid
+        );
+        assert_eq!(
+            check(get("a.test:80").header("host", "a.test:80")).unwrap_err(),
+            Malformed::TargetInvalid
+        );
+        assert_eq!(
+            check(get("*").header("host", "a")).unwrap_err(),
+            Malformed::TargetInvalid
+        );
         assert!(check(Request::options("*").header("host", "a")).is_ok());
-        assert_eq!(check(Request::connect("a.test:80").header("host", "a.test:80")).unwrap_err(), Malformed::Connect);
+        assert_eq!(
+            check(Request::connect("a.test:80").header("host", "a.test:80")).unwrap_err(),
+            Malformed::Connect
+        );
     }
 
     #[test]
     fn any_transfer_encoding_but_one_chunked_is_refused() {
-        for lines in [&["gzip, chunked"][..], &["chunked", "chunked"], &["gzip"], &["chunked,"], &["identity"]] {
+        for lines in [
+            &["gzip, chunked"][..],
+            &["chunked", "chunked"],
+            &["gzip"],
+            &["chunked,"],
+            &["identity"],
+        ] {
             let mut request = get("/").header("host", "a");
             for line in lines {
                 request = request.header("transfer-encoding", *line);
             }
-            assert_eq!(check(request).unwrap_err(), Malformed::TransferEncoding, "{lines:?}");
+            assert_eq!(
+                check(request).unwrap_err(),
+                Malformed::TransferEncoding,
+                "{lines:?}"
+            );
         }
-        assert!(check(get("/").header("host", "a").header("transfer-encoding", "Chunked")).is_ok());
+        assert!(
+            check(
+                get("/")
+                    .header("host", "a")
+                    .header("transfer-encoding", "Chunked")
+            )
+            .is_ok()
+        );
     }
 
     #[test]
     fn framing_follows_the_body_hyper_found() {
-        let framing = |request: http::request::Builder| check(request.header("host", "a")).unwrap().framing();
+        let framing =
+            |request: http::request::Builder| check(request.header("host", "a")).unwrap().framing();
         assert_eq!(framing(get("/")), Framing::None);
         assert_eq!(framing(Request::post("/")), Framing::Length(0));
-        assert_eq!(framing(get("/").header("content-length", "0")), Framing::Length(0));
-        let (parts, body) =
-            Request::put("/").header("host", "a").body(Full::new(Bytes::from_static(b"abc"))).unwrap().into_parts();
+        assert_eq!(
+            framing(get("/").header("content-length", "0")),
+            Framing::Length(0)
+        );
+        let (parts, body) = Request::put("/")
+            .header("host", "a")
+            .body(Full::new(Bytes::from_static(b"abc")))
+            .unwrap()
+            .into_parts();
         let head = RequestHead::check(parts, &body, &HeaderValue::from_static("x")).unwrap();
         assert_eq!(head.framing(), Framing::Length(3));
     }

@@ -74,7 +74,10 @@ where
         let guard = InFlight::new(Rc::clone(&counted));
         let response = exchange(request);
         async move {
-            let response = response.await.map(|body| Watched { body, _guard: guard });
+            let response = response.await.map(|body| Watched {
+                body,
+                _guard: guard,
+            });
             Ok::<_, std::convert::Infallible>(response)
         }
     });
@@ -142,7 +145,9 @@ fn http1_builder(limits: &Limits) -> http1::Builder {
         .max_header_size(limits.head_bytes_max)
         .max_buf_size(limits.head_bytes_max.max(HTTP1_BUFFER_MIN))
         .half_close(false)
-        .pipeline_flush(true);
+        // With it, hyper's own 400 stays unsent: it never flushes while unread bytes are buffered,
+        // and after a parse error they always are.
+        .pipeline_flush(false);
     builder
 }
 
@@ -187,7 +192,9 @@ impl InFlight {
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.in_flight.set(self.0.in_flight.get().saturating_sub(1));
+        self.0
+            .in_flight
+            .set(self.0.in_flight.get().saturating_sub(1));
         self.0.finished.set(self.0.finished.get().wrapping_add(1));
     }
 }
@@ -227,4 +234,3 @@ const HTTP1_BUFFER_MIN: usize = 16 * 1024;
 const HTTP2_SEND_BUFFER: usize = 256 * 1024;
 /// An unanswered PING closes the connection after this long.
 const HTTP2_PING_TIMEOUT: Duration = Duration::from_secs(20);
-

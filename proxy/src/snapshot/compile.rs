@@ -15,7 +15,9 @@ use crate::headers::{Hygiene, Mapping, Preset};
 use crate::http::serve;
 use crate::identity::OnFailure;
 use crate::tls::context::{self, ContextError, Settings};
-use crate::tls::{AtHandshake, ClientVerifier, HandshakeLimits, ReasonStyle, StoreError, TrustStore};
+use crate::tls::{
+    AtHandshake, ClientVerifier, HandshakeLimits, ReasonStyle, StoreError, TrustStore,
+};
 use crate::upstream;
 
 pub(super) fn compile(config: &Config) -> Result<Snapshot, Mistakes> {
@@ -39,7 +41,11 @@ pub(super) fn compile(config: &Config) -> Result<Snapshot, Mistakes> {
     .map_err(|error| Mistakes(vec![pair_mistake(config, &error)]))?;
     let authority = HeaderValue::from_str(&config.upstream.to_string()).map_err(|error| {
         let origin = config.origin("upstream", 0);
-        Mistakes(vec![Mistake::new(origin, error.to_string(), "http://HOST:PORT")])
+        Mistakes(vec![Mistake::new(
+            origin,
+            error.to_string(),
+            "http://HOST:PORT",
+        )])
     })?;
     let allowed = config.allow_header_names.iter().map(String::as_str);
     Ok(Snapshot {
@@ -72,15 +78,19 @@ fn mapping(config: &Config, mistakes: &mut Vec<Mistake>) -> Option<Mapping> {
             None => {
                 let known: Vec<_> = Preset::all().map(Preset::name).collect();
                 let message = format!("`{name}` is not a preset");
-                mistakes.push(Mistake::new(config.origin("preset", index), message, known.join(", ")));
+                mistakes.push(Mistake::new(
+                    config.origin("preset", index),
+                    message,
+                    known.join(", "),
+                ));
             }
         }
     }
     Mapping::compile(&presets, &config.headers)
         .map_err(|errors| {
-            let found = errors.into_iter().map(|error| {
-                Mistake::new(config.origin("header", error.entry), error.message, "")
-            });
+            let found = errors
+                .into_iter()
+                .map(|error| Mistake::new(config.origin("header", error.entry), error.message, ""));
             mistakes.extend(found);
         })
         .ok()
@@ -103,9 +113,16 @@ fn trust(config: &Config, mistakes: &mut Vec<Mistake>) -> Option<Arc<TrustStore>
     match TrustStore::load(STORE_NAME, &pems) {
         Ok(trust) => Some(Arc::new(trust)),
         Err(error) => {
-            let index = config.client_ca.iter().position(|path| Some(path) == at_fault(&error));
+            let index = config
+                .client_ca
+                .iter()
+                .position(|path| Some(path) == at_fault(&error));
             let origin = config.origin("client_ca", index.unwrap_or(0));
-            mistakes.push(Mistake::new(origin, error.to_string(), "CA certificates, PEM"));
+            mistakes.push(Mistake::new(
+                origin,
+                error.to_string(),
+                "CA certificates, PEM",
+            ));
             None
         }
     }
@@ -122,13 +139,21 @@ fn at_fault(error: &StoreError) -> Option<&PathBuf> {
 }
 
 fn verifier(config: &Config, trust: &Arc<TrustStore>) -> Arc<dyn ClientCertVerifier> {
-    let at_handshake =
-        if config.reject_at_tls { AtHandshake::Reject } else { AtHandshake::Complete };
+    let at_handshake = if config.reject_at_tls {
+        AtHandshake::Reject
+    } else {
+        AtHandshake::Complete
+    };
     // A client that is told the CA names would keep the very certificate back that is to be
     // forwarded with its failure.
     let name_authorities = config.client_auth != ClientAuth::ForwardFailed;
     let algorithms = context::provider().signature_verification_algorithms;
-    Arc::new(ClientVerifier::new(Arc::clone(trust), at_handshake, name_authorities, algorithms))
+    Arc::new(ClientVerifier::new(
+        Arc::clone(trust),
+        at_handshake,
+        name_authorities,
+        algorithms,
+    ))
 }
 
 fn pair_mistake(config: &Config, error: &ContextError) -> Mistake {
@@ -169,7 +194,11 @@ fn read(
         Ok(bytes) => return Some(bytes),
         Err(error) => cannot(&error),
     };
-    mistakes.push(Mistake::new(config.origin(key, index), message, "a readable PEM file"));
+    mistakes.push(Mistake::new(
+        config.origin(key, index),
+        message,
+        "a readable PEM file",
+    ));
     None
 }
 

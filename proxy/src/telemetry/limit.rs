@@ -21,7 +21,11 @@ pub struct RateLimit {
 impl RateLimit {
     /// A fresh limit, for a `static`.
     pub const fn new() -> Self {
-        Self { window: AtomicU64::new(0), passed: AtomicU64::new(0), suppressed: AtomicU64::new(0) }
+        Self {
+            window: AtomicU64::new(0),
+            passed: AtomicU64::new(0),
+            suppressed: AtomicU64::new(0),
+        }
     }
 
     /// `Some(lines held back since the last one)` if a line may be written now.

@@ -16,5 +16,10 @@ pub fn install(level: LevelFilter) {
     // Herald's own events only: what hyper and rustls say at these levels, peers can cause at will.
     let filter = Targets::new().with_target("herald", level);
     // The error says that a subscriber is there already, which is what is wanted.
-    drop(tracing_subscriber::registry().with(lines).with(filter).try_init());
+    drop(
+        tracing_subscriber::registry()
+            .with(lines)
+            .with(filter)
+            .try_init(),
+    );
 }

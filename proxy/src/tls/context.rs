@@ -54,8 +54,11 @@ pub fn server_config(settings: Settings) -> Result<ServerConfig, ContextError> {
         return Err(ContextError::ChainEmpty);
     }
     let key = PrivateKeyDer::from_pem_slice(&settings.key_pem).map_err(ContextError::Key)?;
-    let versions: &[&SupportedProtocolVersion] =
-        if settings.tls12 { &[&version::TLS13, &version::TLS12] } else { &[&version::TLS13] };
+    let versions: &[&SupportedProtocolVersion] = if settings.tls12 {
+        &[&version::TLS13, &version::TLS12]
+    } else {
+        &[&version::TLS13]
+    };
     let builder = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(versions)
         .map_err(ContextError::Pair)?;
@@ -63,7 +66,9 @@ pub fn server_config(settings: Settings) -> Result<ServerConfig, ContextError> {
         Some(verifier) => builder.with_client_cert_verifier(verifier),
         None => builder.with_no_client_auth(),
     };
-    let mut config = builder.with_single_cert(chain, key).map_err(ContextError::Pair)?;
+    let mut config = builder
+        .with_single_cert(chain, key)
+        .map_err(ContextError::Pair)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     config.max_early_data_size = 0;
     match settings.sessions_max {

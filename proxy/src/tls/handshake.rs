@@ -79,7 +79,10 @@ pub async fn handshake(
     tcp: TcpStream,
     limits: HandshakeLimits,
 ) -> Result<Handshaken, HandshakeError> {
-    let metered = Metered { tcp, left: Some(limits.bytes_max) };
+    let metered = Metered {
+        tcp,
+        left: Some(limits.bytes_max),
+    };
     let accept = TlsAcceptor::from(config).accept(metered);
     let mut io = tokio::time::timeout(limits.deadline, accept)
         .await

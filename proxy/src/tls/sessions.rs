@@ -13,11 +13,11 @@ use crate::bounded::BoundedCache;
 
 /// Stateful sessions of one application.
 #[derive(Debug)]
-pub struct Sessions(Mutex<BoundedCache<Vec<u8>, Vec<u8>>>);
+pub(super) struct Sessions(Mutex<BoundedCache<Vec<u8>, Vec<u8>>>);
 
 impl Sessions {
     /// At most `entries_max` sessions and `bytes_max` bytes.
-    pub fn new(entries_max: NonZeroUsize, bytes_max: usize) -> Self {
+    pub(super) fn new(entries_max: NonZeroUsize, bytes_max: usize) -> Self {
         Self(Mutex::new(BoundedCache::new(entries_max, bytes_max)))
     }
 

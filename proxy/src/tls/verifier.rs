@@ -12,8 +12,8 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 
 use super::possession;
-use super::store::TrustStore;
 use super::reason::Reason;
+use super::store::TrustStore;
 use super::verdict::Verdict;
 
 /// What the verifier does with a chain at handshake time.
@@ -43,8 +43,17 @@ impl ClientVerifier {
         name_authorities: bool,
         algorithms: WebPkiSupportedAlgorithms,
     ) -> Self {
-        let hints = if name_authorities { store.subjects() } else { Vec::new() };
-        Self { store, hints, at_handshake, algorithms }
+        let hints = if name_authorities {
+            store.subjects()
+        } else {
+            Vec::new()
+        };
+        Self {
+            store,
+            hints,
+            at_handshake,
+            algorithms,
+        }
     }
 }
 

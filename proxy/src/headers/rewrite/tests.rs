@@ -13,15 +13,24 @@ fn block() -> HeaderBlock {
     HeaderBlock {
         http1: Bytes::from_static(b"X-CERT-PRESENTED: 0\r\nX-CERT-VERIFY: NONE\r\n"),
         pairs: Box::new([
-            (HeaderName::from_static("x-cert-presented"), HeaderValue::from_static("0")),
-            (HeaderName::from_static("x-cert-verify"), HeaderValue::from_static("NONE")),
+            (
+                HeaderName::from_static("x-cert-presented"),
+                HeaderValue::from_static("0"),
+            ),
+            (
+                HeaderName::from_static("x-cert-verify"),
+                HeaderValue::from_static("NONE"),
+            ),
         ]),
         holds_until: u64::MAX,
     }
 }
 
 fn hygiene() -> Hygiene {
-    Hygiene::new(["X-CERT-PRESENTED", "X-CERT-VERIFY", "X-Device"], ["x_plain", "x_device"])
+    Hygiene::new(
+        ["X-CERT-PRESENTED", "X-CERT-VERIFY", "X-Device"],
+        ["x_plain", "x_device"],
+    )
 }
 
 fn rewrite<B: http_body::Body>(request: Request<B>) -> Result<String, Refusal> {
@@ -39,7 +48,10 @@ fn get(fields: &[(&str, &str)]) -> Request<Empty<Bytes>> {
     let mut request = Request::get("/p?q").header("host", "a.test");
     for (name, value) in fields {
         let value: String = (*value).into();
-        request = request.header(*name, HeaderValue::from_maybe_shared(Bytes::from(value)).unwrap());
+        request = request.header(
+            *name,
+            HeaderValue::from_maybe_shared(Bytes::from(value)).unwrap(),
+        );
     }
     request.body(Empty::new()).unwrap()
 }
@@ -57,54 +69,127 @@ fn expect(fields: &[(&str, &str)], travels: &str) {
 #[test]
 fn ordinary_headers_travel_in_order_and_ours_come_once() {
     expect(
-        &[("accept", "a"), ("x-b", "1"), ("accept", "b"), ("x_plain", "ok"), ("cookie", "a=1"), ("cookie", "b=2")],
+        &[
+            ("accept", "a"),
+            ("x-b", "1"),
+            ("accept", "b"),
+            ("x_plain", "ok"),
+            ("cookie", "a=1"),
+            ("cookie", "b=2"),
+        ],
         "accept: a\r\naccept: b\r\nx-b: 1\r\nx_plain: ok\r\ncookie: a=1\r\ncookie: b=2\r\n",
     );
 }
 
 #[test]
 fn what_only_herald_may_say_goes_in_every_spelling() {
-    for name in ["x-cert-verify", "x_cert_verify", "x.cert.verify", "x-cert_verify", "client-cert", "x_device", "x~device"] {
+    for name in [
+        "x-cert-verify",
+        "x_cert_verify",
+        "x.cert.verify",
+        "x-cert_verify",
+        "client-cert",
+        "x_device",
+        "x~device",
+    ] {
         expect(&[(name, "SUCCESS"), (name, "again")], "");
     }
 }
 
 #[test]
 fn every_connection_line_is_obeyed() {
-    expect(&[("connection", "close, X-One"), ("connection", "X-Two"), ("x-one", "1"), ("x-two", "2")], "");
-    expect(&[("connection", "keep-alive, upgrade"), ("upgrade", "h2c"), ("http2-settings", "x")], "");
-    expect(&[("proxy-connection", "x"), ("keep-alive", "x"), ("proxy", "x"), ("expect", "100-continue")], "");
+    expect(
+        &[
+            ("connection", "close, X-One"),
+            ("connection", "X-Two"),
+            ("x-one", "1"),
+            ("x-two", "2"),
+        ],
+        "",
+    );
+    expect(
+        &[
+            ("connection", "keep-alive, upgrade"),
+            ("upgrade", "h2c"),
+            ("http2-settings", "x"),
+        ],
+        "",
+    );
+    expect(
+        &[
+            ("proxy-connection", "x"),
+            ("keep-alive", "x"),
+            ("proxy", "x"),
+            ("expect", "100-continue"),
+        ],
+        "",
+    );
 }
 
 #[test]
 fn a_connection_line_may_not_take_a_verdict_or_a_credential_away() {
-    for option in ["x-cert-verify", "X_CERT_VERIFY", "client-cert", "host", "content-length", "Transfer-Encoding", "authorization", "cookie", "x-device"] {
-        assert_eq!(rewrite(get(&[("connection", option)])), Err(Refusal::ConnectionNamesProtected), "{option}");
+    for option in [
+        "x-cert-verify",
+        "X_CERT_VERIFY",
+        "client-cert",
+        "host",
+        "content-length",
+        "Transfer-Encoding",
+        "authorization",
+        "cookie",
+        "x-device",
+    ] {
+        assert_eq!(
+            rewrite(get(&[("connection", option)])),
+            Err(Refusal::ConnectionNamesProtected),
+            "{option}"
+        );
         let second_line = [("connection", "close"), ("connection", option)];
-        assert_eq!(rewrite(get(&second_line)), Err(Refusal::ConnectionNamesProtected), "{option}");
+        assert_eq!(
+            rewrite(get(&second_line)),
+            Err(Refusal::ConnectionNamesProtected),
+            "{option}"
+        );
     }
 }
 
 #[test]
 fn connection_bytes_that_are_no_token_are_refused() {
     // A `to_str` that fails on one byte ≥ 0x80 must not let the rest of the line pass unread.
-    assert_eq!(rewrite(get(&[("connection", "x-one, \u{e9}")])), Err(Refusal::ConnectionBytes));
+    assert_eq!(
+        rewrite(get(&[("connection", "x-one, \u{e9}")])),
+        Err(Refusal::ConnectionBytes)
+    );
     let many = vec!["x-a"; 33].join(",");
-    assert_eq!(rewrite(get(&[("connection", &many)])), Err(Refusal::ConnectionTooLong));
+    assert_eq!(
+        rewrite(get(&[("connection", &many)])),
+        Err(Refusal::ConnectionTooLong)
+    );
 }
 
 #[test]
 fn te_keeps_trailers_and_trailer_keeps_harmless_names() {
-    expect(&[("te", "gzip, Trailers"), ("connection", "te")], "te: trailers\r\nconnection: te\r\n");
+    expect(
+        &[("te", "gzip, Trailers"), ("connection", "te")],
+        "te: trailers\r\nconnection: te\r\n",
+    );
     expect(&[("te", "gzip")], "");
-    expect(&[("trailer", "X-Sum, X-CERT-VERIFY, x_device")], "trailer: X-Sum\r\n");
+    expect(
+        &[("trailer", "X-Sum, X-CERT-VERIFY, x_device")],
+        "trailer: X-Sum\r\n",
+    );
 }
 
 #[test]
 fn framing_is_made_anew() {
-    let request = Request::post("/").header("host", "a").header("content-length", "3");
+    let request = Request::post("/")
+        .header("host", "a")
+        .header("content-length", "3");
     let head = rewrite(request.body(Full::new(Bytes::from_static(b"abc"))).unwrap()).unwrap();
-    assert!(head.ends_with("X-CERT-VERIFY: NONE\r\ncontent-length: 3\r\n\r\n"), "{head}");
+    assert!(
+        head.ends_with("X-CERT-VERIFY: NONE\r\ncontent-length: 3\r\n\r\n"),
+        "{head}"
+    );
     assert_eq!(head.matches("content-length").count(), 1);
 }
 

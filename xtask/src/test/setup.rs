@@ -1,0 +1,192 @@
+//! Gets the machine ready: as root on Debian installs what the tests need, elsewhere says what is missing.
+//!
+//! Only the programs in [`NEEDS`] and one Python environment below `target/` are touched. What
+//! cannot be had is no error here: the tests that need it say so, and `--require-all` fails on that.
+
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::command;
+
+/// What the machine offers after set-up.
+#[derive(Debug, Default)]
+pub(super) struct Ready {
+    /// A Python that can import `requests`.
+    pub(super) python: Option<PathBuf>,
+    /// What is missing, each with its use.
+    pub(super) missing: Vec<String>,
+}
+
+/// A program that tests start.
+struct Need {
+    program: &'static str,
+    /// Arguments that prove it works and change nothing.
+    probe: &'static [&'static str],
+    packages: &'static [&'static str],
+    why: &'static str,
+}
+
+const NEEDS: [Need; 4] = [
+    Need {
+        program: "nginx",
+        probe: &["-v"],
+        packages: &["nginx"],
+        why: "the oracle: the same certificates must give the same headers",
+    },
+    Need {
+        program: "curl",
+        probe: &["--version"],
+        packages: &["curl"],
+        why: "a real client, HTTP/1.1 and HTTP/2",
+    },
+    Need {
+        program: "openssl",
+        probe: &["version"],
+        packages: &["openssl"],
+        why: "certificates and verdicts made by someone else's code",
+    },
+    Need {
+        program: "python3",
+        probe: &["-c", "import ensurepip, venv"],
+        packages: &["python3", "python3-venv"],
+        why: "a real client, Python requests",
+    },
+];
+
+/// The version is pinned so that a new release cannot turn the tests red.
+const REQUESTS: &str = "requests==2.34.2";
+
+/// Installs what is missing where that is possible, and reports what is still missing.
+pub(super) fn prepare(target: &Path) -> Ready {
+    let lacking: Vec<&Need> = NEEDS.iter().filter(|need| !need.works()).collect();
+    for need in &NEEDS {
+        let state = if need.works() { "here" } else { "missing" };
+        println!("{:<8} {state:<8} ({})", need.program, need.why);
+    }
+    if !lacking.is_empty() {
+        if may_install() {
+            install(&lacking);
+        } else {
+            println!(
+                "not root on Debian: nothing is installed, tests that lack a program are skipped"
+            );
+        }
+    }
+    let mut ready = Ready::default();
+    for need in NEEDS.iter().filter(|need| !need.works()) {
+        ready.missing.push(format!(
+            "{} ({}): package {}",
+            need.program,
+            need.why,
+            need.packages.join(" ")
+        ));
+    }
+    ready.python = python_with_requests(target);
+    if ready.python.is_none() {
+        ready
+            .missing
+            .push("the Python package requests (a real client)".to_owned());
+    }
+    ready
+}
+
+impl Need {
+    fn works(&self) -> bool {
+        command::succeeds(Command::new(self.program).args(self.probe))
+            // Debian keeps nginx where only root's PATH looks.
+            || command::succeeds(Command::new(format!("/usr/sbin/{}", self.program)).args(self.probe))
+    }
+}
+
+/// True for root on a machine with Debian's package manager. Our own `/proc` entry belongs to our user.
+fn may_install() -> bool {
+    let is_root = fs::metadata("/proc/self").is_ok_and(|entry| entry.uid() == 0);
+    is_root && Path::new("/etc/debian_version").exists()
+}
+
+fn install(needs: &[&Need]) {
+    let packages: Vec<&str> = needs
+        .iter()
+        .flat_map(|need| need.packages)
+        .copied()
+        .collect();
+    println!("installing {} with apt-get", packages.join(" "));
+    let hold = hold_services();
+    let apt = |arguments: &[&str]| {
+        command::run(
+            Command::new("apt-get")
+                .args([
+                    "-q",
+                    "-y",
+                    "-o",
+                    "Dpkg::Use-Pty=0",
+                    "-o",
+                    "Acquire::Retries=3",
+                ])
+                .args(arguments)
+                .env("DEBIAN_FRONTEND", "noninteractive"),
+        )
+    };
+    let outcome = apt(&["update"]).and_then(|()| {
+        let arguments = [&["install", "--no-install-recommends"], packages.as_slice()].concat();
+        apt(&arguments)
+    });
+    if let Err(problem) = outcome {
+        println!("{problem}; tests that need these programs will say so");
+    }
+    if let Some(Err(error)) = hold.map(|()| fs::remove_file(POLICY)) {
+        println!("{POLICY} could not be removed: {error}");
+    }
+}
+
+/// Keeps Debian from starting nginx as a service on port 80 when its package is unpacked. Returns
+/// `None`, and changes nothing, where the machine has a policy of its own.
+fn hold_services() -> Option<()> {
+    let write = || -> io::Result<()> {
+        let mut file = fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o755)
+            .open(POLICY)?;
+        file.write_all(b"#!/bin/sh\nexit 101\n")
+    };
+    write().ok()
+}
+
+/// Asked by Debian's `invoke-rc.d` before it starts a service; 101 means no.
+const POLICY: &str = "/usr/sbin/policy-rc.d";
+
+/// An interpreter with `requests`, in an environment of its own that is made once.
+fn python_with_requests(target: &Path) -> Option<PathBuf> {
+    let folder = target.join("test-python");
+    let python = folder.join("bin/python");
+    let stamp = folder.join("requirements");
+    let is_current = || {
+        fs::read_to_string(&stamp).is_ok_and(|made_for| made_for == REQUESTS)
+            && command::succeeds(Command::new(&python).args(["-c", "import requests"]))
+    };
+    if is_current() {
+        println!("requests here     ({})", python.display());
+        return Some(python);
+    }
+    println!("making {} with {REQUESTS}", folder.display());
+    for interpreter in ["python3", "/usr/bin/python3"] {
+        let made = command::run(
+            Command::new(interpreter)
+                .args(["-m", "venv", "--clear"])
+                .arg(&folder),
+        )
+        .and_then(|()| {
+            command::run(Command::new(&python).args(["-m", "pip", "install", "--quiet", REQUESTS]))
+        });
+        match made {
+            Ok(()) if fs::write(&stamp, REQUESTS).is_ok() && is_current() => return Some(python),
+            Ok(()) => println!("{interpreter}: its environment cannot import requests"),
+            Err(problem) => println!("{problem}"),
+        }
+    }
+    None
+}
