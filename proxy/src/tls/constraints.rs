@@ -230,7 +230,7 @@ fn ends_with_ignore_case(text: &[u8], end: &[u8]) -> bool {
 /// Names times subtrees that are compared for one certificate; chains come from peers.
 const COMPARISONS_MAX: usize = 1 << 16;
 /// 2.5.4.3
-const COMMON_NAME: &[u8] = &[0x55, 4, 3];
+pub(super) const COMMON_NAME: &[u8] = &[0x55, 4, 3];
 /// 1.2.840.113549.1.9.1
 const EMAIL_ADDRESS: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 1];
 
