@@ -6,6 +6,19 @@
 //! value over [`MAX_VALUE`] bytes, or one that cannot be a header value, is absent and counted in
 //! [`Values::withheld`]: a marker inside the value could be forged by a certificate that says it.
 
+use std::cell::OnceCell;
+
+use bytes::Bytes;
+use http::HeaderValue;
+use sha1::Sha1;
+use sha2::{Digest as _, Sha256};
+
+use self::alternative::Kind;
+use self::certificate::Certificate;
+use self::name::Name;
+use self::time::Time;
+use crate::tls::{ReasonStyle, ValidPath, Verdict};
+
 mod alternative;
 mod certificate;
 mod der;
@@ -18,19 +31,7 @@ mod variable;
 #[cfg(test)]
 mod tests;
 
-use std::cell::OnceCell;
-
-use bytes::Bytes;
-use http::HeaderValue;
-use sha1::Sha1;
-use sha2::{Digest as _, Sha256};
-
-use self::alternative::Kind;
-use self::certificate::Certificate;
-use self::name::Name;
-use self::time::Time;
 pub use self::variable::{Variable, VariableSet};
-use crate::tls::{ReasonStyle, ValidPath, Verdict};
 
 /// What is said of a certificate that failed (`identity_on_failure`).
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -120,11 +121,11 @@ pub fn values(facts: &Facts<'_>, wanted: VariableSet) -> Values {
             .or_else(|| path.as_ref().and_then(|path| path.value(variable)));
         values.set(variable, value);
     }
-    if let Some(leaf) = leaf.filter(|_| wanted.contains(Variable::DaysRemaining)) {
-        if let Some((days, until)) = leaf.days_remaining(facts.now) {
-            values.set(Variable::DaysRemaining, Some(days.to_string().into()));
-            values.holds_until = until;
-        }
+    if let Some(leaf) = leaf.filter(|_| wanted.contains(Variable::DaysRemaining))
+        && let Some((days, until)) = leaf.days_remaining(facts.now)
+    {
+        values.set(Variable::DaysRemaining, Some(days.to_string().into()));
+        values.holds_until = until;
     }
     values
 }
@@ -213,7 +214,7 @@ impl<'a> Leaf<'a> {
     /// Whole days until the end of validity, and the first second at which that number is wrong.
     fn days_remaining(&self, now: u64) -> Option<(i64, u64)> {
         let not_after = Time::parse(&self.certificate()?.not_after)?.unix();
-        let left = not_after.checked_sub_unsigned(now)?;
+        let left = not_after.saturating_sub(i64::try_from(now).unwrap_or(i64::MAX));
         let days = left.div_euclid(time::DAY).max(0);
         if days == 0 {
             return Some((0, u64::MAX));

@@ -6,13 +6,16 @@
 
 use std::fmt;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 
 use super::families::family_names;
 use super::preset::{Form, Preset};
 use super::template::Template;
 use crate::identity::{self, Values, Variable, VariableSet};
+
+#[cfg(test)]
+mod tests;
 
 /// Which headers are sent, and what they are made of.
 #[derive(Clone, Debug)]
@@ -145,7 +148,7 @@ impl Mapping {
                 lines.truncate(line);
             }
         }
-        let http1 = BytesMut::from_iter(lines).freeze();
+        let http1 = Bytes::from(lines);
         let pairs = spans.into_iter().filter_map(|(entry, start, end)| {
             let whole = http1.slice(start..end);
             let mut value =
