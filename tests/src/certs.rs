@@ -4,11 +4,16 @@
 //! The list of cases and their contents is the same on every run; keys and signatures are new each time.
 
 pub mod chains;
+pub mod constraints;
+pub mod dates;
 pub mod der;
+pub mod extensions;
+pub mod intermediates;
 pub mod keys;
 pub mod leaves;
 pub mod names;
 pub mod roots;
+pub mod strangers;
 
 use rustls::pki_types::CertificateDer;
 
@@ -66,10 +71,17 @@ pub struct Ca {
 
 /// Every case, for the CAs of `world`.
 pub fn cases(world: &World) -> Vec<Case> {
-    let mut cases = names::cases(world);
-    cases.extend(leaves::cases(world));
-    cases.extend(chains::cases(world));
-    cases
+    [
+        names::cases(world),
+        leaves::cases(world),
+        dates::cases(world),
+        extensions::cases(world),
+        chains::cases(world),
+        intermediates::cases(world),
+        strangers::cases(world),
+        constraints::cases(world),
+    ]
+    .concat()
 }
 
 impl Case {

@@ -22,7 +22,7 @@ use rustls::sign::CertifiedKey;
 fn nginx_and_herald_say_the_same_of_every_certificate() {
     let test = "nginx_oracle";
     let tools = [
-        ("nginx", nginx::is_here()),
+        ("nginx with OpenSSL 3.0", nginx::is_here()),
         ("openssl", gate::succeeds("openssl", &["version"])),
     ];
     if !tools

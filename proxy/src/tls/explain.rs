@@ -256,7 +256,11 @@ fn check_names(path: &[&Facts], said: &mut LastWord) {
         if depth != 0 && subject.is_self_issued() {
             continue;
         }
-        let extended = || subject.subject.extends_by(&subject.issuer, constraints::COMMON_NAME);
+        let extended = || {
+            subject
+                .subject
+                .extends_by(&subject.issuer, constraints::COMMON_NAME)
+        };
         said.say_if(
             subject.extensions.proxy && !extended(),
             Reason::ProxySubjectName,

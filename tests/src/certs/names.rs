@@ -150,11 +150,7 @@ fn shapes() -> Vec<Subject> {
     ));
     for (what, tag, value) in ODD_VALUES {
         let subject = name(&[rdn(&[attribute(CN, tag, value)])]);
-        subjects.push((
-            what.to_owned(),
-            "attribute value of another type",
-            subject,
-        ));
+        subjects.push((what.to_owned(), "attribute value of another type", subject));
     }
     subjects
 }
