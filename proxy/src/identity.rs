@@ -17,7 +17,7 @@ use self::alternative::Kind;
 use self::certificate::Certificate;
 use self::name::Name;
 use self::time::Time;
-use crate::tls::{ReasonStyle, ValidPath, Verdict};
+use crate::tls::{Reason, ReasonStyle, ValidPath, Verdict};
 
 mod alternative;
 mod certificate;
@@ -63,7 +63,6 @@ pub struct Facts<'a> {
 #[derive(Clone, Debug)]
 pub struct Values {
     slots: [Option<Bytes>; Variable::COUNT],
-    withheld: VariableSet,
     /// Unix seconds at which the values must be computed again (first second they may be wrong);
     /// `u64::MAX` unless certDaysRemaining was wanted. The verdict has its own expiry.
     pub holds_until: u64,
@@ -75,16 +74,9 @@ impl Values {
         self.slots.get(variable.index())?.as_deref()
     }
 
-    /// The variables that have a value which no header can carry: over [`MAX_VALUE`] bytes. They are
-    /// absent, like those the certificate lacks; logs and `explain` tell the two apart by this.
-    pub fn withheld(&self) -> VariableSet {
-        self.withheld
-    }
-
     fn empty() -> Self {
         Self {
             slots: [const { None }; Variable::COUNT],
-            withheld: VariableSet::EMPTY,
             holds_until: u64::MAX,
         }
     }
@@ -93,10 +85,13 @@ impl Values {
         let Some(value) = value.filter(|value| !value.is_empty()) else {
             return;
         };
-        if value.len() > MAX_VALUE || HeaderValue::from_bytes(&value).is_err() {
-            self.withheld.insert(variable);
-        } else if let Some(slot) = self.slots.get_mut(variable.index()) {
-            *slot = Some(value);
+        let fits = value.len() <= MAX_VALUE && HeaderValue::from_bytes(&value).is_ok();
+        if let Some(slot) = self.slots.get_mut(variable.index()) {
+            *slot = Some(if fits {
+                value
+            } else {
+                Bytes::from_static(TOO_LARGE)
+            });
         }
     }
 }
@@ -138,8 +133,7 @@ fn verdict_value(facts: &Facts<'_>, variable: Variable) -> Option<Bytes> {
     };
     Some(match (variable, facts.verdict) {
         (Variable::Presented, verdict) => flag(!matches!(verdict, Verdict::None)),
-        // Both styles spell X509_V_ERR_CERT_REVOKED the same.
-        (Variable::Revoked, _) => flag(reason == REVOKED),
+        (Variable::Revoked, verdict) => flag(matches!(verdict, Verdict::Failed(Reason::Revoked))),
         (Variable::Verified, Verdict::None) => Bytes::from_static(b"NONE"),
         (Variable::Verified, Verdict::Success(_)) => Bytes::from_static(SUCCESS),
         (Variable::Verified, Verdict::Failed(_)) if reason.is_empty() => {
@@ -324,10 +318,13 @@ fn flag(value: bool) -> Bytes {
 
 /// Longest value of any variable, in bytes. No origin takes longer header lines.
 pub const MAX_VALUE: usize = 16 * 1024;
+/// What stands for a value over [`MAX_VALUE`], so that it can be told from one the certificate lacks.
+/// No certificate can forge it: names begin with a type or `/`, and where `%` may stand at all it is
+/// followed by hexadecimal digits.
+pub const TOO_LARGE: &[u8] = b"%TOOLARGE";
 /// Longest certRFC9440, in bytes of its encoded form (Cloudflare's limit).
 pub const MAX_LEAF: usize = 10 * 1024;
 /// Longest certChainRFC9440, in bytes of the whole list (Cloudflare's limit).
 pub const MAX_CHAIN: usize = 16 * 1024;
 /// The value of certVerified for a certificate that verified.
 pub(crate) const SUCCESS: &[u8] = b"SUCCESS";
-const REVOKED: &str = "certificate revoked";

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use base64::Engine as _;
 
 use super::*;
-use crate::tls::{Reason, ValidPath};
 
 /// A certificate of `tests/golden`, DER.
 fn golden(name: &str) -> Vec<u8> {
