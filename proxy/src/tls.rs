@@ -13,6 +13,7 @@ mod path;
 pub mod possession;
 pub mod reason;
 mod sessions;
+pub mod socket;
 pub mod store;
 mod time;
 pub mod verdict;

@@ -14,7 +14,7 @@ use herald_tests::table::{Table, check};
 use herald_tests::world::{Ask, Protocol, World};
 use rustls::AlertDescription;
 
-/// DESIGN §4's table: mode, who calls, and the verdict the origin reads, or `None` for 403 and no word to the origin.
+/// the design's table: mode, who calls, and the verdict the origin reads, or `None` for 403 and no word to the origin.
 const MODES: [(&str, &str, Option<&str>); 28] = [
     ("required", "nobody", None),
     ("required", "good", Some("SUCCESS")),
@@ -238,7 +238,7 @@ fn ca_names_are_sent_where_they_help_and_not_where_failures_are_forwarded() {
 }
 
 /// Whoever copied a certificate from a log can present it. Only the CertificateVerify signature shows that he has the key;
-/// a proxy whose verifier just says yes, so that it can forward failures, believes everybody (DESIGN §2).
+/// a proxy whose verifier just says yes, so that it can forward failures, believes everybody.
 #[test]
 fn a_stolen_certificate_breaks_the_handshake_in_every_mode() {
     let pki = Pki::shared();

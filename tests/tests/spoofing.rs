@@ -50,7 +50,7 @@ const OTHER_NAMES: [&str; 25] = [
     "Client-Cert-Chain",
     // The free mapping of these tests.
     "X-Device",
-    // Not identity, but as dangerous: dropped unless the peer is trusted (DESIGN §3).
+    // Not identity, but as dangerous: dropped unless the peer is trusted.
     "X-Forwarded-For",
     "Forwarded",
     "X-Real-IP",
@@ -538,7 +538,7 @@ fn ours(seen: &Request) -> Vec<String> {
     lines
 }
 
-/// DESIGN §3's canonical key.
+/// the design's canonical key.
 fn key(name: &[u8]) -> String {
     let fold = |byte: &u8| {
         if byte.is_ascii_alphanumeric() {

@@ -54,7 +54,9 @@ impl<B, S> Transfer<B, S> {
     pub fn size_hint(&self) -> SizeHint {
         match self.decoder.left() {
             Some(left) => SizeHint::with_exact(left),
-            None if self.lease.is_none() => SizeHint::with_exact(0),
+            // With trailers to come the body is not "nothing": hyper would frame it as empty and
+            // drop them.
+            None if self.is_end_stream() => SizeHint::with_exact(0),
             None => SizeHint::default(),
         }
     }

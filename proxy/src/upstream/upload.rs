@@ -116,6 +116,9 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), UpstreamError>> {
         if self.stage == Stage::Head {
+            if self.framing == Framing::Length(0) {
+                ready!(self.poll_nothing(cx))?;
+            }
             self.open()?;
             // A piece that is here already leaves with the head, in one write.
             if self.stage == Stage::Open
@@ -132,6 +135,22 @@ where
                 Stage::Sent | Stage::Stopped => return Poll::Ready(Ok(())),
             }
         }
+    }
+
+    /// HTTP/2 lets a client declare no byte and send some; the origin is not asked before the end
+    /// of the body is seen (RFC 9113 §8.1.1: such a request is malformed).
+    fn poll_nothing(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), UpstreamError>> {
+        while !self.body.is_end_stream() {
+            let Some(frame) = ready!(Pin::new(&mut self.body).poll_frame(cx)) else {
+                break;
+            };
+            let frame = frame.map_err(|error| UpstreamError::ClientBody(error.into()))?;
+            self.taken = true;
+            if frame.data_ref().is_some_and(|piece| !piece.is_empty()) {
+                return Poll::Ready(Err(UpstreamError::ClientBodyLong));
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn open(&mut self) -> Result<(), UpstreamError> {
