@@ -61,12 +61,19 @@ impl Exchange {
         let (mut parts, body) = response.into_parts();
         headers::clean_response(&mut parts.headers, &self.hygiene);
         parts.version = Version::default();
-        Ok(Response::from_parts(parts, Reply::Relay(RelayBody::new(body))))
+        Ok(Response::from_parts(
+            parts,
+            Reply::Relay(RelayBody::new(body)),
+        ))
     }
 }
 
 /// The body of an answer.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every answer is relayed: a box would cost each an allocation"
+)]
 pub enum Reply {
     /// Herald's own words.
     Page(Full<Bytes>),

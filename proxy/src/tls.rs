@@ -1,5 +1,5 @@
 //! TLS towards clients: the rustls configuration, the handshake under a deadline, and the verdict
-//! on the client's certificate (DESIGN §2). Takes an accepted socket, gives a `Handshaken`.
+//! on the client's certificate. Takes an accepted socket, gives a `Handshaken`.
 
 mod constraints;
 pub mod context;

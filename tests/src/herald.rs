@@ -41,7 +41,11 @@ impl Launch {
         ]
         .map(OsString::from)
         .to_vec();
-        let client_ca = vec![Pki::shared().path("ca.pem")];
+        // Where no certificate is asked for, a CA would be a mistake.
+        let client_ca = match mode {
+            "off" => Vec::new(),
+            _ => vec![Pki::shared().path("ca.pem")],
+        };
         Self {
             arguments,
             server: Key::Ec,

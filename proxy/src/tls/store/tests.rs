@@ -166,7 +166,7 @@ fn unknown_issuers_are_told_apart_as_openssl_does() {
     let store = store_of(&[&ours]);
     let foreign = leaf(params("leaf"), &theirs);
     assert_eq!(
-        refusal(&store, &[foreign.clone()]),
+        refusal(&store, std::slice::from_ref(&foreign)),
         Reason::UnableToVerifyLeaf
     );
     assert_eq!(
