@@ -168,7 +168,7 @@ impl Ask {
         if !self.trailers.0.is_empty() {
             line(b"Transfer-Encoding", b"chunked");
             bytes.extend(b"\r\n");
-            // An empty chunk would be the last one.
+            // A chunk of no bytes would be the last one.
             if !self.body.is_empty() {
                 bytes.extend(format!("{:x}\r\n", self.body.len()).into_bytes());
                 bytes.extend(&self.body);

@@ -1,7 +1,7 @@
 //! HTTP/2 requests that would be two requests, or another request, once they are HTTP/1.1 (client-cert-headers.md §3.7).
 
-use herald_tests::h2::{DATA, END_STREAM, Raw};
-use herald_tests::origin::describe;
+use herald_tests::h2::{DATA, END_STREAM, RST_STREAM, Raw};
+use herald_tests::origin::{Request, describe};
 use herald_tests::table::{Table, check};
 use herald_tests::wire::sha256;
 use herald_tests::world::World;
@@ -65,7 +65,9 @@ fn lengths_that_lie_are_refused() {
         fields.extend(lengths.iter().map(|&length| ("content-length", length)));
         let answer = ask(&world, &fields, Some(SMUGGLED.as_bytes()));
         let result = world.settle(None).and_then(|seen| {
-            let refused = answer.status != Some(200) && seen.is_empty();
+            // Without a body to come, the request is whole before the lie shows: one reading, and no answer for the liar.
+            let whole = |request: &Request| name == "zero" && request.body.length == 0;
+            let refused = answer.status != Some(200) && seen.iter().all(whole) && seen.len() < 2;
             check(refused, || {
                 format!("{answer:?}, the origin saw {}", describe(&seen))
             })
@@ -145,8 +147,6 @@ fn borrow(fields: &[(Vec<u8>, Vec<u8>)]) -> Vec<(&[u8], &[u8])> {
         .map(|(name, value)| (&**name, &**value))
         .collect()
 }
-
-const RST_STREAM: u8 = 3;
 
 const MALFORMED: [(&str, &[Field]); 27] = [
     (
