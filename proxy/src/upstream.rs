@@ -20,8 +20,10 @@ mod chunked;
 mod connect;
 mod connection;
 mod error;
+mod fields;
 mod head;
 mod limits;
+mod piece;
 mod pool;
 #[cfg(test)]
 mod tests;

@@ -4,9 +4,9 @@
 use bytes::{Buf, Bytes, BytesMut};
 use http::HeaderMap;
 
-use super::body::{length_of, split_at_most};
 use super::error::BadResponse;
-use super::head::{LineScanner, parse_trailers};
+use super::fields::{LineScanner, parse_trailers};
+use super::piece::{length_of, split_at_most};
 
 /// A chunked body as far as it has come.
 #[derive(Debug, Default)]

@@ -5,11 +5,12 @@
 use std::mem::MaybeUninit;
 
 use bytes::Bytes;
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::header::{self, HeaderMap};
 use http::{Method, StatusCode};
 
 use super::body::Decoder;
 use super::error::BadResponse;
+use super::fields::{LineScanner, append, field, refusal};
 
 /// What a response head says.
 #[derive(Debug)]
@@ -36,35 +37,6 @@ pub(super) struct FinalHead {
     pub(super) body: Decoder,
     /// Whether another request may follow on this connection.
     pub(super) keep_alive: bool,
-}
-
-/// Looks for the empty line that ends a head or a trailer section, each byte once: a peer that
-/// sends a byte at a time costs no more than one that sends it whole.
-#[derive(Debug, Default)]
-pub(super) struct LineScanner {
-    scanned: usize,
-}
-
-impl LineScanner {
-    /// The length of the section up to and with its empty line, or `None` if it has not come yet.
-    pub(super) fn find_end(&mut self, buffer: &[u8]) -> Result<Option<usize>, BadResponse> {
-        while let Some(fresh) = buffer.get(self.scanned..)
-            && let Some(found) = memchr::memchr(b'\n', fresh)
-        {
-            let end = self.scanned + found + 1;
-            let line_end = buffer.get(..end).unwrap_or_default();
-            if !line_end.ends_with(b"\r\n") {
-                return Err(BadResponse::BareLf);
-            }
-            self.scanned = end;
-            if line_end.ends_with(b"\r\n\r\n") || line_end.len() == 2 {
-                self.scanned = 0;
-                return Ok(Some(end));
-            }
-        }
-        self.scanned = buffer.len();
-        Ok(None)
-    }
 }
 
 /// The length of the complete head at the start of `buffer`, or `None` if more must be read.
@@ -119,27 +91,6 @@ pub(super) fn parse_head(
         fields.add(head, line)?;
     }
     fields.finish(status, minor, method).map(Head::Final)
-}
-
-/// Parses a complete trailer section (field lines and the empty line) into a map.
-pub(super) fn parse_trailers(section: &Bytes) -> Result<HeaderMap, BadResponse> {
-    let mut lines = [httparse::EMPTY_HEADER; MAX_TRAILERS];
-    let parsed = httparse::parse_headers(section, &mut lines).map_err(|error| match error {
-        httparse::Error::TooManyHeaders => BadResponse::TrailersTooLarge,
-        other => refusal(other),
-    })?;
-    let httparse::Status::Complete((_, lines)) = parsed else {
-        return Err(BadResponse::HeaderName);
-    };
-    let mut trailers = HeaderMap::new();
-    for line in lines {
-        let (name, value) = field(section, line)?;
-        // A trailer never frames a message (RFC 9110 §6.5.1).
-        if name != header::CONTENT_LENGTH && name != header::TRANSFER_ENCODING {
-            append(&mut trailers, name, value)?;
-        }
-    }
-    Ok(trailers)
 }
 
 /// The headers of a final response while they are collected, with what they say about framing.
@@ -226,23 +177,6 @@ impl Fields {
     }
 }
 
-/// One field line; its value stays a slice of `section`.
-fn field(
-    section: &Bytes,
-    line: &httparse::Header<'_>,
-) -> Result<(HeaderName, HeaderValue), BadResponse> {
-    let name = HeaderName::from_bytes(line.name.as_bytes()).or(Err(BadResponse::HeaderName))?;
-    let value = HeaderValue::from_maybe_shared(section.slice_ref(line.value))
-        .or(Err(BadResponse::HeaderValue))?;
-    Ok((name, value))
-}
-
-fn append(map: &mut HeaderMap, name: HeaderName, value: HeaderValue) -> Result<(), BadResponse> {
-    map.try_append(name, value)
-        .map(drop)
-        .or(Err(BadResponse::TooManyHeaders))
-}
-
 /// `1*DIGIT` (RFC 9110 §8.6) in 64 bits: no sign, no list, no white space inside.
 fn parse_length(value: &[u8]) -> Option<u64> {
     if value.is_empty() {
@@ -254,23 +188,9 @@ fn parse_length(value: &[u8]) -> Option<u64> {
     })
 }
 
-fn refusal(error: httparse::Error) -> BadResponse {
-    match error {
-        httparse::Error::HeaderName => BadResponse::HeaderName,
-        httparse::Error::HeaderValue | httparse::Error::NewLine => BadResponse::HeaderValue,
-        httparse::Error::TooManyHeaders => BadResponse::TooManyHeaders,
-        httparse::Error::Status | httparse::Error::Token | httparse::Error::Version => {
-            BadResponse::StatusLine
-        }
-    }
-}
-
 /// What every response head begins with.
 const PROTOCOL: &[u8] = b"HTTP/1.";
 
 /// The most field lines that `Limits::max_response_headers` can allow: they are parsed on the
 /// stack.
 pub(super) const MAX_HEADERS: usize = 128;
-
-/// The most field lines of a trailer section.
-const MAX_TRAILERS: usize = 64;

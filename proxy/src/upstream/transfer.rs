@@ -9,8 +9,9 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
-use super::body::{Decoder, length_of};
+use super::body::Decoder;
 use super::error::{BodyError, UpstreamError};
+use super::piece::length_of;
 use super::pool::Lease;
 use super::upload::Upload;
 

@@ -10,8 +10,8 @@ use http::HeaderMap;
 use http_body::Body;
 use tokio::io::AsyncWrite;
 
-use super::body::length_of;
 use super::error::{BodyError, UpstreamError};
+use super::piece::length_of;
 use super::pool::Lease;
 use crate::headers::Framing;
 

@@ -10,7 +10,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
 use super::error::{BadResponse, BodyError, UpstreamError};
-use super::head::{FinalHead, Head, LineScanner, find_head, parse_head};
+use super::fields::LineScanner;
+use super::head::{FinalHead, Head, find_head, parse_head};
 use super::pool::Lease;
 use super::upload::Upload;
 
