@@ -1,6 +1,6 @@
 //! The response head: found in what was read, checked, and turned into a status, headers and the
 //! body's framing. Stricter than RFC 9112 asks: CRLF only, no folding, no second opinion about the
-//! length. Header values are slices of the head, never copies.
+//! length. Header values are slices of the head.
 
 use std::mem::MaybeUninit;
 

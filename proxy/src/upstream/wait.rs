@@ -3,7 +3,7 @@
 use std::io;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use http::Method;
 use http_body::Body;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -113,7 +113,11 @@ impl<'a> HeadWait<'a> {
         let limits = &pool.limits;
         let read = &mut connection.read;
         while let Some(end) = find_head(&mut self.scanner, read, limits.max_response_head)? {
-            let head = read.split_to(end).freeze();
+            // A copy of its own: an HTTP/2 client's compression table keeps header values, and a
+            // slice would keep the whole read buffer alive with each (`Date` is new every second,
+            // so 60 buffers a connection).
+            let head = Bytes::copy_from_slice(read.get(..end).unwrap_or_default());
+            read.advance(end);
             match parse_head(&head, self.method, limits.max_response_headers)? {
                 Head::Final(head) => return Ok(Some(head)),
                 Head::Switched => return Err(UpstreamError::UnexpectedUpgrade),
