@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{Request, Response, Version};
+use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -60,7 +60,6 @@ impl Exchange {
         // ... and the answer is cleaned on its way back.
         let (mut parts, body) = response.into_parts();
         headers::clean_response(&mut parts.headers, &self.hygiene);
-        parts.version = Version::default();
         Ok(Response::from_parts(
             parts,
             Reply::Relay(RelayBody::new(body)),
