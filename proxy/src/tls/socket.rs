@@ -108,7 +108,13 @@ impl AsyncWrite for ClientSocket {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.linger.is_none() {
-            ready!(Pin::new(&mut self.tcp).poll_shutdown(cx))?;
+            match ready!(Pin::new(&mut self.tcp).poll_shutdown(cx)) {
+                // The client has closed already: that is what was to be reached.
+                Err(error) if error.kind() == io::ErrorKind::NotConnected => {
+                    return Poll::Ready(Ok(()));
+                }
+                other => other?,
+            }
             // A failed handshake has sent its alert; its bytes have had their budget.
             if self.budget.is_some() {
                 return Poll::Ready(Ok(()));
