@@ -132,7 +132,11 @@ impl AsyncWrite for ClientSocket {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.tcp).poll_write_vectored(cx, bufs)
+        match bufs {
+            // One record, as for any small answer: send(2) is the cheaper call.
+            [record] => Pin::new(&mut self.tcp).poll_write(cx, record),
+            records => Pin::new(&mut self.tcp).poll_write_vectored(cx, records),
+        }
     }
 
     fn is_write_vectored(&self) -> bool {
