@@ -3,8 +3,8 @@
 //! Takes the leaf's DER (hostile), the verdict and the set of wanted variables; returns [`Values`], each
 //! of them visible ASCII and inner or outer spaces, so a legal header value. What OpenSSL prints is
 //! printed byte for byte as it does (nginx sends that). Absent means absent: no value is ever empty. A
-//! value over [`MAX_VALUE`] bytes, or one that cannot be a header value, is absent and counted in
-//! [`Values::withheld`]: a marker inside the value could be forged by a certificate that says it.
+//! value over [`MAX_VALUE`] bytes, or one that cannot be a header value, is [`TOO_LARGE`], a marker that
+//! no certificate can forge.
 
 use std::cell::OnceCell;
 
