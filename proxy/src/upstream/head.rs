@@ -194,3 +194,194 @@ const PROTOCOL: &[u8] = b"HTTP/1.";
 /// The most field lines that `Limits::max_response_headers` can allow: they are parsed on the
 /// stack.
 pub(super) const MAX_HEADERS: usize = 128;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn parse(method: &Method, text: &[u8]) -> Result<Head, BadResponse> {
+        let mut scanner = LineScanner::default();
+        match find_head(&mut scanner, text, 4096)? {
+            Some(end) => parse_head(&Bytes::copy_from_slice(&text[..end]), method, MAX_HEADERS),
+            None => panic!("incomplete: {}", text.escape_ascii()),
+        }
+    }
+
+    fn fields(fields: &str) -> Result<Head, BadResponse> {
+        parse(
+            &Method::GET,
+            format!("HTTP/1.1 200 OK\r\n{fields}\r\n").as_bytes(),
+        )
+    }
+
+    /// The declared length, whether it is chunked, and whether the connection lives on.
+    fn framing(method: &Method, text: &str) -> (Option<u64>, bool, bool) {
+        match parse(method, text.as_bytes()).unwrap() {
+            Head::Final(head) => {
+                let chunked = matches!(head.body, Decoder::Chunked(_));
+                (head.body.left(), chunked, head.keep_alive)
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_end_of_a_body_is_told_by_rfc_9112() {
+        let get = Method::GET;
+        for (text, expected) in [
+            (
+                "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n",
+                (Some(5), false, true),
+            ),
+            (
+                "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\n",
+                (Some(5), false, true),
+            ),
+            (
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n",
+                (None, true, true),
+            ),
+            ("HTTP/1.1 200 OK\r\n\r\n", (None, false, false)),
+            (
+                "HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\n",
+                (Some(5), false, false),
+            ),
+            (
+                "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: x, CLOSE\r\n\r\n",
+                (Some(5), false, false),
+            ),
+            (
+                "HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n",
+                (Some(0), false, true),
+            ),
+            ("HTTP/1.1 204 No Content\r\n\r\n", (Some(0), false, true)),
+            // A body that may not be there would be read as the next response.
+            (
+                "HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n",
+                (Some(0), false, false),
+            ),
+        ] {
+            assert_eq!(framing(&get, text), expected, "{text}");
+        }
+        let head = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n";
+        assert_eq!(framing(&Method::HEAD, head), (Some(0), false, true));
+    }
+
+    #[test]
+    fn framing_with_two_readings_is_refused() {
+        for (text, reason) in [
+            (
+                "Content-Length: 5\r\nContent-Length: 6\r\n",
+                BadResponse::ContentLengthConflict,
+            ),
+            ("Content-Length: 5, 5\r\n", BadResponse::ContentLength),
+            ("Content-Length: +5\r\n", BadResponse::ContentLength),
+            ("Content-Length: -5\r\n", BadResponse::ContentLength),
+            ("Content-Length: 5 6\r\n", BadResponse::ContentLength),
+            ("Content-Length: 0x5\r\n", BadResponse::ContentLength),
+            ("Content-Length: \r\n", BadResponse::ContentLength),
+            (
+                "Content-Length: 18446744073709551616\r\n",
+                BadResponse::ContentLength,
+            ),
+            (
+                "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+                BadResponse::AmbiguousLength,
+            ),
+            (
+                "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
+                BadResponse::AmbiguousLength,
+            ),
+            (
+                "Transfer-Encoding: gzip, chunked\r\n",
+                BadResponse::TransferEncoding,
+            ),
+            (
+                "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+                BadResponse::TransferEncoding,
+            ),
+            (
+                "Transfer-Encoding: identity\r\n",
+                BadResponse::TransferEncoding,
+            ),
+            ("X-A : 1\r\n", BadResponse::HeaderName),
+            ("X-A: 1\r\n X-B: 2\r\n", BadResponse::HeaderName),
+            ("X A: 1\r\n", BadResponse::HeaderName),
+            (": 1\r\n", BadResponse::HeaderName),
+            ("X-A: a\rb\r\n", BadResponse::HeaderValue),
+            ("X-A: a\0b\r\n", BadResponse::HeaderValue),
+            ("X-A: 1\n", BadResponse::BareLf),
+        ] {
+            assert_eq!(fields(text).err(), Some(reason), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_response_is_refused() {
+        for (text, reason) in [
+            (&b"SSH-2.0-OpenSSH\r\n\r\n"[..], BadResponse::NotHttp),
+            (b"HTTP/2.0 200 OK\r\n\r\n", BadResponse::NotHttp),
+            (b"\r\nHTTP/1.1 200 OK\r\n\r\n", BadResponse::NotHttp),
+            (b"HTTP/1.2 200 OK\r\n\r\n", BadResponse::StatusLine),
+            (b"HTTP/1.1 20 OK\r\n\r\n", BadResponse::StatusLine),
+            (b"HTTP/1.1 2000 OK\r\n\r\n", BadResponse::StatusLine),
+            (b"HTTP/1.1 099 OK\r\n\r\n", BadResponse::StatusLine),
+            (b"HTTP/1.1 200 OK\n\n", BadResponse::BareLf),
+            (
+                b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+                BadResponse::TransferEncoding,
+            ),
+        ] {
+            let found = parse(&Method::GET, text).err();
+            assert_eq!(found, Some(reason), "{}", text.escape_ascii());
+        }
+        let large = [&b"HTTP/1.1 200 OK\r\nX: "[..], &[b'x'; 5000]].concat();
+        let mut scanner = LineScanner::default();
+        assert_eq!(
+            find_head(&mut scanner, &large, 4096),
+            Err(BadResponse::HeadTooLarge)
+        );
+        let many = "X: 1\r\n".repeat(MAX_HEADERS + 1);
+        assert_eq!(fields(&many).err(), Some(BadResponse::TooManyHeaders));
+    }
+
+    #[test]
+    fn switching_and_informational_responses_are_told_apart() {
+        let is = |text: &[u8]| parse(&Method::GET, text).unwrap();
+        assert!(matches!(
+            is(b"HTTP/1.1 101 Switching\r\n\r\n"),
+            Head::Switched
+        ));
+        assert!(matches!(
+            is(b"HTTP/1.1 100 Continue\r\n\r\n"),
+            Head::Informational
+        ));
+        assert!(matches!(
+            is(b"HTTP/1.1 103 Hints\r\nLink: x\r\n\r\n"),
+            Head::Informational
+        ));
+    }
+
+    proptest! {
+        #[test]
+        fn a_head_is_found_wherever_it_is_cut(cut in 0..60_usize) {
+            let text = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX-A: 1\r\n\r\nhello";
+            let mut scanner = LineScanner::default();
+            let early = find_head(&mut scanner, &text[..cut.min(text.len())], 4096).unwrap();
+            let found = early.or_else(|| find_head(&mut scanner, text, 4096).unwrap());
+            prop_assert_eq!(found, Some(text.len() - 5));
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(rest in "[ -~\r\n\t\0]{0,200}") {
+            let text = format!("HTTP/1.{rest}\r\n\r\n");
+            let mut scanner = LineScanner::default();
+            if let Ok(Some(end)) = find_head(&mut scanner, text.as_bytes(), 4096) {
+                let head = Bytes::copy_from_slice(&text.as_bytes()[..end]);
+                drop(parse_head(&head, &Method::GET, MAX_HEADERS));
+            }
+        }
+    }
+}
