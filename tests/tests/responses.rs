@@ -245,6 +245,34 @@ fn a_kept_connection_closed_by_the_origin_is_no_error_for_the_next_request() {
     }
 }
 
+/// A kept connection that dies under a request before any byte of an answer: what has no effect of its
+/// own is sent once more, anything else never twice (RFC 9110 §9.2.2).
+#[test]
+fn only_an_idempotent_request_is_sent_again() {
+    let origin = Origin::scripted(|request, stream| {
+        // Every second request of a connection is read and gets no word.
+        if request.index % 2 == 1 {
+            return Ok(Next::Close);
+        }
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")?;
+        Ok(Next::Keep)
+    });
+    let world = World::around(origin, "optional", |launch| launch);
+    for (ask, status, times) in [
+        (Ask::get("/again"), 200, 2),
+        (Ask::post("/once", b""), 502, 1),
+        (Ask::post("/once", b"body"), 502, 1),
+    ] {
+        let mut client = Settings::default().connect(world.herald.address()).unwrap();
+        let mut say = |ask: &Ask| client.ask(&ask.to_bytes()).unwrap().status;
+        assert_eq!(say(&Ask::get("/first")), 200);
+        world.origin.take();
+        assert_eq!(say(&ask), status, "{ask:?}");
+        let seen = world.origin.take();
+        assert_eq!(seen.len(), times, "{ask:?}: {seen:?}");
+    }
+}
+
 #[test]
 fn a_truncated_body_is_seen_as_truncated() {
     let mut table = Table::new("truncation");
