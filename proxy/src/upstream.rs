@@ -24,7 +24,7 @@ mod head;
 mod limits;
 mod pool;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod transfer;
 mod upload;
 mod wait;
