@@ -78,6 +78,15 @@ pub trait Watch {
 
 impl Watch for () {}
 
+impl Totals {
+    fn of<B, S>(transfer: &Transfer<B, S>) -> Self {
+        Self {
+            sent: transfer.sent(),
+            received: transfer.received(),
+        }
+    }
+}
+
 impl<B, S> RelayBody<B, (), S> {
     /// A body that nobody watches.
     pub fn new(transfer: Transfer<B, S>) -> Self {
@@ -89,9 +98,9 @@ impl<B, W: Watch, S> RelayBody<B, W, S> {
     /// A body that `watch` follows.
     pub fn watched(transfer: Transfer<B, S>, watch: W) -> Self {
         Self {
+            totals: Totals::of(&transfer),
             transfer,
             watch,
-            totals: Totals::default(),
             ended: false,
         }
     }
@@ -128,10 +137,7 @@ where
             return Poll::Ready(None);
         }
         let polled = this.transfer.poll_frame(cx);
-        let totals = Totals {
-            sent: this.transfer.sent(),
-            received: this.transfer.received(),
-        };
+        let totals = Totals::of(&this.transfer);
         if totals != this.totals {
             this.totals = totals;
             this.watch.moved(totals);

@@ -26,7 +26,7 @@ mod limits;
 mod piece;
 mod pool;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod transfer;
 mod upload;
 mod wait;

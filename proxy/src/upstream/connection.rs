@@ -6,7 +6,7 @@ use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker, ready};
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::time::{Instant, Sleep};
 
@@ -83,16 +83,29 @@ impl<S: AsyncRead + Unpin> Connection<S> {
 
     /// Reads once; the number of bytes appended to `read`, 0 at the end of the stream.
     pub(super) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        // Takes the buffer's front back when nobody holds what was sliced from it.
-        if self.read.capacity() - self.read.len() < self.read_size / 2 {
-            self.read.reserve(self.read_size);
-        }
-        let room = self.read.capacity() - self.read.len();
-        let count = ready!(pin!(self.io.read_buf(&mut self.read)).poll(cx))?;
+        self.make_room();
+        let room = (self.read.capacity() - self.read.len()).min(LARGE_READ);
+        let mut buffer = (&mut self.read).limit(room);
+        let count = ready!(pin!(self.io.read_buf(&mut buffer)).poll(cx))?;
         if count >= room {
             self.read_size = (self.read_size * 4).min(LARGE_READ);
         }
         Poll::Ready(Ok(count))
+    }
+
+    /// Takes the buffer's front back if nobody holds what was sliced from it, else begins another.
+    /// `BytesMut` alone would let a buffer grow behind the slices taken from it.
+    fn make_room(&mut self) {
+        if self.read.capacity() - self.read.len() >= self.read_size / 2
+            || self.read.try_reclaim(self.read_size)
+        {
+            return;
+        }
+        if self.read.is_empty() {
+            self.read = BytesMut::with_capacity(self.read_size);
+        } else {
+            self.read.reserve(self.read_size);
+        }
     }
 }
 

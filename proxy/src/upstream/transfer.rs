@@ -34,6 +34,11 @@ impl<B, S> Transfer<B, S> {
         Some((lease.connection.io(), &lease.connection.read))
     }
 
+    /// Bytes of the request body that were handed to the socket so far.
+    pub fn sent(&self) -> u64 {
+        self.upload.sent()
+    }
+
     /// Bytes of the response body so far.
     pub fn received(&self) -> u64 {
         self.received
@@ -87,11 +92,6 @@ where
             transfer.finish();
         }
         transfer
-    }
-
-    /// Bytes of the request body that were handed to the socket so far.
-    pub fn sent(&self) -> u64 {
-        self.upload.sent()
     }
 
     /// Moves the request body on, then gives the response body's next frame. After an error there

@@ -46,6 +46,18 @@ enum Stage {
     Stopped,
 }
 
+impl<B> Upload<B> {
+    /// Bytes of the body that were handed to the socket.
+    pub(super) fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// Gives up: the connection cannot be used again.
+    pub(super) fn stop(&mut self) {
+        self.stage = Stage::Stopped;
+    }
+}
+
 impl<B> Upload<B>
 where
     B: Body<Data = Bytes> + Unpin,
@@ -97,16 +109,6 @@ where
     /// Whether all that the client gave has been sent, and it has more to give.
     pub(super) fn waits_for_client(&self) -> bool {
         self.stage == Stage::Open && self.piece.is_empty() && self.tail.is_empty()
-    }
-
-    /// Gives up: the connection cannot be used again.
-    pub(super) fn stop(&mut self) {
-        self.stage = Stage::Stopped;
-    }
-
-    /// Bytes of the body that were handed to the socket.
-    pub(super) fn sent(&self) -> u64 {
-        self.sent
     }
 
     /// Sends as much as the body has and the socket takes. Ready when the request is sent.
