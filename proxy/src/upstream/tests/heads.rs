@@ -1,7 +1,8 @@
 //! Response heads, good and malformed.
 
 use super::super::body::Decoder;
-use super::super::head::{FinalHead, Head, LineScanner, find_head, parse_head};
+use super::super::fields::LineScanner;
+use super::super::head::{FinalHead, Head, find_head, parse_head};
 use super::*;
 
 fn parse_for(method: &Method, text: &[u8]) -> Result<Head, BadResponse> {
