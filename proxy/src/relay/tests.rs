@@ -130,3 +130,80 @@ fn an_idle_body_ends_when_its_watch_says_so() {
     });
     assert_eq!(journal, ["3 5 Failed(Idle)"]);
 }
+
+/// What a client of hyper's server gets, byte for byte, when hyper polls a relayed body.
+fn through_hyper(response: &'static [u8], request: &'static [u8]) -> String {
+    use hyper::service::service_fn;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let runtime = builder
+        .enable_all()
+        .build_local(Default::default())
+        .unwrap();
+    runtime.block_on(async {
+        let (mut client, server) = tokio::io::duplex(1 << 20);
+        client.write_all(request).await.unwrap();
+        client.shutdown().await.unwrap();
+        let service = service_fn(async |request| {
+            let sent = crate::upstream::tests::forward(request, response).await?;
+            Ok::<_, UpstreamError>(sent.map(RelayBody::new))
+        });
+        let io = hyper_util::rt::TokioIo::new(server);
+        let served = hyper::server::conn::http1::Builder::new()
+            .half_close(true)
+            .serve_connection(io, service);
+        let mut received = String::new();
+        let (_served, read) = tokio::join!(served, client.read_to_string(&mut received));
+        read.unwrap();
+        received
+    })
+}
+
+const GET: &[u8] = b"GET / HTTP/1.1\r\nhost: h\r\n\r\n";
+const POST: &[u8] = b"POST / HTTP/1.1\r\nhost: h\r\ncontent-length: 3\r\n\r\nabc";
+
+#[test]
+fn hyper_keeps_a_declared_length() {
+    let response = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello";
+    for request in [GET, POST] {
+        let received = through_hyper(response, request);
+        let (head, body) = received.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains("content-length: 5"), "{head}");
+        assert!(!head.contains("transfer-encoding"), "{head}");
+        assert_eq!(body, "hello");
+    }
+}
+
+#[test]
+fn hyper_frames_a_chunked_body_anew_and_ends_it() {
+    let response =
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5;x\r\nhello\r\n0\r\nx: y\r\n\r\n";
+    let received = through_hyper(response, GET);
+    let (head, body) = received.split_once("\r\n\r\n").unwrap();
+    assert!(head.contains("transfer-encoding: chunked"), "{head}");
+    assert_eq!(body, "5\r\nhello\r\n0\r\n\r\n");
+}
+
+/// The client must see a cut as a cut: no last chunk, no full length.
+#[test]
+fn hyper_shows_the_client_a_cut() {
+    let chunked = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n";
+    let received = through_hyper(chunked, GET);
+    assert!(received.ends_with("\r\n\r\n5\r\nhello\r\n"), "{received}");
+    let long = b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhello";
+    let received = through_hyper(long, POST);
+    assert!(received.contains("content-length: 9"), "{received}");
+    assert!(received.ends_with("\r\n\r\nhello"), "{received}");
+    let bad = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n!\r\n0\r\n\r\n";
+    let received = through_hyper(bad, GET);
+    assert!(!received.contains("\r\n0\r\n"), "{received}");
+}
+
+#[test]
+fn hyper_answers_head_with_the_length_of_get() {
+    let response = b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n";
+    let received = through_hyper(response, b"HEAD / HTTP/1.1\r\nhost: h\r\n\r\n");
+    assert!(received.contains("content-length: 99\r\n"), "{received}");
+    assert!(received.ends_with("\r\n\r\n"), "{received}");
+}

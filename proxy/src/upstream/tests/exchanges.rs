@@ -427,7 +427,7 @@ fn a_moving_upload_may_take_longer_than_the_response_timeout() {
         let (feed, body) = fed();
         tokio::task::spawn_local(async move {
             for _ in 0..10 {
-                tokio::time::sleep(Duration::from_millis(60)).await;
+                tokio::time::sleep(Duration::from_millis(100)).await;
                 feed.send(data("x")).await.unwrap();
             }
         });

@@ -77,21 +77,28 @@ fn bodyless_responses_keep_the_connection() {
 #[test]
 fn unsolicited_bytes_on_an_idle_connection_close_it() {
     run(async {
-        let address = origin(|number, mut stream| async move {
-            let good = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\ngood";
-            let evil = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil";
-            read_head(&mut stream).await;
-            stream.write_all(good).await.unwrap();
-            if number == 0 {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-                stream.write_all(evil).await.unwrap();
+        let (spoke, mut spoken) = mpsc::channel(1);
+        let address = origin(move |number, mut stream| {
+            let spoke = spoke.clone();
+            async move {
+                let good = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\ngood";
+                let evil = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil";
+                read_head(&mut stream).await;
+                stream.write_all(good).await.unwrap();
+                if number == 0 {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                    stream.write_all(evil).await.unwrap();
+                    spoke.send(()).await.unwrap();
+                }
+                std::future::pending::<()>().await;
             }
-            std::future::pending::<()>().await;
         })
         .await;
         let upstream = upstream(address);
         assert_eq!(get_text(&upstream).await.unwrap(), "good");
-        tokio::time::sleep(Duration::from_millis(60)).await;
+        spoken.recv().await.unwrap();
+        // A turn of the driver, which learns of the bytes.
+        tokio::time::sleep(Duration::from_millis(5)).await;
         assert_eq!(get_text(&upstream).await.unwrap(), "good");
         let stats = upstream.stats();
         assert_eq!((stats.opened, stats.reused, stats.discarded), (2, 0, 1));
