@@ -61,9 +61,7 @@ impl ResolvesClientCert for Rota {
 /// Files that can't be written.
 pub fn write_all(directory: &Path) -> Result<(), Failure> {
     let authority_key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
-    let mut authority = params("Bench CA", 1);
-    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    let authority = authority();
     let certificate = authority.self_signed(&authority_key)?;
     fs::write(directory.join("ca.pem"), certificate.pem())?;
     fs::write(directory.join("ca.key"), authority_key.serialize_pem())?;
@@ -90,7 +88,7 @@ pub fn write_all(directory: &Path) -> Result<(), Failure> {
 /// Files that can't be read.
 pub fn mint(directory: &Path, count: u32) -> Result<Vec<Arc<CertifiedKey>>, Failure> {
     let key = KeyPair::from_pem(&fs::read_to_string(directory.join("ca.key"))?)?;
-    let issuer = Issuer::from_ca_cert_pem(&fs::read_to_string(directory.join("ca.pem"))?, key)?;
+    let issuer = Issuer::new(authority(), key);
     // Loads of one run must not show each other's certificates.
     let first = u64::from(std::process::id()) << 32;
     let mut minted = Vec::new();
@@ -104,6 +102,14 @@ pub fn mint(directory: &Path, count: u32) -> Result<Vec<Arc<CertifiedKey>>, Fail
         )));
     }
     Ok(minted)
+}
+
+/// The one authority; only its key differs from run to run.
+fn authority() -> CertificateParams {
+    let mut authority = params("Bench CA", 1);
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    authority
 }
 
 fn caller(serial: u64) -> CertificateParams {

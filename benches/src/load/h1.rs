@@ -11,6 +11,8 @@ pub(super) struct Exchange {
     /// Bytes of a request body, and of them still to write.
     body: u64,
     unsent: u64,
+    /// Bytes of bodies given to TLS since last asked.
+    sent: u64,
     /// What has arrived of the answer's head; `None` once it was whole.
     answer: Option<Vec<u8>>,
     remaining: u64,
@@ -30,6 +32,7 @@ impl Exchange {
             .into_bytes(),
             body: post.unwrap_or(0),
             unsent: 0,
+            sent: 0,
             answer: None,
             remaining: 0,
         }
@@ -43,6 +46,7 @@ impl Exchange {
             let mut whole = self.head.clone();
             whole.resize(self.head.len() + body, b'x');
             write_whole(link, &whole)?;
+            self.sent += self.body;
         } else {
             write_whole(link, &self.head)?;
             self.unsent = self.body;
@@ -58,6 +62,7 @@ impl Exchange {
             let most = usize::try_from(self.unsent).unwrap_or(usize::MAX);
             let written = link.write(BODY.get(..most.min(BODY.len())).unwrap_or_default())?;
             self.unsent -= written as u64;
+            self.sent += written as u64;
             link.flush()?;
         }
         Ok(())
@@ -88,9 +93,9 @@ impl Exchange {
         Ok((self.remaining == 0, body))
     }
 
-    /// Bytes of a request body.
-    pub(super) fn body(&self) -> u64 {
-        self.body
+    /// Bytes of bodies sent since this was last asked.
+    pub(super) fn take_sent(&mut self) -> u64 {
+        std::mem::take(&mut self.sent)
     }
 }
 

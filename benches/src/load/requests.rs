@@ -166,8 +166,8 @@ impl Crowd<'_> {
         let totals = &mut self.report.totals;
         totals.bytes_down += came.bytes;
         totals.requests += came.done.len() as u64;
-        if let Speech::H1(exchange) = &asker.speech {
-            totals.bytes_up += exchange.body() * came.done.len() as u64;
+        if let Speech::H1(exchange) = &mut asker.speech {
+            totals.bytes_up += exchange.take_sent();
         }
         let was_up = asker.counted;
         if asker.link.is_up() && !asker.counted {
