@@ -44,6 +44,8 @@ struct Pair {
     client_writable: bool,
     origin_readable: bool,
     origin_writable: bool,
+    client_closing: bool,
+    origin_closing: bool,
 }
 
 fn main() -> Result<(), Failure> {
@@ -79,9 +81,11 @@ fn main() -> Result<(), Failure> {
             };
             if number.is_multiple_of(2) {
                 pair.client_readable |= event.is_readable();
+                pair.client_closing |= event.is_read_closed();
                 pair.client_writable |= event.is_writable();
             } else {
                 pair.origin_readable |= event.is_readable();
+                pair.origin_closing |= event.is_read_closed();
                 pair.origin_writable |= event.is_writable();
             }
             let goes_on = shuttle(pair, &mut scratch).and_then(|open| {
@@ -124,6 +128,8 @@ fn accept(
             client_writable: false,
             origin_readable: false,
             origin_writable: false,
+            client_closing: false,
+            origin_closing: false,
         });
     }
 }
@@ -149,7 +155,7 @@ fn upwards(pair: &mut Pair, scratch: &mut [u8]) -> io::Result<bool> {
         if !write_upwards(pair)? || !pair.client_readable {
             return Ok(true);
         }
-        let length = match events::read(&mut pair.client, scratch)? {
+        let length = match events::read(&mut pair.client, scratch, pair.client_closing)? {
             Found::End => return Ok(false),
             Found::More(length) => length,
             Found::Drained(length) => {
@@ -202,7 +208,7 @@ fn downwards(pair: &mut Pair, scratch: &mut [u8]) -> io::Result<bool> {
         let Some(origin) = pair.origin.as_mut() else {
             return Ok(true);
         };
-        let length = match events::read(origin, scratch)? {
+        let length = match events::read(origin, scratch, pair.origin_closing)? {
             Found::End => return Ok(false),
             Found::More(length) => length,
             Found::Drained(length) => {

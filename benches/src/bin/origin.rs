@@ -37,6 +37,7 @@ struct Connection {
     /// Bytes of a large body still to write.
     outgoing: u64,
     writable: bool,
+    closing: bool,
 }
 
 enum Asked {
@@ -73,6 +74,7 @@ fn main() -> Result<(), Failure> {
                 continue;
             };
             connection.writable |= event.is_writable();
+            connection.closing |= event.is_read_closed();
             let goes_on = serve(connection, event.is_readable(), &mut scratch, &mut count);
             if !goes_on.unwrap_or(false) {
                 connections.remove(slot);
@@ -105,6 +107,7 @@ fn accept(
             written: 0,
             outgoing: 0,
             writable: false,
+            closing: false,
         });
     }
 }
@@ -121,7 +124,7 @@ fn serve(
         return Ok(true);
     }
     loop {
-        let (length, drained) = match events::read(&mut connection.socket, scratch)? {
+        let (length, drained) = match events::read(&mut connection.socket, scratch, connection.closing)? {
             Found::End => return Ok(false),
             Found::More(length) => (length, false),
             Found::Drained(length) => (length, true),

@@ -17,6 +17,7 @@ pub(super) struct Link {
     tls: ClientConnection,
     readable: bool,
     writable: bool,
+    closing: bool,
     ended: bool,
 }
 
@@ -35,12 +36,14 @@ impl Link {
             tls: ClientConnection::new(Arc::clone(config), tls::server_name()?)?,
             readable: false,
             writable: false,
+            closing: false,
             ended: false,
         })
     }
 
     pub(super) fn notice(&mut self, event: &Event) {
         self.readable |= event.is_readable();
+        self.closing |= event.is_read_closed();
         if event.is_writable() && !self.writable {
             self.writable = true;
             // Only possible once connected; without it small requests wait for the peer's ACK.
@@ -68,7 +71,7 @@ impl Link {
         mut sink: impl FnMut(&[u8]) -> io::Result<()>,
     ) -> io::Result<()> {
         while self.readable {
-            let found = match events::read(&mut self.socket, scratch) {
+            let found = match events::read(&mut self.socket, scratch, self.closing) {
                 // A peer that closes with bytes of ours unread resets; that is an end too.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Found::End,
                 other => other?,

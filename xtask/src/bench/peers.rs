@@ -143,7 +143,7 @@ impl Site<'_> {
             }
             Kind::Haproxy => {
                 let config = self.write("haproxy.cfg", include_str!("peers/haproxy.cfg"))?;
-                command.arg("-db").arg("-q").arg("-f").arg(config);
+                command.arg("-db").arg("-f").arg(config);
             }
             Kind::Envoy => {
                 let config = self.write("envoy.yaml", include_str!("peers/envoy.yaml"))?;

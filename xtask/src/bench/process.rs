@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
-use crate::command::Failure;
+use crate::command::{self, Failure};
 
 /// The processes of a peer, the origin or a load.
 #[derive(Debug)]
@@ -124,6 +124,12 @@ impl Drop for Group {
 pub(super) fn pinned(program: &Path, cores: Option<&str>) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "TERM"]);
+    // Ten thousand clients with an origin connection each; HAProxy won't start with less than
+    // its arithmetic asks for. Who may not raise the limit finds out in the `idle` scenario.
+    let limit = ["--nofile=65536:65536"];
+    if command::succeeds(Command::new("prlimit").args(limit).arg("true")) {
+        command.arg("prlimit").args(limit);
+    }
     if let Some(cores) = cores {
         command.args(["taskset", "-c", cores]);
     }
