@@ -117,3 +117,110 @@ const ENTRY_BYTES_MEAN: usize = 8 * 1024;
 const ENTRY_OVERHEAD: usize = 512;
 const FAILED_ENTRIES_MAX: NonZeroUsize = NonZeroUsize::new(256).unwrap();
 const FAILED_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::tls::Reason;
+
+    /// Counts how often it is asked. Certificates that begin with `!` fail.
+    struct Counting {
+        asked: Cell<usize>,
+        holds_for: u64,
+        standings: Standings,
+    }
+
+    impl Counting {
+        fn new(entries: usize, holds_for: u64) -> Self {
+            Self {
+                asked: Cell::new(0),
+                holds_for,
+                standings: Standings::new(NonZeroUsize::new(entries).unwrap()),
+            }
+        }
+
+        fn ask(&self, certificate: &str, now: u64) -> Arc<Standing> {
+            let chain = [CertificateDer::from(certificate.as_bytes().to_vec())];
+            self.standings.find(&chain, self, now).1
+        }
+    }
+
+    impl Judge for Counting {
+        fn judge(&self, chain: &[CertificateDer<'static>], now: u64) -> Standing {
+            self.asked.set(self.asked.get() + 1);
+            let fails = chain
+                .iter()
+                .any(|certificate| certificate.starts_with(b"!"));
+            Standing {
+                verdict: if fails {
+                    Verdict::Failed(Reason::Expired)
+                } else {
+                    Verdict::None
+                },
+                block: HeaderBlock {
+                    http1: Bytes::new(),
+                    pairs: Box::new([]),
+                    holds_until: u64::MAX,
+                },
+                holds_until: now + self.holds_for,
+            }
+        }
+
+        fn standings(&self) -> &Standings {
+            &self.standings
+        }
+    }
+
+    #[test]
+    fn a_caller_seen_before_costs_a_look_up() {
+        let judge = Counting::new(10, 100);
+        let first = judge.ask("a", 0);
+        let again = judge.ask("a", 99);
+        assert!(Arc::ptr_eq(&first, &again));
+        judge.ask("b", 0);
+        assert_eq!(judge.asked.get(), 2);
+    }
+
+    #[test]
+    fn a_standing_is_asked_again_the_second_it_no_longer_holds() {
+        let judge = Counting::new(10, 100);
+        judge.ask("a", 0);
+        judge.ask("a", 100);
+        assert_eq!(judge.asked.get(), 2);
+        // The fresh answer has taken the old one's place.
+        judge.ask("a", 150);
+        assert_eq!(judge.asked.get(), 2);
+    }
+
+    #[test]
+    fn failures_cannot_push_good_callers_out() {
+        let judge = Counting::new(10, 100);
+        judge.ask("good", 0);
+        for n in 0..1000 {
+            judge.ask(&format!("!{n}"), 0);
+        }
+        let asked = judge.asked.get();
+        judge.ask("good", 0);
+        assert_eq!(judge.asked.get(), asked);
+        let failed = judge.standings.failed.lock().unwrap();
+        assert_eq!(failed.len(), FAILED_ENTRIES_MAX.get());
+    }
+
+    #[test]
+    fn an_open_connection_is_judged_anew_when_its_standing_ends() {
+        let judge = Counting::new(10, 100);
+        let (chain, standing) = judge.standings.find(&[], &judge, 0);
+        let caller = Caller {
+            chain,
+            standing: RefCell::new(standing),
+        };
+        caller.standing(&judge, 99);
+        assert_eq!(judge.asked.get(), 1);
+        caller.standing(&judge, 100);
+        assert_eq!(judge.asked.get(), 2);
+    }
+}

@@ -7,6 +7,7 @@ use clap::{ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, Su
 use tracing::level_filters::LevelFilter;
 
 use crate::app::{App, StartError, Stopped};
+use crate::config::file::definition;
 use crate::config::flags::LogLevel;
 use crate::config::{Config, Flags, reference};
 use crate::snapshot::Snapshot;
@@ -142,19 +143,30 @@ fn demonstrate(once: bool) -> ExitCode {
 }
 
 fn man() -> ExitCode {
-    let mut page = Vec::new();
-    let rendered = clap_mangen::Man::new(command())
-        .render(&mut page)
-        .and_then(|()| {
-            // `run` and `check` take the settings; their flags belong on the one page.
-            let command = command();
-            let run = command.find_subcommand("run").cloned().unwrap_or_default();
-            clap_mangen::Man::new(run.name("herald-run")).render_options_section(&mut page)
-        });
-    match rendered {
-        Ok(()) => print(&page),
+    match man_page() {
+        Ok(page) => print(page.as_bytes()),
         Err(error) => told(FAILED, &error),
     }
+}
+
+/// One page for all: the settings of `run` and `check` follow the list of subcommands.
+fn man_page() -> io::Result<String> {
+    let man = clap_mangen::Man::new(command());
+    let mut page = Vec::new();
+    man.render_title(&mut page)?;
+    man.render_name_section(&mut page)?;
+    man.render_synopsis_section(&mut page)?;
+    man.render_description_section(&mut page)?;
+    man.render_subcommands_section(&mut page)?;
+    let mut settings = Vec::new();
+    clap_mangen::Man::new(definition()).render_options_section(&mut settings)?;
+    man.render_extra_section(&mut settings)?;
+    man.render_version_section(&mut settings)?;
+    let text = [page, settings]
+        .map(String::from_utf8)
+        .map(Result::unwrap_or_default);
+    let [page, settings] = text;
+    Ok(page + &settings.replace(".SH EXTRA", ".SH \"EXIT CODES\""))
 }
 
 fn print(text: &[u8]) -> ExitCode {
@@ -177,5 +189,32 @@ fn level(level: LogLevel) -> LevelFilter {
         LogLevel::Warn => LevelFilter::WARN,
         LogLevel::Info => LevelFilter::INFO,
         LogLevel::Debug => LevelFilter::DEBUG,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_manual_page_and_the_completions_know_every_flag() {
+        let page = man_page().unwrap().replace("\\-", "-");
+        let mut completions = Vec::new();
+        clap_complete::generate(
+            clap_complete::Shell::Bash,
+            &mut command(),
+            "herald",
+            &mut completions,
+        );
+        let completions = String::from_utf8(completions).unwrap();
+        for argument in definition().get_arguments() {
+            let flag = format!("--{}", argument.get_long().unwrap());
+            assert!(page.contains(&flag), "{flag} in the manual page");
+            assert!(completions.contains(&flag), "{flag} in the completions");
+        }
+        for subcommand in command().get_subcommands() {
+            let name = subcommand.get_name();
+            assert!(page.contains(&format!("herald-{name}")), "{name}");
+        }
     }
 }

@@ -3,6 +3,7 @@
 //! [`Config`] or every [`Mistake`] at once. Knows numbers, paths, names and durations, never a
 //! type of a later stage.
 
+pub mod address;
 pub mod file;
 pub mod flags;
 pub mod mistake;
@@ -10,7 +11,9 @@ pub mod model;
 pub mod plan;
 pub mod reference;
 pub mod units;
+mod validate;
 
+pub use address::UpstreamAddr;
 pub use flags::{ClientAuth, Flags, OnFailure, ReasonSpelling};
 pub use mistake::{Mistake, Mistakes, Origin};
-pub use model::{Config, UpstreamAddr};
+pub use model::Config;

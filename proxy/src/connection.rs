@@ -41,7 +41,7 @@ pub async fn connection(accepted: Accepted, worker: Rc<Worker>, drain: DrainWatc
         match tls::handshake(Arc::clone(&snapshot.tls), tcp, snapshot.limits.handshake).await {
             Ok(handshaken) => handshaken,
             Err(error) => {
-                if let Some(suppressed) = HANDSHAKES_FAILED.permit() {
+                if let Some(suppressed) = HANDSHAKES_FAILED.permit(clock::unix_now()) {
                     tracing::info!(%client, %error, suppressed, "handshake failed");
                 }
                 return;
@@ -74,7 +74,7 @@ pub async fn connection(accepted: Accepted, worker: Rc<Worker>, drain: DrainWatc
     )
     .await;
     if let Err(error) = served
-        && let Some(suppressed) = CONNECTIONS_BROKEN.permit()
+        && let Some(suppressed) = CONNECTIONS_BROKEN.permit(clock::unix_now())
     {
         tracing::debug!(%client, %error, suppressed, "connection ended early");
     }

@@ -2,6 +2,7 @@
 //! origin and two Heralds before it (one that forwards failed certificates, one that requires good
 //! ones), lets a set of callers try their luck, and shows what the origin saw.
 
+mod answer;
 mod client;
 mod origin;
 mod pki;

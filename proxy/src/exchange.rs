@@ -6,14 +6,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{Request, Response, Version};
+use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use hyper::body::Incoming;
 
 use crate::caller::Caller;
 use crate::clock;
-use crate::headers::{self, CleanTrailers, Hygiene, Outbound};
+use crate::headers::{self, Hygiene, Outbound};
 use crate::http::RequestHead;
 use crate::policy;
 use crate::relay::{RelayBody, RelayError};
@@ -56,24 +56,28 @@ impl Exchange {
         let permit = policy::authorize(self.snapshot.client_auth, &standing.verdict)?;
         // ... then what the client said of itself goes and what Herald knows comes in ...
         let outbound = Outbound::new(head, permit, &self.hygiene, &standing.block)?;
-        let body = CleanTrailers::new(body, Rc::clone(&self.hygiene));
         let response = self.upstream.send(&outbound, body).await?;
         // ... and the answer is cleaned on its way back.
         let (mut parts, body) = response.into_parts();
         headers::clean_response(&mut parts.headers, &self.hygiene);
-        parts.version = Version::default();
-        let body = CleanTrailers::new(body, Rc::clone(&self.hygiene));
-        Ok(Response::from_parts(parts, Reply::Relay(body)))
+        Ok(Response::from_parts(
+            parts,
+            Reply::Relay(RelayBody::new(body)),
+        ))
     }
 }
 
 /// The body of an answer.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every answer is relayed: a box would cost each an allocation"
+)]
 pub enum Reply {
     /// Herald's own words.
     Page(Full<Bytes>),
     /// The origin's.
-    Relay(CleanTrailers<RelayBody<CleanTrailers<Incoming>>>),
+    Relay(RelayBody<Incoming>),
 }
 
 impl Body for Reply {

@@ -1,4 +1,4 @@
-//! Header hygiene (DESIGN §3): strip what a client may not say, then inject what Herald knows.
+//! Header hygiene: strip what a client may not say, then inject what Herald knows.
 //!
 //! Takes a `RequestHead` and a `Permit`, gives an [`Outbound`]; cleans responses and trailers on
 //! the way back. An error here is a breach, so the order is fixed by type: the only input of
@@ -23,4 +23,4 @@ pub use refusal::Refusal;
 pub use response::clean_response;
 pub use rewrite::{Framing, Outbound};
 pub use template::Template;
-pub use trailers::CleanTrailers;
+pub use trailers::clean_trailers;

@@ -6,6 +6,19 @@
 //! value over [`MAX_VALUE`] bytes, or one that cannot be a header value, is absent and counted in
 //! [`Values::withheld`]: a marker inside the value could be forged by a certificate that says it.
 
+use std::cell::OnceCell;
+
+use bytes::Bytes;
+use http::HeaderValue;
+use sha1::Sha1;
+use sha2::{Digest as _, Sha256};
+
+use self::alternative::Kind;
+use self::certificate::Certificate;
+use self::name::Name;
+use self::time::Time;
+use crate::tls::{Reason, ReasonStyle, ValidPath, Verdict};
+
 mod alternative;
 mod certificate;
 mod der;
@@ -18,19 +31,7 @@ mod variable;
 #[cfg(test)]
 mod tests;
 
-use std::cell::OnceCell;
-
-use bytes::Bytes;
-use http::HeaderValue;
-use sha1::Sha1;
-use sha2::{Digest as _, Sha256};
-
-use self::alternative::Kind;
-use self::certificate::Certificate;
-use self::name::Name;
-use self::time::Time;
 pub use self::variable::{Variable, VariableSet};
-use crate::tls::{ReasonStyle, ValidPath, Verdict};
 
 /// What is said of a certificate that failed (`identity_on_failure`).
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -62,7 +63,6 @@ pub struct Facts<'a> {
 #[derive(Clone, Debug)]
 pub struct Values {
     slots: [Option<Bytes>; Variable::COUNT],
-    withheld: VariableSet,
     /// Unix seconds at which the values must be computed again (first second they may be wrong);
     /// `u64::MAX` unless certDaysRemaining was wanted. The verdict has its own expiry.
     pub holds_until: u64,
@@ -74,16 +74,9 @@ impl Values {
         self.slots.get(variable.index())?.as_deref()
     }
 
-    /// The variables that have a value which no header can carry: over [`MAX_VALUE`] bytes. They are
-    /// absent, like those the certificate lacks; logs and `explain` tell the two apart by this.
-    pub fn withheld(&self) -> VariableSet {
-        self.withheld
-    }
-
     fn empty() -> Self {
         Self {
             slots: [const { None }; Variable::COUNT],
-            withheld: VariableSet::EMPTY,
             holds_until: u64::MAX,
         }
     }
@@ -92,10 +85,13 @@ impl Values {
         let Some(value) = value.filter(|value| !value.is_empty()) else {
             return;
         };
-        if value.len() > MAX_VALUE || HeaderValue::from_bytes(&value).is_err() {
-            self.withheld.insert(variable);
-        } else if let Some(slot) = self.slots.get_mut(variable.index()) {
-            *slot = Some(value);
+        let fits = value.len() <= MAX_VALUE && HeaderValue::from_bytes(&value).is_ok();
+        if let Some(slot) = self.slots.get_mut(variable.index()) {
+            *slot = Some(if fits {
+                value
+            } else {
+                Bytes::from_static(TOO_LARGE)
+            });
         }
     }
 }
@@ -120,11 +116,11 @@ pub fn values(facts: &Facts<'_>, wanted: VariableSet) -> Values {
             .or_else(|| path.as_ref().and_then(|path| path.value(variable)));
         values.set(variable, value);
     }
-    if let Some(leaf) = leaf.filter(|_| wanted.contains(Variable::DaysRemaining)) {
-        if let Some((days, until)) = leaf.days_remaining(facts.now) {
-            values.set(Variable::DaysRemaining, Some(days.to_string().into()));
-            values.holds_until = until;
-        }
+    if let Some(leaf) = leaf.filter(|_| wanted.contains(Variable::DaysRemaining))
+        && let Some((days, until)) = leaf.days_remaining(facts.now)
+    {
+        values.set(Variable::DaysRemaining, Some(days.to_string().into()));
+        values.holds_until = until;
     }
     values
 }
@@ -137,8 +133,7 @@ fn verdict_value(facts: &Facts<'_>, variable: Variable) -> Option<Bytes> {
     };
     Some(match (variable, facts.verdict) {
         (Variable::Presented, verdict) => flag(!matches!(verdict, Verdict::None)),
-        // Both styles spell X509_V_ERR_CERT_REVOKED the same.
-        (Variable::Revoked, _) => flag(reason == REVOKED),
+        (Variable::Revoked, verdict) => flag(matches!(verdict, Verdict::Failed(Reason::Revoked))),
         (Variable::Verified, Verdict::None) => Bytes::from_static(b"NONE"),
         (Variable::Verified, Verdict::Success(_)) => Bytes::from_static(SUCCESS),
         (Variable::Verified, Verdict::Failed(_)) if reason.is_empty() => {
@@ -213,7 +208,7 @@ impl<'a> Leaf<'a> {
     /// Whole days until the end of validity, and the first second at which that number is wrong.
     fn days_remaining(&self, now: u64) -> Option<(i64, u64)> {
         let not_after = Time::parse(&self.certificate()?.not_after)?.unix();
-        let left = not_after.checked_sub_unsigned(now)?;
+        let left = not_after.saturating_sub(i64::try_from(now).unwrap_or(i64::MAX));
         let days = left.div_euclid(time::DAY).max(0);
         if days == 0 {
             return Some((0, u64::MAX));
@@ -323,10 +318,13 @@ fn flag(value: bool) -> Bytes {
 
 /// Longest value of any variable, in bytes. No origin takes longer header lines.
 pub const MAX_VALUE: usize = 16 * 1024;
+/// What stands for a value over [`MAX_VALUE`], so that it can be told from one the certificate lacks.
+/// No certificate can forge it: names begin with a type or `/`, and where `%` may stand at all it is
+/// followed by hexadecimal digits.
+pub const TOO_LARGE: &[u8] = b"%TOOLARGE";
 /// Longest certRFC9440, in bytes of its encoded form (Cloudflare's limit).
 pub const MAX_LEAF: usize = 10 * 1024;
 /// Longest certChainRFC9440, in bytes of the whole list (Cloudflare's limit).
 pub const MAX_CHAIN: usize = 16 * 1024;
 /// The value of certVerified for a certificate that verified.
 pub(crate) const SUCCESS: &[u8] = b"SUCCESS";
-const REVOKED: &str = "certificate revoked";

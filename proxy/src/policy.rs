@@ -1,4 +1,4 @@
-//! Who may pass. With flags alone the table of DESIGN §4 is the policy; rules only narrow it.
+//! Who may pass. With flags alone the table of modes in the README is the policy.
 //! Pure: takes the mode and the verdict, gives a [`Permit`] or says why not.
 
 use thiserror::Error;

@@ -1,31 +1,180 @@
-//! Stop-gap.
-use bytes::Bytes;
-use std::marker::PhantomData;
+//! The response body that hyper polls towards the client. It moves both bodies of the exchange,
+//! counts them, tells an observer exactly once how it ended, and has the place where an idle
+//! deadline is asked. Takes a `Transfer`; an error frame resets or closes the client's connection,
+//! so a response that was cut short is never a complete one for the client.
+
 use std::pin::Pin;
-use std::task::*;
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct RelayError(hyper::Error);
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+
+use crate::upstream::{BodyError, Transfer, UpstreamError};
+
+#[cfg(test)]
+mod tests;
+
+/// A response body from an origin.
 #[derive(Debug)]
-pub struct RelayBody<B>(hyper::body::Incoming, PhantomData<B>);
-impl<B> RelayBody<B> {
-    pub fn new(b: hyper::body::Incoming) -> Self {
-        Self(b, PhantomData)
+pub struct RelayBody<B, W: Watch = (), S = TcpStream> {
+    transfer: Transfer<B, S>,
+    watch: W,
+    totals: Totals,
+    ended: bool,
+}
+
+/// Why a response body ended with an error.
+#[derive(Debug, Error)]
+pub enum RelayError {
+    /// The exchange with the origin failed.
+    #[error("the exchange with the origin failed")]
+    Upstream(#[from] UpstreamError),
+    /// [`Watch::poll_idle`] said that nothing has moved for too long.
+    #[error("neither body has moved for too long")]
+    Idle,
+}
+
+/// Bytes of the bodies, without their framing.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Totals {
+    /// From the client to the origin.
+    pub sent: u64,
+    /// From the origin to the client.
+    pub received: u64,
+}
+
+/// How a response body ended.
+#[derive(Clone, Copy, Debug)]
+pub enum End<'a> {
+    /// With its last byte, and its trailers.
+    Complete,
+    /// With an error, which the client sees as a cut.
+    Failed(&'a RelayError),
+    /// The client's side dropped it before its end.
+    Dropped,
+}
+
+/// Follows a [`RelayBody`]: the record of an exchange, and its idle deadline.
+pub trait Watch {
+    /// Called whenever bytes have moved.
+    fn moved(&mut self, totals: Totals) {
+        let _unwatched = totals;
+    }
+
+    /// Called whenever nothing can move now; ready if that has been so for too long.
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let _unwatched = cx;
+        Poll::Pending
+    }
+
+    /// Called exactly once.
+    fn ended(&mut self, totals: Totals, end: End<'_>) {
+        let _unwatched = (totals, end);
     }
 }
-impl<B: Unpin> http_body::Body for RelayBody<B> {
+
+impl Watch for () {}
+
+impl<B, S> RelayBody<B, (), S> {
+    /// A body that nobody watches.
+    pub fn new(transfer: Transfer<B, S>) -> Self {
+        Self::watched(transfer, ())
+    }
+}
+
+impl<B, W: Watch, S> RelayBody<B, W, S> {
+    /// A body that `watch` follows.
+    pub fn watched(transfer: Transfer<B, S>, watch: W) -> Self {
+        Self {
+            transfer,
+            watch,
+            totals: Totals::default(),
+            ended: false,
+        }
+    }
+
+    /// The exchange, for those who move its bytes another way.
+    pub fn transfer(&self) -> &Transfer<B, S> {
+        &self.transfer
+    }
+
+    fn end(&mut self, end: End<'_>) {
+        if !self.ended {
+            self.ended = true;
+            self.watch.ended(self.totals, end);
+        }
+    }
+}
+
+impl<B, W, S> Body for RelayBody<B, W, S>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    W: Watch + Unpin,
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Into<BodyError>,
+{
     type Data = Bytes;
     type Error = RelayError;
+
     fn poll_frame(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<http_body::Frame<Bytes>, RelayError>>> {
-        Pin::new(&mut self.0).poll_frame(cx).map_err(RelayError)
+    ) -> Poll<Option<Result<Frame<Bytes>, RelayError>>> {
+        let this = self.get_mut();
+        if this.ended {
+            return Poll::Ready(None);
+        }
+        let polled = this.transfer.poll_frame(cx);
+        let totals = Totals {
+            sent: this.transfer.sent(),
+            received: this.transfer.received(),
+        };
+        if totals != this.totals {
+            this.totals = totals;
+            this.watch.moved(totals);
+        }
+        let failure = match polled {
+            Poll::Ready(Some(Ok(frame))) => {
+                // hyper does not ask again after the last byte of a declared length.
+                if this.transfer.is_end_stream() {
+                    this.end(End::Complete);
+                }
+                return Poll::Ready(Some(Ok(frame)));
+            }
+            Poll::Ready(None) => {
+                this.end(End::Complete);
+                return Poll::Ready(None);
+            }
+            Poll::Ready(Some(Err(error))) => error.into(),
+            Poll::Pending => match this.watch.poll_idle(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(()) => RelayError::Idle,
+            },
+        };
+        this.end(End::Failed(&failure));
+        this.transfer.abort();
+        Poll::Ready(Some(Err(failure)))
     }
+
     fn is_end_stream(&self) -> bool {
-        self.0.is_end_stream()
+        self.transfer.is_end_stream()
     }
-    fn size_hint(&self) -> http_body::SizeHint {
-        self.0.size_hint()
+
+    fn size_hint(&self) -> SizeHint {
+        self.transfer.size_hint()
+    }
+}
+
+impl<B, W: Watch, S> Drop for RelayBody<B, W, S> {
+    fn drop(&mut self) {
+        let complete = self.transfer.is_end_stream();
+        self.end(if complete {
+            End::Complete
+        } else {
+            End::Dropped
+        });
     }
 }

@@ -8,7 +8,7 @@ use thiserror::Error;
 use crate::headers::Refusal;
 use crate::http::Malformed;
 use crate::policy::Denied;
-use crate::upstream::UpstreamError;
+use crate::upstream::{Blame, UpstreamError};
 
 /// Why a request got no answer from the origin.
 #[derive(Debug, Error)]
@@ -82,7 +82,8 @@ fn upstream_status(error: &UpstreamError) -> StatusCode {
         UpstreamError::ConnectTimeout | UpstreamError::ResponseTimeout => {
             StatusCode::GATEWAY_TIMEOUT
         }
-        UpstreamError::ClientBody(_) => StatusCode::BAD_REQUEST,
+        UpstreamError::ClientStalled => StatusCode::REQUEST_TIMEOUT,
+        error if error.blame() == Blame::Client => StatusCode::BAD_REQUEST,
         _ => StatusCode::BAD_GATEWAY,
     }
 }

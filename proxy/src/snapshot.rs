@@ -8,12 +8,12 @@ use rustls::ServerConfig;
 use rustls::pki_types::CertificateDer;
 
 use crate::caller::{Judge, Standing, Standings};
-use crate::config::{ClientAuth, Config, Mistakes, UpstreamAddr};
+use crate::config::{ClientAuth, Config, Mistakes};
 use crate::headers::{Hygiene, Mapping};
 use crate::http::serve;
 use crate::identity::{self, Facts, OnFailure};
 use crate::tls::{HandshakeLimits, ReasonStyle, TrustStore, Verdict};
-use crate::upstream;
+use crate::upstream::{self, UpstreamTarget};
 
 mod compile;
 
@@ -27,7 +27,7 @@ pub struct Snapshot {
     /// Name tables; each worker takes its own copy.
     pub hygiene: Hygiene,
     /// Where requests go.
-    pub upstream: UpstreamAddr,
+    pub upstream: UpstreamTarget,
     /// Stands in for the Host an HTTP/1.0 client leaves out.
     pub fallback_authority: HeaderValue,
     /// Limits of every stage.

@@ -1,5 +1,5 @@
 //! TLS towards clients: the rustls configuration, the handshake under a deadline, and the verdict
-//! on the client's certificate (DESIGN §2). Takes an accepted socket, gives a `Handshaken`.
+//! on the client's certificate. Takes an accepted socket, gives a `Handshaken`.
 
 mod constraints;
 pub mod context;
@@ -13,6 +13,7 @@ mod path;
 pub mod possession;
 pub mod reason;
 mod sessions;
+pub mod socket;
 pub mod store;
 mod time;
 pub mod verdict;

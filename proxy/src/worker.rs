@@ -6,15 +6,18 @@ use std::net::TcpListener;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 use crate::connection::{Worker, connection};
 use crate::drain::{self, DrainWatch};
+use crate::headers::clean_trailers;
 use crate::listen::Acceptor;
 use crate::snapshot::Snapshot;
-use crate::upstream::Upstream;
+use crate::upstream::{TrailerFilter, Upstream};
 
 /// Starts worker `index` on its sockets. It ends when the drain has started and its last
 /// connection is done.
@@ -48,11 +51,20 @@ async fn serve(
     places: Arc<Semaphore>,
     mut drain: DrainWatch,
 ) -> io::Result<()> {
+    let hygiene = Rc::new(snapshot.hygiene.clone());
+    let names = Rc::clone(&hygiene);
+    let trailers: TrailerFilter = Rc::new(move |trailers| clean_trailers(trailers, &names));
     let worker = Rc::new(Worker {
-        hygiene: Rc::new(snapshot.hygiene.clone()),
-        upstream: Upstream::new(snapshot.upstream.clone(), snapshot.limits.upstream.clone()),
+        hygiene,
+        upstream: Upstream::with_trailers(
+            snapshot.upstream.clone(),
+            snapshot.limits.upstream.clone(),
+            Rc::clone(&trailers),
+            trailers,
+        ),
         snapshot,
     });
+    drop(tokio::task::spawn_local(sweep(Rc::clone(&worker))));
     // The worker's own drain: it is over when this thread's connections are.
     let (mut local_trigger, local_drain) = drain::channel();
     for listener in listeners {
@@ -65,6 +77,14 @@ async fn serve(
     local_trigger.start();
     local_trigger.drained().await;
     Ok(())
+}
+
+/// Closes what has been idle for too long, so that no socket waits for a request that never comes.
+async fn sweep(worker: Rc<Worker>) {
+    loop {
+        tokio::time::sleep(SWEEP_INTERVAL).await;
+        worker.upstream.sweep(Instant::now());
+    }
 }
 
 async fn accept(acceptor: Acceptor, worker: Rc<Worker>, drain: DrainWatch) {
@@ -83,3 +103,5 @@ async fn accept(acceptor: Acceptor, worker: Rc<Worker>, drain: DrainWatch) {
         )));
     }
 }
+
+const SWEEP_INTERVAL: Duration = Duration::from_secs(5);

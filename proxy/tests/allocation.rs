@@ -10,12 +10,14 @@ use herald::policy;
 use herald::tls::{ReasonStyle, Verdict};
 use http::{HeaderValue, Request};
 use http_body_util::Empty;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 
 #[test]
 fn injection_into_an_http1_head_allocates_nothing() {
     let mapping = Mapping::compile(&[], &[]).expect("the default mapping");
     let leaf = include_bytes!("../../tests/golden/plain.crt");
-    let leaf = pem(leaf);
+    let leaf = CertificateDer::from_pem_slice(leaf).expect("a certificate");
     let verdict = Verdict::None;
     let values = identity::values(
         &Facts {
@@ -54,11 +56,4 @@ fn injection_into_an_http1_head_allocates_nothing() {
         out.ends_with(b"X-CERT-VERIFY: NONE\r\n\r\n")
             || out.windows(19).any(|w| w == b"X-CERT-VERIFY: NONE")
     );
-}
-
-fn pem(text: &[u8]) -> Vec<u8> {
-    use rustls::pki_types::pem::PemObject;
-    rustls::pki_types::CertificateDer::from_pem_slice(text)
-        .expect("a certificate")
-        .to_vec()
 }

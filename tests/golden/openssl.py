@@ -92,6 +92,13 @@ def odd_certificates():
               "20260101000000-1200", "20260101000000+1201", "20260101000000+1259", "20260101000000+0060", "202601010000+0100", "20260229000000Z", "", "20260101000000.0Z"]: yield cert(na=(24, t.encode()))
     yield cert(v3=False); yield cert(nb=(22, b"260101000000Z")); yield cert(exts=tlv(0xA3, seq(seq(oid("1.2.3"), tlv(1, b"\xff"), tlv(4, b"\5\0")))))
     yield cert(exts=tlv(0xA3, seq(*[seq(oid("2.5.29.14"), tlv(4, tlv(4, b"\xab\xcd")))] * 2))); yield cert(exts=tlv(0x81, b"\0\1") + tlv(0x82, b"\0\2"))
+    for n in (126, 127, 128, 200, 255, 256, 300): yield cert(name([("1.2.3.4.5", 12, b"x" * n)], [(cn, 3, b"\3" + b"y" * n)]))
+    def raw(value): return seq(tlv(0x31, seq(oid(cn), value)), tlv(0x31, seq(oid("1.2.3.4"), value)))  # BER, not DER
+    for v in ["0c810161", "0c82000161", "0c80610000", "2c800c016100000000", "2c060c01610c0162", "2c03040161", "2c052c030c0161", "2c00", "3e080c0201040c020042", "23070302000103020ff0",
+              "308004016100" + "00", "30800c01610000", "30810161", "1f0c0161", "1f1f0161", "3381020102", "8c0161", "2c80040161040162" + "0000", "2c092c072c052c030c0161", "2c0d2c0b2c092c072c052c030c0161"]:
+        yield cert(raw(bytes.fromhex(v)))
+    plain = cert(); head = plain[0] == 0x30 and 2 + (plain[1] & 0x7F if plain[1] & 0x80 else 0)
+    yield b"\x30\x80" + plain[head:] + b"\0\0"; yield b"\x30\x83" + (len(plain) - head).to_bytes(3, "big") + plain[head:]
     for _ in range(220):
         def value():
             t = r.choice(types); k = r.randrange(0, 9)

@@ -1,13 +1,17 @@
 //! HTTP/2 twice: hyper's client for what is well-formed, and frames by hand for what hyper refuses to send.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::io::{self, Read as _, Write as _};
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use http_body_util::BodyExt as _;
 use http_body_util::combinators::BoxBody;
-use http_body_util::{BodyExt as _, Full};
+use hyper::body::{Body, Frame};
 use hyper::client::conn::http1;
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -20,7 +24,7 @@ use tokio_rustls::client::TlsStream;
 
 use crate::client::{Client, Response, Settings};
 use crate::pki::Identity;
-use crate::wire::{Body, Fields, sha256};
+use crate::wire::{self, Fields, sha256};
 
 pub mod stream;
 
@@ -112,7 +116,7 @@ impl Polite {
             let trailers = body.trailers().map(fields).unwrap_or_default();
             let bytes = body.to_bytes();
             let (length, sha256) = (bytes.len() as u64, sha256(&bytes));
-            let body = Body {
+            let body = wire::Body {
                 start: bytes.to_vec(),
                 length,
                 sha256,
@@ -276,16 +280,34 @@ pub fn request(
         .uri(uri)
         .version(http::Version::HTTP_2);
     builder.headers_mut().unwrap().extend(map(headers));
-    let body = Full::new(Bytes::copy_from_slice(body)).map_err(|never| match never {});
-    if trailers.0.is_empty() {
-        return builder.body(BoxBody::new(body)).unwrap();
+    let mut frames = VecDeque::new();
+    if !body.is_empty() {
+        frames.push_back(Frame::data(Bytes::copy_from_slice(body)));
     }
-    let trailers = map(trailers);
-    builder
-        .body(BoxBody::new(
-            body.with_trailers(async { Some(Ok(trailers)) }),
-        ))
-        .unwrap()
+    if !trailers.0.is_empty() {
+        frames.push_back(Frame::trailers(map(trailers)));
+    }
+    builder.body(BoxBody::new(Frames(frames))).unwrap()
+}
+
+/// Frames that are there already. Without a size hint, so that hyper adds no Content-Length: with one, a proxy towards
+/// HTTP/1.1 has no place for trailers.
+struct Frames(VecDeque<Frame<Bytes>>);
+
+impl Body for Frames {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        Poll::Ready(self.0.pop_front().map(Ok))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_empty()
+    }
 }
 
 /// A header block of literals: never indexed, never Huffman-coded (RFC 7541 §6.2.3).
@@ -438,11 +460,14 @@ fn number(bytes: &[u8]) -> u32 {
 pub const DATA: u8 = 0;
 /// HEADERS.
 pub const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
+/// RST_STREAM.
+pub const RST_STREAM: u8 = 3;
 /// SETTINGS.
 pub const SETTINGS: u8 = 4;
 const PING: u8 = 6;
 const GOAWAY: u8 = 7;
+/// CONTINUATION.
+pub const CONTINUATION: u8 = 9;
 /// Flags.
 pub const END_STREAM: u8 = 1;
 const ACK: u8 = 1;

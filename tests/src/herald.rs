@@ -16,7 +16,8 @@ use crate::wait;
 #[derive(Clone, Debug)]
 pub struct Launch {
     arguments: Vec<OsString>,
-    server: Key,
+    /// `None` when the arguments are all there is.
+    server: Option<Key>,
     client_ca: Vec<PathBuf>,
     workers: usize,
 }
@@ -41,12 +42,27 @@ impl Launch {
         ]
         .map(OsString::from)
         .to_vec();
-        let client_ca = vec![Pki::shared().path("ca.pem")];
+        // Where no certificate is asked for, a CA would be a mistake.
+        let client_ca = match mode {
+            "off" => Vec::new(),
+            _ => vec![Pki::shared().path("ca.pem")],
+        };
         Self {
             arguments,
-            server: Key::Ec,
+            server: Some(Key::Ec),
             client_ca,
             workers: 1,
+        }
+    }
+
+    /// Exactly these arguments: nothing is added to them.
+    pub fn bare<A: Into<OsString>>(arguments: impl IntoIterator<Item = A>) -> Self {
+        let arguments = arguments.into_iter().map(Into::into).collect();
+        Self {
+            arguments,
+            server: None,
+            client_ca: Vec::new(),
+            workers: 0,
         }
     }
 
@@ -60,7 +76,7 @@ impl Launch {
     /// The kind of the server's key instead of EC.
     #[must_use]
     pub fn server_key(mut self, kind: Key) -> Self {
-        self.server = kind;
+        self.server = Some(kind);
         self
     }
 
@@ -80,8 +96,12 @@ impl Launch {
 
     /// The command, not started.
     pub fn command(&self) -> Command {
-        let (certificate, key) = Pki::shared().server(self.server);
         let mut command = Command::new(binary());
+        let Some(kind) = self.server else {
+            command.args(&self.arguments);
+            return command;
+        };
+        let (certificate, key) = Pki::shared().server(kind);
         command.arg("run").args(["--listen", "127.0.0.1:0"]);
         command.arg("--cert").arg(certificate).arg("--key").arg(key);
         for file in &self.client_ca {
@@ -175,12 +195,19 @@ impl Herald {
         addresses(&self.log())
     }
 
-    /// Sends SIGTERM and waits for the end.
-    pub fn terminate(&mut self) -> ExitStatus {
+    /// Sends SIGTERM.
+    pub fn signal_termination(&mut self) {
         let pid = self.pid().to_string();
         let sent = Command::new("kill").args(["-TERM", &pid]).status().unwrap();
         assert!(sent.success());
         self.ended = true;
+    }
+
+    /// Sends SIGTERM unless it was sent, and waits for the end.
+    pub fn terminate(&mut self) -> ExitStatus {
+        if !self.ended {
+            self.signal_termination();
+        }
         wait::until("herald to end", || self.child.try_wait().unwrap())
     }
 

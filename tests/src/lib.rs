@@ -5,11 +5,13 @@
 //! the wire. The origin and the clients parse by themselves and strictly, so that a message with two readings is a
 //! finding and not a lucky guess.
 
+pub mod certs;
 pub mod client;
 pub mod forge;
 pub mod gate;
 pub mod h2;
 pub mod herald;
+pub mod nginx;
 pub mod origin;
 pub mod pki;
 pub mod soak;

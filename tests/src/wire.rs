@@ -53,8 +53,10 @@ pub struct Body {
 pub struct Reader<R> {
     /// The stream below.
     pub inner: R,
+    /// Read bytes are those between `position` and `end`; the rest is room, never made anew: these tests run unoptimised.
     buffer: Vec<u8>,
     position: usize,
+    end: usize,
     consumed: u64,
 }
 
@@ -166,10 +168,12 @@ impl Head {
 impl<R: Read> Reader<R> {
     /// A reader with an empty buffer.
     pub fn new(inner: R) -> Self {
+        let buffer = vec![0; READ_SIZE];
         Self {
             inner,
-            buffer: Vec::new(),
+            buffer,
             position: 0,
+            end: 0,
             consumed: 0,
         }
     }
@@ -181,7 +185,7 @@ impl<R: Read> Reader<R> {
 
     /// Bytes read and not yet used.
     pub fn unread(&self) -> &[u8] {
-        &self.buffer[self.position..]
+        &self.buffer[self.position..self.end]
     }
 
     /// Reads to the end of the stream.
@@ -229,14 +233,13 @@ impl<R: Read> Reader<R> {
         match framing {
             Framing::Empty => {}
             Framing::Length(length) => self.copy(length, &mut body)?,
-            Framing::Close => {
-                while self.fill()? > 0 {
-                    let all = self.unread().len();
-                    body.eat(&self.take(all));
+            Framing::Close => loop {
+                body.eat(self.unread());
+                self.skip(self.end - self.position);
+                if self.fill()? == 0 {
+                    break;
                 }
-                let all = self.unread().len();
-                body.eat(&self.take(all));
-            }
+            },
             Framing::Chunked => self.chunks(&mut body)?,
         }
         Ok(body.finish())
@@ -303,32 +306,41 @@ impl<R: Read> Reader<R> {
             let have = usize::try_from(left)
                 .unwrap_or(usize::MAX)
                 .min(self.unread().len());
-            body.eat(&self.take(have));
+            body.eat(&self.unread()[..have]);
+            self.skip(have);
             left -= have as u64;
         }
         Ok(())
     }
 
     fn take(&mut self, count: usize) -> Vec<u8> {
-        let taken = self.buffer[self.position..self.position + count].to_vec();
-        self.position += count;
-        self.consumed += count as u64;
+        let taken = self.unread()[..count].to_vec();
+        self.skip(count);
         taken
     }
 
+    fn skip(&mut self, count: usize) {
+        self.position += count;
+        self.consumed += count as u64;
+    }
+
     fn fill(&mut self) -> io::Result<usize> {
-        self.buffer.drain(..self.position);
+        self.buffer.copy_within(self.position..self.end, 0);
+        self.end -= self.position;
         self.position = 0;
-        let old = self.buffer.len();
-        self.buffer.resize(old + READ_SIZE, 0);
-        let result = loop {
-            match self.inner.read(&mut self.buffer[old..]) {
+        if self.end == self.buffer.len() {
+            self.buffer.resize(self.end * 2, 0);
+        }
+        loop {
+            match self.inner.read(&mut self.buffer[self.end..]) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                result => break result,
+                Ok(count) => {
+                    self.end += count;
+                    return Ok(count);
+                }
+                Err(error) => return Err(error),
             }
-        };
-        self.buffer.truncate(old + *result.as_ref().unwrap_or(&0));
-        result
+        }
     }
 }
 

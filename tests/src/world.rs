@@ -167,9 +167,14 @@ impl Ask {
         }
         if !self.trailers.0.is_empty() {
             line(b"Transfer-Encoding", b"chunked");
-            bytes.extend(format!("\r\n{:x}\r\n", self.body.len()).into_bytes());
-            bytes.extend(&self.body);
-            bytes.extend(b"\r\n0\r\n");
+            bytes.extend(b"\r\n");
+            // A chunk of no bytes would be the last one.
+            if !self.body.is_empty() {
+                bytes.extend(format!("{:x}\r\n", self.body.len()).into_bytes());
+                bytes.extend(&self.body);
+                bytes.extend(b"\r\n");
+            }
+            bytes.extend(b"0\r\n");
             for (name, value) in &self.trailers.0 {
                 bytes.extend([name, &b": "[..], value, b"\r\n"].concat());
             }

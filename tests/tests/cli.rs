@@ -1,11 +1,16 @@
 //! The command line: mistakes are all named at once, and nothing starts half-configured.
 
-use std::fs;
+use std::io::Write as _;
+use std::net::TcpStream;
+use std::sync::{Mutex, mpsc};
+use std::{fs, thread};
 
+use herald_tests::client::Settings;
 use herald_tests::herald::{Launch, run};
-use herald_tests::origin::Origin;
+use herald_tests::origin::{Next, Origin};
 use herald_tests::pki::{Key, Pki};
 use herald_tests::table::{Table, check};
+use herald_tests::wait;
 use herald_tests::world::{Ask, Protocol};
 
 #[test]
@@ -189,6 +194,40 @@ fn check_of_a_sound_configuration_ends_with_0_and_prints_what_would_run() {
 }
 
 #[test]
+fn a_file_runs_and_flags_override_it() {
+    let origin = Origin::echo();
+    let pki = Pki::shared();
+    let (certificate, key) = pki.server(Key::Ec);
+    let content = format!(
+        "listen = [\"127.0.0.1:0\"]\ncert = {certificate:?}\nkey = {key:?}\nclient_ca = [{:?}]\n\
+         upstream = \"http://{}\"\nclient_auth = \"required\"\nworkers = 1\n\
+         preset = [\"cloudflare-worker\"]\nheader = [\"X-Device={{certSubjectCN}}\"]\n",
+        pki.path("ca.pem"),
+        origin.address(),
+    );
+    let file = pki.path("herald.toml");
+    fs::write(&file, content).unwrap();
+    let file = file.to_str().unwrap();
+    let good = pki.good();
+    for (flags, nobody) in [(&[][..], 403), (&["--client-auth", "optional"], 200)] {
+        let herald = Launch::bare(["run", "--config", file])
+            .args(flags.iter().copied())
+            .start();
+        let status = |identity| {
+            let settings = Settings::new(identity);
+            let mut connection = Protocol::H1.connect(&herald, &settings).unwrap();
+            connection.ask(&Ask::get("/")).unwrap().status
+        };
+        assert_eq!(status(Some(&good)), 200);
+        let seen = origin.take_one();
+        assert_eq!(seen.headers.texts("x-device"), ["James Royal"]);
+        assert_eq!(seen.headers.texts("x-cert-verify"), ["SUCCESS"]);
+        assert_eq!(status(None), nobody, "{flags:?}");
+        origin.take();
+    }
+}
+
+#[test]
 fn a_port_in_use_ends_with_an_error() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
@@ -226,9 +265,7 @@ fn several_listeners_and_workers_serve() {
     assert_ne!(addresses[0], addresses[1]);
     for address in addresses {
         for _ in 0..8 {
-            let mut client = herald_tests::client::Settings::default()
-                .connect(address)
-                .unwrap();
+            let mut client = Settings::default().connect(address).unwrap();
             assert_eq!(client.get("/").unwrap().status, 200);
         }
     }
@@ -238,12 +275,40 @@ fn several_listeners_and_workers_serve() {
 fn a_termination_signal_ends_it_with_0() {
     let origin = Origin::echo();
     let mut herald = Launch::new("optional", origin.address()).start();
-    let settings = herald_tests::client::Settings::default();
+    let settings = Settings::default();
     let mut connection = Protocol::H1.connect(&herald, &settings).unwrap();
     assert_eq!(connection.ask(&Ask::get("/")).unwrap().status, 200);
     drop(connection);
     let status = herald.terminate();
     assert_eq!(status.code(), Some(0), "{}", herald.log());
+}
+
+/// The request under way when the signal comes is answered; nobody new is let in.
+#[test]
+fn a_termination_signal_lets_requests_finish() {
+    let (entered, wait_entered) = mpsc::channel();
+    let (release, wait_release) = mpsc::channel::<()>();
+    let gate = Mutex::new((entered, wait_release));
+    let origin = Origin::scripted(move |_, stream| {
+        let gate = gate.lock().unwrap();
+        gate.0.send(()).unwrap();
+        gate.1.recv().unwrap();
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nlate")?;
+        Ok(Next::Keep)
+    });
+    let mut herald = Launch::new("optional", origin.address()).start();
+    let address = herald.address();
+    let request = thread::spawn(move || Settings::default().connect(address)?.get("/"));
+    wait_entered.recv().unwrap();
+    herald.signal_termination();
+    wait::until("the listener to be closed", || {
+        TcpStream::connect(address).err()
+    });
+    assert!(herald.alive(), "it ended with a request under way");
+    release.send(()).unwrap();
+    let answer = request.join().unwrap().unwrap();
+    assert_eq!((answer.status, &*answer.body.start), (200, &b"late"[..]));
+    assert_eq!(herald.terminate().code(), Some(0));
 }
 
 fn text(bytes: &[u8]) -> String {

@@ -19,11 +19,10 @@ fn protected_names_are_stripped_from_responses() {
         "Client-Cert",
         "Cf-Client-Cert-Sha256",
     ]) {
-        lines += &format!(
-            "{name}: leak\r\n{}: leak\r\n{}: leak\r\n",
-            name.replace('-', "_"),
-            name.to_ascii_lowercase()
-        );
+        lines += &format!("{name}: leak\r\n{}: leak\r\n", name.to_ascii_lowercase());
+        for fold in ["_", ".", "~", "!"] {
+            lines += &format!("{}: leak\r\n", name.replace('-', fold));
+        }
     }
     let head = format!("HTTP/1.1 200 OK\r\n{lines}X-Kept: 1\r\nContent-Length: 2\r\n\r\nok");
     for protocol in Protocol::ALL {
@@ -75,6 +74,7 @@ fn vary_on_a_protected_name_becomes_vary_on_everything() {
         ("Vary: Accept, X-CERT-SUBJECT-DN", "*"),
         ("Vary: Accept\r\nVary: x_cert_serial", "*"),
         ("Vary: Accept, Accept-Encoding", "accept, accept-encoding"),
+        ("Vary: X.Cert.Serial", "*"),
         ("Vary: *", "*"),
     ] {
         let head = format!("HTTP/1.1 200 OK\r\n{vary}\r\nContent-Length: 0\r\n\r\n");
@@ -467,18 +467,20 @@ fn an_early_answer_reaches_a_client_that_is_still_sending() {
         }
     });
     let herald = Launch::new("optional", address).start();
+    let ask = Ask::post("/", &vec![7; 4 << 20]);
     for protocol in Protocol::ALL {
-        let ask = Ask::post("/", &vec![7; 4 << 20]);
-        let answer = protocol
-            .connect(&herald, &Settings::default())
-            .unwrap()
-            .ask(&ask);
-        let answer = answer.unwrap_or_else(|error| panic!("{protocol:?}: {error}"));
-        assert_eq!(
-            (answer.status, &*answer.body.start),
-            (413, &b"big"[..]),
-            "{protocol:?}"
-        );
+        // A reset throws away what the client has not read yet: whether it does is a matter of luck, so not just once.
+        for round in 0..10 {
+            let mut connection = protocol.connect(&herald, &Settings::default()).unwrap();
+            let answer = connection.ask(&ask);
+            let answer =
+                answer.unwrap_or_else(|error| panic!("{protocol:?}, round {round}: {error}"));
+            assert_eq!(
+                (answer.status, &*answer.body.start),
+                (413, &b"big"[..]),
+                "{protocol:?}"
+            );
+        }
     }
 }
 

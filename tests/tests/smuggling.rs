@@ -179,6 +179,18 @@ fn pipelined_requests_each_get_clean_headers_in_order() {
     }
 }
 
+/// hyper's `pipeline_flush` holds answers back while bytes of another request lie in its buffer: half a request behind a
+/// whole one, and the client waits for its answer as long as the server waits for the other half.
+#[test]
+fn half_a_request_behind_does_not_hold_back_the_answer() {
+    let world = World::new("optional");
+    let mut client = Settings::default().connect(world.herald.address()).unwrap();
+    client.patience(Duration::from_secs(5));
+    let first = client.ask(b"GET /1 HTTP/1.1\r\nHost: localhost\r\n\r\nGET /2 HTTP/1.1\r\nHo");
+    assert_eq!(first.expect("the first request's answer").status, 200);
+    assert_eq!(client.ask(b"st: localhost\r\n\r\n").unwrap().status, 200);
+}
+
 #[test]
 fn a_body_that_looks_like_a_request_stays_a_body() {
     let world = World::new("optional");
@@ -277,7 +289,7 @@ impl Attacks {
             account,
         )?;
         check(rest.is_empty(), account)?;
-        let refused = seen.is_empty() && status != 200 && closed;
+        let refused = seen.is_empty() && (400..600).contains(&status) && closed;
         let once = |body: &str| status == 200 && seen.len() == 1 && sound(&seen[0], body);
         let right = match fate {
             Refused => refused,

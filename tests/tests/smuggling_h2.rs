@@ -1,6 +1,6 @@
 //! HTTP/2 requests that would be two requests, or another request, once they are HTTP/1.1 (client-cert-headers.md §3.7).
 
-use herald_tests::h2::{DATA, END_STREAM, Raw};
+use herald_tests::h2::{DATA, END_STREAM, RST_STREAM, Raw};
 use herald_tests::origin::describe;
 use herald_tests::table::{Table, check};
 use herald_tests::wire::sha256;
@@ -145,8 +145,6 @@ fn borrow(fields: &[(Vec<u8>, Vec<u8>)]) -> Vec<(&[u8], &[u8])> {
         .map(|(name, value)| (&**name, &**value))
         .collect()
 }
-
-const RST_STREAM: u8 = 3;
 
 const MALFORMED: [(&str, &[Field]); 27] = [
     (

@@ -96,8 +96,13 @@ fn dependencies(root: &Path) -> Result<(), Failure> {
 }
 
 fn has_cargo_deny(root: &Path) -> bool {
-    command::read(command::cargo(root).args(["deny", "--version"]))
-        .is_ok_and(|version| version.trim() == format!("cargo-deny {CARGO_DENY}"))
+    let wanted = format!("cargo-deny {CARGO_DENY}");
+    command::cargo(root)
+        .args(["deny", "--version"])
+        .output()
+        .is_ok_and(|output| {
+            output.status.success() && output.stdout.trim_ascii() == wanted.as_bytes()
+        })
 }
 
 /// Built once a machine, into cargo's own folder. It runs for a second, so it is built for a short

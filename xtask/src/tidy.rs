@@ -2,7 +2,7 @@
 //!
 //! Reads every file that git tracks or would track, and refuses module cycles and imports against
 //! `layers.toml`, files and functions that outgrew a screen, `unsafe` outside its fences, left-over
-//! markers, and words that have no place in a published tree. Every finding says what to do.
+//! markers, dead links, and words that have no place in a published tree. Every finding says what to do.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -13,6 +13,7 @@ use crate::command::Failure;
 mod graph;
 mod imports;
 mod layers;
+mod links;
 mod markers;
 mod sizes;
 mod source;
@@ -71,6 +72,7 @@ pub(crate) fn run(root: &Path) -> Result<(), Failure> {
 fn check(tree: &source::Tree, table: &layers::Table) -> Vec<Finding> {
     let mut findings = tree.unreadable.clone();
     words::check(tree, &mut findings);
+    links::check(tree, &mut findings);
     markers::check(tree, table, &mut findings);
     sizes::check(tree, &mut findings);
     let modules = imports::Modules::of_crate(tree, &table.package);

@@ -7,10 +7,10 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::model::UpstreamAddr;
+use super::address::UpstreamAddr;
 use super::units::{Size, Span};
 
-/// Who may pass (DESIGN §4).
+/// Who may pass.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub enum ClientAuth {
     /// None: 403, failed: 403.

@@ -17,31 +17,10 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use super::answer::Answer;
 use super::pki::Pki;
 use super::rows::{Row, Says};
 use crate::tls::context;
-
-/// What came back.
-#[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) status: u16,
-    /// The headers the origin says it saw; `None` if Herald answered by itself.
-    pub(super) seen: Option<Vec<(String, String)>>,
-}
-
-impl Answer {
-    /// All values the origin saw under a name in any spelling.
-    pub(super) fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        let wanted = crate::headers::names::canonical_key(name.as_bytes());
-        self.seen
-            .iter()
-            .flatten()
-            .filter(move |(seen, _)| {
-                crate::headers::names::canonical_key(seen.as_bytes()) == wanted
-            })
-            .map(|(_, value)| value.as_str())
-    }
-}
 
 /// Makes the row's request.
 pub(super) async fn ask(pki: &Pki, address: SocketAddr, row: &Row) -> io::Result<Answer> {

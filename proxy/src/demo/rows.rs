@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::client::Answer;
+use super::answer::Answer;
 use super::pki::Presents;
 
 /// One caller.

@@ -6,13 +6,17 @@
 
 use std::fmt;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 
 use super::families::family_names;
+use super::names::canonical_key;
 use super::preset::{Form, Preset};
 use super::template::Template;
 use crate::identity::{self, Values, Variable, VariableSet};
+
+#[cfg(test)]
+mod tests;
 
 /// Which headers are sent, and what they are made of.
 #[derive(Clone, Debug)]
@@ -93,10 +97,9 @@ impl Mapping {
         }
         let mut errors = Vec::new();
         for (index, (name, template)) in free.iter().enumerate() {
-            let earlier = free
-                .iter()
-                .take(index)
-                .position(|(other, _)| canonical(other) == canonical(name));
+            let earlier = free.iter().take(index).position(|(other, _)| {
+                canonical_key(other.as_bytes()) == canonical_key(name.as_bytes())
+            });
             match free_entry(name, template, earlier) {
                 Ok(entry) => put(&mut entries, entry),
                 Err(messages) => errors.extend(messages.into_iter().map(|message| MappingError {
@@ -145,7 +148,7 @@ impl Mapping {
                 lines.truncate(line);
             }
         }
-        let http1 = BytesMut::from_iter(lines).freeze();
+        let http1 = Bytes::from(lines);
         let pairs = spans.into_iter().filter_map(|(entry, start, end)| {
             let whole = http1.slice(start..end);
             let mut value =
@@ -200,10 +203,10 @@ impl std::error::Error for MappingError {}
 
 /// Adds an entry, in the place of one whose name an origin cannot tell from it.
 fn put(entries: &mut Vec<Entry>, entry: Entry) {
-    let key = canonical(&entry.spelling);
+    let key = canonical_key(entry.spelling.as_bytes());
     match entries
         .iter_mut()
-        .find(|old| canonical(&old.spelling) == key)
+        .find(|old| canonical_key(old.spelling.as_bytes()) == key)
     {
         Some(old) => *old = entry,
         None => entries.push(entry),
@@ -221,7 +224,7 @@ fn free_entry(name: &str, template: &str, earlier: Option<usize>) -> Result<Entr
         messages.push(format!(
             "`{shown}` is no header name; allowed are 1 to {MAX_NAME} letters, digits and `-`"
         ));
-    } else if let Some(reason) = forbidden(&canonical(name)) {
+    } else if let Some(reason) = forbidden(&canonical_key(name.as_bytes())) {
         messages.push(format!(
             "`{shown}` {reason}; choose a name of your own, such as X-Client-Name"
         ));
@@ -244,28 +247,18 @@ fn free_entry(name: &str, template: &str, earlier: Option<usize>) -> Result<Entr
     }
 }
 
-/// The name as a CGI-like origin may see it: lower case, every byte outside `[a-z0-9]` a `-`.
-pub(super) fn canonical(name: &str) -> String {
-    name.bytes()
-        .map(|byte| match byte.to_ascii_lowercase() {
-            byte if byte.is_ascii_alphanumeric() => char::from(byte),
-            _ => '-',
-        })
-        .collect()
-}
-
 /// Why no certificate value may be put on this (canonical) name.
-fn forbidden(key: &str) -> Option<&'static str> {
+fn forbidden(key: &[u8]) -> Option<&'static str> {
     // Some products put certificates on names that look like forwarding headers.
-    if family_names().any(|family| canonical(family) == key) {
+    if family_names().any(|family| *canonical_key(family.as_bytes()) == *key) {
         return None;
     }
     FORBIDDEN
         .iter()
         .find(|(names, _)| {
             names.iter().any(|name| match name.strip_suffix('*') {
-                Some(prefix) => key.starts_with(prefix),
-                None => key == *name,
+                Some(prefix) => key.starts_with(prefix.as_bytes()),
+                None => key == name.as_bytes(),
             })
         })
         .map(|(_, reason)| *reason)

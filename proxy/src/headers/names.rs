@@ -89,7 +89,7 @@ pub(super) fn is_connection_field(name: &[u8]) -> bool {
     )
 }
 
-/// Claims about earlier hops that an untrusted client may not make (DESIGN §3).
+/// Claims about earlier hops that an untrusted client may not make.
 fn is_forwarding_claim(key: &[u8]) -> bool {
     key.starts_with(b"x-forwarded-")
         || matches!(

@@ -22,6 +22,11 @@ pub fn clean_response(headers: &mut HeaderMap, hygiene: &Hygiene) {
     {
         headers.remove(name);
     }
+    if let Some(date) = headers.get_mut(header::DATE) {
+        // New every second: indexed by HTTP/2 it would only push better entries out of each
+        // connection's table, and hold 60 heads in memory there (RFC 7541 §6.2.3).
+        date.set_sensitive(true);
+    }
     if varies_on_protected(headers, hygiene) {
         // RFC 9440 §2.4: the client never sent the field, so no cache below can select on it.
         headers.insert(header::VARY, HeaderValue::from_static("*"));

@@ -222,3 +222,62 @@ fn distance(a: &str, b: &str) -> usize {
     }
     row.last().copied().unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn problem(text: &str) -> (usize, TemplateProblem) {
+        let error = Template::parse(text).unwrap_err();
+        (error.position, error.problem)
+    }
+
+    #[test]
+    fn mistakes_have_a_place() {
+        assert_eq!(problem(""), (0, TemplateProblem::Empty));
+        assert_eq!(problem("a{certSerial"), (1, TemplateProblem::Unclosed));
+        assert_eq!(problem("{a{certSerial}"), (0, TemplateProblem::Unclosed));
+        assert_eq!(problem("ab}"), (2, TemplateProblem::Unopened));
+        assert_eq!(problem("{}"), (1, TemplateProblem::Unknown(String::new())));
+        assert_eq!(problem("ab\r\n"), (2, TemplateProblem::Illegal('\r')));
+        assert_eq!(problem("é"), (0, TemplateProblem::Illegal('é')));
+        assert_eq!(problem(" {certSerial}"), (0, TemplateProblem::OuterSpace));
+        assert_eq!(problem("{certSerial} "), (12, TemplateProblem::OuterSpace));
+    }
+
+    #[test]
+    fn an_unknown_variable_names_the_nearest_and_all() {
+        let text = Template::parse("{certsubjectDn}").unwrap_err().to_string();
+        assert!(text.contains("did you mean `certSubjectDN`?"), "{text}");
+        assert!(text.contains(" certTrustStore)"), "{text}");
+        let far = Template::parse("{user}").unwrap_err().to_string();
+        assert!(!far.contains("did you mean"), "{far}");
+        assert_eq!(distance("kitten", "sitting"), 3);
+        assert_eq!(distance("", "abc"), 3);
+    }
+
+    #[test]
+    fn braces_double_and_wanted_is_complete() {
+        let template = Template::parse("{{{certSerial}}}-{certSKI}").unwrap();
+        assert_eq!(
+            template.wanted(),
+            [Variable::Serial, Variable::Ski].into_iter().collect()
+        );
+        assert_eq!(template.parts.len(), 4);
+        assert_eq!(
+            Template::parse("{certSKI}").unwrap(),
+            Template::of(Variable::Ski)
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics(text in "[{}a-zA-Z \\PC]{0,40}") {
+            if let Err(error) = Template::parse(&text) {
+                prop_assert!(text.is_char_boundary(error.position), "{error}");
+            }
+        }
+    }
+}

@@ -1,54 +1,9 @@
 //! Trailers, in both directions: an origin may merge them into the headers (RFC 9110 §6.5.1), so
 //! nothing that is protected or that steers a message may arrive in them.
 
-use std::pin::Pin;
-use std::rc::Rc;
-use std::task::{Context, Poll};
-
 use http::header::{HeaderMap, HeaderName, TRAILER};
-use http_body::{Body, Frame, SizeHint};
 
 use super::names::{Hygiene, is_connection_field};
-
-/// A body whose trailers are cleaned as they pass, in either direction.
-#[derive(Debug)]
-pub struct CleanTrailers<B> {
-    body: B,
-    hygiene: Rc<Hygiene>,
-}
-
-impl<B> CleanTrailers<B> {
-    /// Wraps `body`.
-    pub fn new(body: B, hygiene: Rc<Hygiene>) -> Self {
-        Self { body, hygiene }
-    }
-}
-
-impl<B: Body + Unpin> Body for CleanTrailers<B> {
-    type Data = B::Data;
-    type Error = B::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        let mut polled = Pin::new(&mut self.body).poll_frame(cx);
-        if let Poll::Ready(Some(Ok(frame))) = &mut polled
-            && let Some(trailers) = frame.trailers_mut()
-        {
-            clean_trailers(trailers, &self.hygiene);
-        }
-        polled
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
 
 /// Removes from trailers what may not be merged into headers.
 pub fn clean_trailers(trailers: &mut HeaderMap, hygiene: &Hygiene) {

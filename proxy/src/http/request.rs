@@ -234,6 +234,9 @@ fn framing<B: Body>(method: &Method, headers: &HeaderMap, body: &B) -> Framing {
                 Framing::None
             }
         }
+        // Only the chunked coding can carry the trailers that an HTTP/2 client announces beside a
+        // length; unannounced ones are dropped (RFC 9110 §6.5.1).
+        Some(_) if headers.contains_key(header::TRAILER) => Framing::Chunked,
         Some(length) => Framing::Length(length),
         None => Framing::Chunked,
     }

@@ -5,6 +5,8 @@
 //! encoding, which RFC 2253 §2.4 allows for any value. Nothing here is an error: hostile values print
 //! as something that is visible ASCII, always.
 
+use std::borrow::Cow;
+
 use x509_parser::asn1_rs::Class;
 
 use super::der::{self, Element, Reader};
@@ -19,7 +21,12 @@ pub(super) struct Name<'a>(Vec<Attribute<'a>>);
 struct Attribute<'a> {
     rdn: usize,
     oid: &'a [u8],
-    value: Element<'a>,
+    /// The universal type of a value in one piece; None for anything that OpenSSL refuses.
+    kind: Option<u32>,
+    /// The content, put together if the encoding was constructed.
+    content: Cow<'a, [u8]>,
+    /// The whole encoding.
+    raw: &'a [u8],
 }
 
 impl<'a> Name<'a> {
@@ -34,7 +41,7 @@ impl<'a> Name<'a> {
                 let mut pair = inside.next(der::SEQUENCE)?.inside();
                 let oid = pair.next(der::OBJECT_IDENTIFIER)?.content;
                 let value = pair.any().filter(|_| pair.is_empty())?;
-                attributes.push(Attribute { rdn, oid, value });
+                attributes.push(Attribute::new(rdn, oid, value));
             }
             rdn += 1;
         }
@@ -69,7 +76,7 @@ impl<'a> Name<'a> {
             attribute.write_type(&mut out, objects::short_name(attribute.oid));
             let data = attribute.data();
             // X509_NAME_oneline: a GeneralString that looks like UCS-4 shows every fourth byte.
-            let wide = attribute.value.tag == GENERAL_STRING
+            let wide = attribute.kind == Some(GENERAL_STRING)
                 && data.len() % 4 == 0
                 && data.chunks(4).all(|word| matches!(word, [0, 0, 0, _]));
             let step = if wide { 4 } else { 1 };
@@ -100,7 +107,25 @@ impl<'a> Name<'a> {
     }
 }
 
-impl Attribute<'_> {
+impl<'a> Attribute<'a> {
+    fn new(rdn: usize, oid: &'a [u8], value: Element<'a>) -> Self {
+        let single = value.class == Class::Universal && value.tag <= 30;
+        let (kind, content) = match value.tag {
+            _ if !single => (None, Some(value.content.into())),
+            // A SEQUENCE keeps its header (`asn1_d2i_ex_primitive`).
+            der::SEQUENCE => (Some(der::SEQUENCE), Some(value.raw.into())),
+            tag if value.constructed => (Some(tag), collect(&value, MAX_NEST).map(Cow::Owned)),
+            tag => (Some(tag), Some(value.content.into())),
+        };
+        Self {
+            rdn,
+            oid,
+            kind: kind.filter(|_| content.is_some()),
+            content: content.unwrap_or(Cow::Borrowed(value.content)),
+            raw: value.raw,
+        }
+    }
+
     fn write_type(&self, out: &mut Vec<u8>, known: Option<&str>) {
         match known {
             Some(name) => out.extend_from_slice(name.as_bytes()),
@@ -112,11 +137,8 @@ impl Attribute<'_> {
     /// The characters of a string type that `tag2nbyte` (OpenSSL a_strex.c) has a width for. None
     /// for other types and for values that are not valid in their type.
     fn text(&self) -> Option<String> {
-        let Element { content, tag, .. } = self.value;
-        if self.value.class != Class::Universal || self.value.constructed {
-            return None;
-        }
-        match tag {
+        let content = &*self.content;
+        match self.kind? {
             UTF8_STRING => str::from_utf8(content).ok().map(str::to_owned),
             // T61String is taken for Latin-1, and so is everything else that is one byte wide.
             NUMERIC_STRING | PRINTABLE_STRING | T61_STRING | IA5_STRING | UTC_TIME
@@ -142,46 +164,35 @@ impl Attribute<'_> {
     }
 
     /// What OpenSSL keeps as the bytes of the value (`ASN1_STRING.data`).
-    fn data(&self) -> Vec<u8> {
-        let Element {
-            content, tag, raw, ..
-        } = self.value;
-        match (self.value.class, tag) {
-            // A SEQUENCE keeps its header (`asn1_d2i_ex_primitive`).
-            (Class::Universal, der::SEQUENCE) => raw.to_vec(),
-            // A BIT STRING loses the count of unused bits, and the unused bits (`c2i_ASN1_BIT_STRING`).
-            (Class::Universal, der::BIT_STRING) => match content.split_first() {
-                Some((unused, bits)) => {
-                    let mut bits = bits.to_vec();
-                    if let Some(last) = bits.last_mut() {
-                        *last &= 0xffu8.checked_shl(u32::from(*unused)).unwrap_or(0);
-                    }
-                    bits
-                }
-                None => Vec::new(),
-            },
-            _ => content.to_vec(),
+    fn data(&self) -> Cow<'_, [u8]> {
+        if self.kind != Some(der::BIT_STRING) {
+            return Cow::Borrowed(&self.content);
         }
+        // A BIT STRING loses the count of unused bits, and those bits (`c2i_ASN1_BIT_STRING`).
+        let mut content = self.content.iter().copied();
+        let unused = content.next().unwrap_or_default();
+        let mut bits: Vec<u8> = content.collect();
+        if let Some(last) = bits.last_mut() {
+            *last &= 0xffu8.checked_shl(u32::from(unused)).unwrap_or(0);
+        }
+        Cow::Owned(bits)
     }
 
     /// `#` and the DER of the value, upper case. What came in another encoding is encoded anew, as
     /// `i2d_ASN1_TYPE` does.
     fn dump(&self, out: &mut Vec<u8>) {
-        let Element {
-            class,
-            constructed,
-            tag,
-            content,
-            raw,
-        } = self.value;
         out.push(b'#');
-        if class != Class::Universal || constructed || tag > 30 {
-            return encode::hex_upper(out, raw);
-        }
+        let tag = match self.kind.map(u8::try_from) {
+            Some(Ok(tag)) if self.kind != Some(der::SEQUENCE) => tag,
+            _ => return encode::hex_upper(out, self.raw),
+        };
+        let unused = self
+            .content
+            .first()
+            .filter(|_| self.kind == Some(der::BIT_STRING));
         let data = self.data();
-        let unused = content.first().filter(|_| tag == der::BIT_STRING).copied();
-        let body: Vec<u8> = unused.into_iter().chain(data).collect();
-        encode::hex_upper(out, raw.get(..1).unwrap_or_default());
+        let body: Vec<u8> = unused.into_iter().chain(data.iter()).copied().collect();
+        encode::hex_upper(out, &[tag]);
         match u8::try_from(body.len()) {
             Ok(short) if short < 0x80 => encode::hex_upper(out, &[short]),
             _ => {
@@ -195,6 +206,21 @@ impl Attribute<'_> {
         }
         encode::hex_upper(out, &body);
     }
+}
+
+/// The pieces of a string in BER's constructed form, of whatever types (`asn1_collect`).
+fn collect(value: &Element<'_>, depth: usize) -> Option<Vec<u8>> {
+    let mut out = Vec::new();
+    let mut pieces = value.inside();
+    while !pieces.is_empty() {
+        let piece = pieces.any()?;
+        if piece.constructed {
+            out.extend(collect(&piece, depth.checked_sub(1)?)?);
+        } else {
+            out.extend_from_slice(piece.content);
+        }
+    }
+    Some(out)
 }
 
 /// `do_buf` and `do_esc_char` of OpenSSL's a_strex.c with the flags of RFC 2253.
@@ -222,6 +248,8 @@ fn escape_rfc2253(out: &mut Vec<u8>, text: &str) {
     }
 }
 
+/// How deep constructed strings may nest (`ASN1_MAX_STRING_NEST`).
+const MAX_NEST: usize = 5;
 const COMMON_NAME: &[u8] = &[0x55, 4, 3];
 const UTF8_STRING: u32 = 12;
 const NUMERIC_STRING: u32 = 18;

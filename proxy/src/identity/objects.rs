@@ -100,7 +100,6 @@ impl Arc {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "a remainder of 10^9 fits")]
 fn low_limb(value: u64) -> u32 {
     (value % LIMB) as u32
 }

@@ -9,8 +9,6 @@ pub(super) struct Time<'a> {
     parts: Parts,
     /// A dot and digits, GeneralizedTime only.
     fraction: &'a [u8],
-    /// Whether `Z` ended it: an offset is applied and not said.
-    gmt: bool,
 }
 
 /// Broken-down time, UTC.
@@ -63,11 +61,9 @@ impl<'a> Time<'a> {
         if years == 2 && fields.peek()? == b'.' {
             fields.fraction()?;
         }
-        let gmt = fields.peek()? == b'Z';
-        let parts = if gmt {
-            fields.zulu(parts)
-        } else {
-            fields.offset(parts)
+        let parts = match fields.peek()? {
+            b'Z' => fields.zulu(parts),
+            _ => fields.offset(parts),
         }?;
         // `ossl_asn1_time_print_ex` looks for the fraction at its usual place only.
         let fraction = match text.get(14..) {
@@ -77,11 +73,7 @@ impl<'a> Time<'a> {
             }
             _ => b"",
         };
-        Some(Self {
-            parts,
-            fraction,
-            gmt,
-        })
+        Some(Self { parts, fraction })
     }
 
     /// Seconds since 1970, fractions dropped.
@@ -89,7 +81,7 @@ impl<'a> Time<'a> {
         self.parts.unix()
     }
 
-    /// `Nov  1 00:00:00 2026 GMT`.
+    /// `Nov  1 00:00:00 2026 GMT`; an offset was applied.
     pub(super) fn print(&self) -> Vec<u8> {
         let Parts {
             year,
@@ -104,8 +96,7 @@ impl<'a> Time<'a> {
             .and_then(|m| MONTHS.get(m))
             .unwrap_or(&"");
         let fraction = self.fraction.escape_ascii();
-        let zone = if self.gmt { " GMT" } else { "" };
-        format!("{month} {day:2} {hour:02}:{minute:02}:{second:02}{fraction} {year}{zone}")
+        format!("{month} {day:2} {hour:02}:{minute:02}:{second:02}{fraction} {year} GMT")
             .into_bytes()
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use rustls::server::danger::ClientCertVerifier;
 
 use super::{Limits, Snapshot};
 use crate::caller::Standings;
-use crate::config::{self, ClientAuth, Config, Mistake, Mistakes, ReasonSpelling};
+use crate::config::{self, ClientAuth, Config, Mistake, Mistakes, ReasonSpelling, UpstreamAddr};
 use crate::headers::{Hygiene, Mapping, Preset};
 use crate::http::serve;
 use crate::identity::OnFailure;
@@ -18,7 +19,7 @@ use crate::tls::context::{self, ContextError, Settings};
 use crate::tls::{
     AtHandshake, ClientVerifier, HandshakeLimits, ReasonStyle, StoreError, TrustStore,
 };
-use crate::upstream;
+use crate::upstream::{self, UpstreamTarget};
 
 pub(super) fn compile(config: &Config) -> Result<Snapshot, Mistakes> {
     let mut mistakes = Vec::new();
@@ -52,7 +53,7 @@ pub(super) fn compile(config: &Config) -> Result<Snapshot, Mistakes> {
         client_auth: config.client_auth,
         tls: Arc::new(tls),
         hygiene: Hygiene::new(mapping.names(), allowed),
-        upstream: config.upstream.clone(),
+        upstream: target(&config.upstream),
         fallback_authority: authority,
         limits: limits(config),
         trust,
@@ -200,6 +201,16 @@ fn read(
         "a readable PEM file",
     ));
     None
+}
+
+fn target(upstream: &UpstreamAddr) -> UpstreamTarget {
+    match upstream.host().parse() {
+        Ok(address) => UpstreamTarget::Address(SocketAddr::new(address, upstream.port())),
+        Err(_name) => UpstreamTarget::Name {
+            host: upstream.host().to_owned(),
+            port: upstream.port(),
+        },
+    }
 }
 
 fn limits(config: &Config) -> Limits {

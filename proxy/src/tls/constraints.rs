@@ -2,6 +2,8 @@
 //! is to more names than webpki does: the leaf's common name counts as a host name where no dNSName
 //! is there, and e-mail addresses in the subject count too.
 
+use std::borrow::Cow;
+
 use super::extensions::{
     DIRECTORY_NAME, DNS, EMAIL, GeneralName, IP_ADDRESS, NameConstraints, OTHER_NAME, Subtree, URI,
 };
@@ -25,7 +27,8 @@ pub(super) fn offence(
 
 fn check(certificate: &Facts, constraints: &NameConstraints, is_leaf: bool) -> Result<(), Reason> {
     if !certificate.subject.is_empty() {
-        constraints.admit(&Subject::Directory(&certificate.subject))?;
+        let subject = Cow::Borrowed(&certificate.subject);
+        constraints.admit(&Subject::Directory(Some(subject)))?;
         for (tag, address) in attribute_values(&certificate.subject_der, EMAIL_ADDRESS) {
             if tag != IA5_STRING {
                 return Err(Reason::UnsupportedNameSyntax);
@@ -49,7 +52,8 @@ fn check(certificate: &Facts, constraints: &NameConstraints, is_leaf: bool) -> R
 
 /// A name that constraints are applied to.
 enum Subject<'a> {
-    Directory(&'a CanonicalName),
+    /// Nothing where the name cannot be read.
+    Directory(Option<Cow<'a, CanonicalName>>),
     Email(&'a [u8]),
     Dns(&'a [u8]),
     Alternative(&'a GeneralName),
@@ -60,6 +64,8 @@ impl<'a> From<&'a GeneralName> for Subject<'a> {
         match name.tag {
             DNS => Self::Dns(&name.body),
             EMAIL => Self::Email(&name.body),
+            // Read once here and once for each subtree, not once for each comparison.
+            DIRECTORY_NAME => Self::Directory(name.directory().map(Cow::Owned)),
             _ => Self::Alternative(name),
         }
     }
@@ -75,19 +81,19 @@ impl Subject<'_> {
         }
     }
 
-    /// Whether the name lies under `base`, which has the same kind.
-    fn is_under(&self, base: &GeneralName) -> Result<bool, Reason> {
+    /// Whether the name lies under the base of `subtree`, which has the same kind.
+    fn is_under(&self, subtree: &Subtree) -> Result<bool, Reason> {
+        let base = &subtree.base.body;
         match self {
-            Self::Directory(name) => Ok(base.directory().is_some_and(|base| name.is_within(&base))),
-            Self::Dns(host) => Ok(host_is_under(host, &base.body)),
-            Self::Email(address) => email_is_under(address, &base.body),
+            Self::Directory(name) => Ok(match (name, &subtree.directory) {
+                (Some(name), Some(base)) => name.is_within(base),
+                _ => false,
+            }),
+            Self::Dns(host) => Ok(host_is_under(host, base)),
+            Self::Email(address) => email_is_under(address, base),
             Self::Alternative(name) => match name.tag {
-                DIRECTORY_NAME => Ok(match (name.directory(), base.directory()) {
-                    (Some(name), Some(base)) => name.is_within(&base),
-                    _ => false,
-                }),
-                URI => uri_is_under(&name.body, &base.body),
-                IP_ADDRESS => address_is_under(&name.body, &base.body),
+                URI => uri_is_under(&name.body, base),
+                IP_ADDRESS => address_is_under(&name.body, base),
                 _ => Err(Reason::UnsupportedConstraintType),
             },
         }
@@ -122,10 +128,10 @@ fn concerns(subtree: &Subtree, subject: &Subject<'_>) -> bool {
     match subject {
         // Different kinds of otherName are told apart by the OID they begin with.
         Subject::Alternative(name) if name.tag == OTHER_NAME => {
-            let kind = |body: &[u8]| {
+            fn kind(body: &[u8]) -> Option<&[u8]> {
                 let length = body.get(1).map_or(0, |length| usize::from(*length) + 2);
-                body.get(..length).map(<[u8]>::to_vec)
-            };
+                body.get(..length)
+            }
             kind(&name.body) == kind(&subtree.base.body)
         }
         _ => true,
@@ -136,7 +142,7 @@ fn is_under(subject: &Subject<'_>, subtree: &Subtree) -> Result<bool, Reason> {
     if subtree.has_distance {
         return Err(Reason::SubtreeMinMax);
     }
-    subject.is_under(&subtree.base)
+    subject.is_under(subtree)
 }
 
 /// `nc_dns`: labels may be added on the left; an empty base holds everything.
@@ -230,7 +236,7 @@ fn ends_with_ignore_case(text: &[u8], end: &[u8]) -> bool {
 /// Names times subtrees that are compared for one certificate; chains come from peers.
 const COMPARISONS_MAX: usize = 1 << 16;
 /// 2.5.4.3
-const COMMON_NAME: &[u8] = &[0x55, 4, 3];
+pub(super) const COMMON_NAME: &[u8] = &[0x55, 4, 3];
 /// 1.2.840.113549.1.9.1
 const EMAIL_ADDRESS: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 1];
 

@@ -45,7 +45,7 @@ pub enum ContextError {
     Pair(rustls::Error),
 }
 
-/// Compiles `settings`. Early data stays off: replayable, and on resumption unverified (DESIGN §2).
+/// Compiles `settings`. Early data stays off: replayable, and on resumption unverified.
 pub fn server_config(settings: Settings) -> Result<ServerConfig, ContextError> {
     let chain = CertificateDer::pem_slice_iter(&settings.chain_pem)
         .collect::<Result<Vec<_>, _>>()

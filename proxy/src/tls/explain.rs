@@ -256,6 +256,15 @@ fn check_names(path: &[&Facts], said: &mut LastWord) {
         if depth != 0 && subject.is_self_issued() {
             continue;
         }
+        let extended = || {
+            subject
+                .subject
+                .extends_by(&subject.issuer, constraints::COMMON_NAME)
+        };
+        said.say_if(
+            subject.extensions.proxy && !extended(),
+            Reason::ProxySubjectName,
+        );
         for issuer in path.iter().skip(depth + 1).rev() {
             if let Some(constraints) = &issuer.extensions.name_constraints {
                 said.say_some(constraints::offence(subject, constraints, depth == 0));

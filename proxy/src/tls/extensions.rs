@@ -64,6 +64,8 @@ pub(super) struct NameConstraints {
 #[derive(Clone, Debug)]
 pub(super) struct Subtree {
     pub(super) base: GeneralName,
+    /// The base's name where it is a directoryName that can be read.
+    pub(super) directory: Option<CanonicalName>,
     /// `minimum` other than 0, or any `maximum`: RFC 5280 §4.2.1.10 forbids both.
     pub(super) has_distance: bool,
 }
@@ -264,11 +266,15 @@ fn subtrees(body: &[u8]) -> Option<Vec<Subtree>> {
         if base.tag & 0xc0 != 0x80 || !subtree.is_empty() {
             return None;
         }
+        let base = GeneralName {
+            tag: base.tag,
+            body: base.body.to_vec(),
+        };
         list.push(Subtree {
-            base: GeneralName {
-                tag: base.tag,
-                body: base.body.to_vec(),
-            },
+            directory: (base.tag == DIRECTORY_NAME)
+                .then(|| base.directory())
+                .flatten(),
+            base,
             has_distance: maximum.is_some() || minimum.is_some_and(|m| m.body != [0]),
         });
     }

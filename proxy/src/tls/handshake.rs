@@ -2,18 +2,17 @@
 //! proved possession of the key of whatever certificate it presented.
 
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
 use rustls::{HandshakeKind, ProtocolVersion, ServerConfig};
 use thiserror::Error;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+
+use super::socket::{ClientSocket, TooLarge};
 
 /// The limits of one handshake.
 #[derive(Clone, Copy, Debug)]
@@ -28,7 +27,7 @@ pub struct HandshakeLimits {
 #[derive(Debug)]
 pub struct Handshaken {
     /// The client's stream.
-    pub io: TlsStream<Metered>,
+    pub io: TlsStream<ClientSocket>,
     /// Who is at the other end.
     pub peer: VerifiedPeer,
 }
@@ -79,17 +78,14 @@ pub async fn handshake(
     tcp: TcpStream,
     limits: HandshakeLimits,
 ) -> Result<Handshaken, HandshakeError> {
-    let metered = Metered {
-        tcp,
-        left: Some(limits.bytes_max),
-    };
-    let accept = TlsAcceptor::from(config).accept(metered);
+    let socket = ClientSocket::new(tcp, limits.bytes_max);
+    let accept = TlsAcceptor::from(config).accept(socket);
     let mut io = tokio::time::timeout(limits.deadline, accept)
         .await
         .map_err(|_elapsed| HandshakeError::Deadline(limits.deadline))?
         .map_err(|error| classify(error, limits))?;
-    let (metered, connection) = io.get_mut();
-    metered.left = None;
+    let (socket, connection) = io.get_mut();
+    socket.lift_budget();
     let peer = VerifiedPeer {
         chain: connection
             .peer_certificates()
@@ -110,71 +106,5 @@ fn classify(error: io::Error, limits: HandshakeLimits) -> HandshakeError {
     match error.downcast::<rustls::Error>() {
         Ok(tls) => HandshakeError::Tls(tls),
         Err(error) => HandshakeError::Io(error),
-    }
-}
-
-/// The client's socket, with a budget of bytes to read while the handshake lasts.
-#[derive(Debug)]
-pub struct Metered {
-    tcp: TcpStream,
-    left: Option<usize>,
-}
-
-impl Metered {
-    /// The socket itself.
-    pub fn tcp(&self) -> &TcpStream {
-        &self.tcp
-    }
-}
-
-#[derive(Debug, Error)]
-#[error("handshake too large")]
-struct TooLarge;
-
-impl AsyncRead for Metered {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        let result = Pin::new(&mut self.tcp).poll_read(cx, buf);
-        if let Some(left) = &mut self.left {
-            match left.checked_sub(buf.filled().len() - before) {
-                Some(rest) => *left = rest,
-                None => return Poll::Ready(Err(io::Error::other(TooLarge))),
-            }
-        }
-        result
-    }
-}
-
-impl AsyncWrite for Metered {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.tcp).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tcp).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tcp).poll_shutdown(cx)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.tcp).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.tcp.is_write_vectored()
     }
 }

@@ -38,6 +38,20 @@ impl CanonicalName {
         self.rdns.starts_with(&base.rdns)
     }
 
+    /// Whether this is `base` and one RDN more, of a single attribute of type `oid` (content
+    /// octets), as RFC 3820 §3.4 has it for proxy certificates.
+    pub(super) fn extends_by(&self, base: &Self, oid: &[u8]) -> bool {
+        let Some((last, front)) = self.rdns.split_last() else {
+            return false;
+        };
+        let is_of_type = |attribute: &Vec<u8>| {
+            Reader::new(attribute)
+                .read()
+                .is_some_and(|id| id.body == oid)
+        };
+        front == base.rdns && !front.is_empty() && last.len() == 1 && last.iter().all(is_of_type)
+    }
+
     /// The number of attributes, which name constraints cost by.
     pub(super) fn attribute_count(&self) -> usize {
         self.rdns.iter().map(Vec::len).sum()

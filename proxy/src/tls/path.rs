@@ -19,7 +19,7 @@ pub(super) struct Path<'a> {
 impl Path<'_> {
     /// The first demand the path does not meet at `now` (Unix seconds).
     pub(super) fn fault(&self, now: i64) -> Result<(), Reason> {
-        let certificates: Vec<&Facts> = self.from_leaf().collect();
+        let certificates: Vec<&Facts> = self.leaf_first().collect();
         for certificate in &certificates {
             own_fault(certificate, now)?;
         }
@@ -37,10 +37,10 @@ impl Path<'_> {
 
     /// The first Unix second at which one of the path's certificates is no longer valid.
     pub(super) fn ends(&self) -> Option<i64> {
-        self.from_leaf().map(|c| c.not_after).min()?
+        self.leaf_first().map(|c| c.not_after).min()?
     }
 
-    fn from_leaf(&self) -> impl Iterator<Item = &Facts> {
+    fn leaf_first(&self) -> impl Iterator<Item = &Facts> {
         std::iter::once(self.leaf)
             .chain(self.intermediates)
             .chain(std::iter::once(self.anchor))
@@ -48,7 +48,7 @@ impl Path<'_> {
 
     /// Name constraints of every issuer against every certificate under it.
     fn names_fault(&self) -> Result<(), Reason> {
-        let certificates: Vec<&Facts> = self.from_leaf().collect();
+        let certificates: Vec<&Facts> = self.leaf_first().collect();
         for (depth, subject) in certificates.iter().enumerate() {
             for issuer in certificates.iter().skip(depth + 1) {
                 if let Some(constraints) = &issuer.extensions.name_constraints

@@ -87,6 +87,8 @@ pub enum Reason {
     SignatureAlgorithmInconsistent,
     /// 79: an issuer that is not a CA.
     InvalidCa,
+    /// 72: a proxy certificate whose subject is not its issuer's name and one common name more.
+    ProxySubjectName,
     /// 94: an elliptic curve written out instead of named.
     ExplicitCurve,
 }
@@ -152,6 +154,7 @@ impl Reason {
                 "cert info signature and signature algorithm mismatch"
             }
             Self::InvalidCa => "invalid CA certificate",
+            Self::ProxySubjectName => "proxy subject name violation",
             Self::ExplicitCurve => "Certificate public key has explicit ECC parameters",
         }
     }
@@ -197,7 +200,7 @@ mod tests {
         }
     }
 
-    const ALL: [Reason; 36] = [
+    const ALL: [Reason; 37] = [
         Reason::Unspecified,
         Reason::UnableToGetIssuer,
         Reason::UnableToGetCrl,
@@ -233,6 +236,7 @@ mod tests {
         Reason::UnsupportedSignatureAlgorithm,
         Reason::SignatureAlgorithmInconsistent,
         Reason::InvalidCa,
+        Reason::ProxySubjectName,
         Reason::ExplicitCurve,
     ];
 }

@@ -45,3 +45,28 @@ impl StoresServerSessions for Sessions {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_is_taken_once() {
+        let sessions = Sessions::new(NonZeroUsize::new(2).unwrap(), 1000);
+        assert!(sessions.put(b"a".to_vec(), b"session".to_vec()));
+        assert_eq!(sessions.get(b"a").as_deref(), Some(&b"session"[..]));
+        assert_eq!(sessions.take(b"a").as_deref(), Some(&b"session"[..]));
+        assert_eq!(sessions.take(b"a"), None);
+    }
+
+    #[test]
+    fn large_chains_cannot_fill_the_memory() {
+        let sessions = Sessions::new(NonZeroUsize::new(1000).unwrap(), 1000);
+        for n in 0..100_u8 {
+            assert!(sessions.put(vec![n], vec![0; 300]));
+        }
+        let kept = (0..100_u8).filter(|n| sessions.get(&[*n]).is_some());
+        assert_eq!(kept.collect::<Vec<_>>(), [97, 98, 99]);
+        assert!(!sessions.put(b"huge".to_vec(), vec![0; 2000]));
+    }
+}

@@ -11,7 +11,7 @@
 //! anchor, self-signed or not.
 
 use std::cell::Cell;
-use std::path::{Path as FilePath, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,15 +19,17 @@ use rustls::DistinguishedName;
 use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime};
 use sha2::{Digest, Sha256};
-use thiserror::Error;
 use webpki::{EndEntityCert, KeyUsage, VerifiedPath};
-use x509_parser::pem::Pem;
 
 use super::explain::Refused;
-use super::facts::{CaStanding, Facts};
+use super::facts::Facts;
 use super::path::Path;
 use super::reason::Reason;
 use super::verdict::{Judgement, ValidPath, Verdict};
+
+mod load;
+
+pub use load::StoreError;
 
 /// The CA certificates one application's clients are measured by. Never empty.
 #[derive(Debug)]
@@ -46,54 +48,6 @@ pub struct TrustStore {
 struct Anchor {
     certificate: CertificateDer<'static>,
     subject: DistinguishedName,
-}
-
-/// Why a trust store could not be made. Blocks are counted from 1.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum StoreError {
-    /// No file was named.
-    #[error("trust store {store}: no CA file is named")]
-    Empty {
-        /// The store's name.
-        store: String,
-    },
-    /// A file without any PEM block.
-    #[error("{}: no PEM certificate in this file", file.display())]
-    NoCertificate {
-        /// The file's name.
-        file: PathBuf,
-    },
-    /// A PEM block that cannot be read.
-    #[error("{}: block {block}: not readable as PEM: {why}", file.display())]
-    BrokenPem {
-        /// The file's name.
-        file: PathBuf,
-        /// Which block.
-        block: usize,
-        /// What is wrong with it.
-        why: String,
-    },
-    /// A PEM block of another kind.
-    #[error("{}: block {block}: a {label}, where only CERTIFICATE is expected", file.display())]
-    OtherBlock {
-        /// The file's name.
-        file: PathBuf,
-        /// Which block.
-        block: usize,
-        /// Its label.
-        label: String,
-    },
-    /// A certificate that cannot be an anchor.
-    #[error("{}: block {block}: {why}", file.display())]
-    Unusable {
-        /// The file's name.
-        file: PathBuf,
-        /// Which block.
-        block: usize,
-        /// What is wrong with it.
-        why: &'static str,
-    },
 }
 
 impl TrustStore {
@@ -318,88 +272,6 @@ impl TrustStore {
             .and_then(|second| u64::try_from(second).ok())
             .unwrap_or(u64::MAX)
     }
-
-    fn add_file(&mut self, file: &FilePath, pem: &[u8]) -> Result<(), StoreError> {
-        let mut blocks = 0;
-        for parsed in Pem::iter_from_buffer(pem) {
-            blocks += 1;
-            let block = parsed.map_err(|error| StoreError::BrokenPem {
-                file: file.to_owned(),
-                block: blocks,
-                why: error.to_string(),
-            })?;
-            if block.label != "CERTIFICATE" && block.label != "X509 CERTIFICATE" {
-                return Err(StoreError::OtherBlock {
-                    file: file.to_owned(),
-                    block: blocks,
-                    label: block.label,
-                });
-            }
-            self.add_certificate(block.contents)
-                .map_err(|why| StoreError::Unusable {
-                    file: file.to_owned(),
-                    block: blocks,
-                    why,
-                })?;
-        }
-        // A header the reader passed over as a comment (indented, say) is a certificate its
-        // operator believes to be in the store.
-        let headers = pem
-            .windows(BEGIN.len())
-            .filter(|window| *window == BEGIN)
-            .count();
-        if headers > blocks {
-            return Err(StoreError::BrokenPem {
-                file: file.to_owned(),
-                block: blocks + 1,
-                why: "its BEGIN line does not stand at the start of a line of text".to_owned(),
-            });
-        }
-        if blocks == 0 {
-            return Err(StoreError::NoCertificate {
-                file: file.to_owned(),
-            });
-        }
-        Ok(())
-    }
-
-    fn add_certificate(&mut self, der: Vec<u8>) -> Result<(), &'static str> {
-        let certificate = CertificateDer::from(der);
-        let facts = Facts::read(&certificate).ok_or("not an X.509 certificate")?;
-        if !facts.is_version_3() {
-            return Err("a version 1 certificate, which cannot say that it is a CA");
-        }
-        if facts.extensions.invalid {
-            return Err("a certificate with an extension that cannot be read");
-        }
-        match (facts.ca_standing(), facts.extensions.basic_constraints) {
-            (CaStanding::Ca, _) => {}
-            (_, Some(basic)) if basic.ca => {
-                return Err("a CA certificate whose key usage lacks keyCertSign");
-            }
-            _ => return Err("not a CA certificate (basicConstraints does not say CA:TRUE)"),
-        }
-        if !facts.key.is_loadable() {
-            return Err("a CA certificate with a key of an unknown kind");
-        }
-        if self
-            .anchors
-            .iter()
-            .any(|anchor| anchor.certificate == certificate)
-        {
-            return Ok(());
-        }
-        let anchor = webpki::anchor_from_trusted_cert(&certificate)
-            .map_err(|_unreadable| "a CA certificate that cannot be used as a trust anchor")?
-            .to_owned();
-        self.webpki_anchors.push(anchor);
-        self.anchors.push(Anchor {
-            subject: DistinguishedName::in_sequence(&facts.subject_der),
-            certificate,
-        });
-        self.facts.push(facts);
-        Ok(())
-    }
 }
 
 /// Why there is no valid path.
@@ -496,7 +368,6 @@ pub const CHAIN_MAX: usize = 10;
 pub const CHAIN_BYTES_MAX: usize = 64 * 1024;
 /// Certificates of one subject that are tried as issuers, as after a renewal or a cross-signing.
 pub const SAME_SUBJECT_MAX: usize = 3;
-const BEGIN: &[u8] = b"-----BEGIN ";
 
 #[cfg(test)]
 mod tests;

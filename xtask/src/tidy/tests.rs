@@ -221,6 +221,21 @@ fn left_over_macros_are_refused() {
 }
 
 #[test]
+fn a_dead_link_between_pages_is_refused() {
+    let page = "[a](../README.md#top), [b](ARCHITECTURE.md), [c](../proxy/src), [d](https://example.org/x)";
+    none(&[
+        ("README.md", ""),
+        ("docs/ARCHITECTURE.md", page),
+        ("proxy/src/net.rs", ""),
+    ]);
+    let found = only(&[("docs/a.md", "\nsee [b](b.md)")]);
+    assert!(
+        found.starts_with("docs/a.md:2: the link to `b.md` leads nowhere"),
+        "{found}"
+    );
+}
+
+#[test]
 fn a_mod_rs_is_refused() {
     let found = only(&[("tests/src/world/mod.rs", "")]);
     assert!(found.contains("is a mod.rs"), "{found}");

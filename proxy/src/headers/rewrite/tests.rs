@@ -211,7 +211,7 @@ fn name() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    /// The property of DESIGN §3: no protected and no Connection-listed name survives.
+    /// The property hygiene stands for: no protected and no Connection-listed name survives.
     #[test]
     fn nothing_protected_or_listed_survives(
         fields in proptest::collection::vec((name(), "[ -~\u{80}-\u{ff}]{0,20}"), 0..12),

@@ -1,0 +1,192 @@
+//! From parsed flags to a configuration: checks what the parsers of single values could not.
+
+use std::collections::HashMap;
+use std::num::NonZeroUsize;
+
+use super::flags::{ClientAuth, Flags, TlsVersion};
+use super::mistake::{Mistake, Mistakes, Origin};
+use super::model::{Config, Origins};
+
+impl Config {
+    /// Checks `flags` as a whole. `mistakes` are those already found; all are reported together.
+    pub(super) fn validate(
+        flags: Flags,
+        origins: Origins,
+        mistakes: Vec<Mistake>,
+    ) -> Result<Self, Mistakes> {
+        let mut checks = Checks {
+            origins: &origins,
+            mistakes,
+        };
+        let headers = checks.headers(&flags.header);
+        checks.names(&flags.allow_header_name);
+        checks.client_auth(&flags);
+        checks.required(&flags);
+        checks.workers(flags.workers);
+        let window = checks.window("http2_stream_window", flags.http2_stream_window.0);
+        let connection_window =
+            checks.window("http2_connection_window", flags.http2_connection_window.0);
+        let mistakes = checks.mistakes;
+        let (Some(cert), Some(key), Some(upstream), true) =
+            (flags.cert, flags.key, flags.upstream, mistakes.is_empty())
+        else {
+            return Err(Mistakes::in_order(mistakes));
+        };
+        Ok(Self {
+            listen: flags.listen,
+            cert,
+            key,
+            client_ca: flags.client_ca,
+            upstream,
+            client_auth: flags.client_auth,
+            reject_at_tls: flags.reject_at_tls,
+            tls12: flags.tls_min == TlsVersion::Tls12,
+            presets: flags.preset,
+            headers,
+            on_failure: flags.identity_on_failure,
+            reason_spelling: flags.reason_style,
+            allow_header_names: flags.allow_header_name,
+            workers: workers(flags.workers),
+            max_connections: flags.max_connections.get(),
+            sessions_max: NonZeroUsize::new(flags.sessions_max),
+            callers_max: flags.callers_max,
+            handshake_timeout: flags.handshake_timeout.0,
+            handshake_max: flags.handshake_max.0,
+            head_timeout: flags.head_timeout.0,
+            head_max: flags.head_max.0,
+            head_fields_max: flags.head_fields_max.get(),
+            idle_timeout: flags.idle_timeout.0,
+            http2_streams_max: flags.http2_streams_max.max(1),
+            http2_stream_window: window,
+            http2_connection_window: connection_window,
+            upstream_connect_timeout: flags.upstream_connect_timeout.0,
+            upstream_response_timeout: flags.upstream_response_timeout.0,
+            upstream_idle_timeout: flags.upstream_idle_timeout.0,
+            upstream_idle_max: flags.upstream_idle_max,
+            drain_timeout: flags.drain_timeout.0,
+            log_level: flags.log_level,
+            origins,
+            values: HashMap::new(),
+        })
+    }
+}
+
+/// The mistakes found so far, and where values came from.
+struct Checks<'a> {
+    origins: &'a Origins,
+    mistakes: Vec<Mistake>,
+}
+
+impl Checks<'_> {
+    fn add(&mut self, key: &str, index: usize, message: impl Into<String>, allowed: &str) {
+        let origin = self.origins.of(key, index);
+        self.mistakes.push(Mistake::new(origin, message, allowed));
+    }
+
+    /// A value that was given and refused is not missing as well.
+    fn require(&mut self, is_given: bool, key: &str, allowed: &str) {
+        if is_given || self.origins.has(key) {
+            return;
+        }
+        let flag = format!("--{}", key.replace('_', "-"));
+        let message = format!("is missing (or `{key}` in the file)");
+        self.mistakes
+            .push(Mistake::new(Origin::Flag(flag), message, allowed));
+    }
+
+    fn required(&mut self, flags: &Flags) {
+        let address = "an address and port, such as 0.0.0.0:443";
+        self.require(!flags.listen.is_empty(), "listen", address);
+        self.require(flags.cert.is_some(), "cert", "a PEM file");
+        self.require(flags.key.is_some(), "key", "a PEM file");
+        self.require(flags.upstream.is_some(), "upstream", "http://HOST:PORT");
+    }
+
+    fn headers(&mut self, headers: &[String]) -> Vec<(String, String)> {
+        let mut split = Vec::with_capacity(headers.len());
+        for (index, header) in headers.iter().enumerate() {
+            match header.split_once('=') {
+                Some((name, value)) if !name.is_empty() && !value.is_empty() => {
+                    split.push((name.trim().to_owned(), value.to_owned()));
+                }
+                _ => self.add(
+                    "header",
+                    index,
+                    format!("`{header}` is not a name and a value"),
+                    "NAME=VALUE, such as X-Device={certSubjectCN}",
+                ),
+            }
+        }
+        split
+    }
+
+    fn names(&mut self, names: &[String]) {
+        let is_token =
+            |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        for (index, name) in names.iter().enumerate() {
+            if name.is_empty() || !name.bytes().all(is_token) {
+                self.add(
+                    "allow_header_name",
+                    index,
+                    format!("`{name}` is not a header name"),
+                    "a token of RFC 9110 §5.6.2, such as x_request_kind",
+                );
+            }
+        }
+    }
+
+    fn client_auth(&mut self, flags: &Flags) {
+        let asks = flags.client_auth != ClientAuth::Off;
+        self.require(
+            !asks || !flags.client_ca.is_empty(),
+            "client_ca",
+            "at least one PEM file of CA certificates (or client_auth off); Herald never falls back to other roots",
+        );
+        if !asks && !flags.client_ca.is_empty() {
+            self.add(
+                "client_ca",
+                0,
+                "client CAs are given, but client_auth is off and no certificate is asked for",
+                "leave client_ca out, or set client_auth to required, optional or forward-failed",
+            );
+        }
+        if flags.reject_at_tls && flags.client_auth != ClientAuth::Required {
+            self.add(
+                "reject_at_tls",
+                0,
+                "reject_at_tls refuses every client without a good certificate, which client_auth does not ask for",
+                "client_auth required",
+            );
+        }
+    }
+
+    fn workers(&mut self, workers: usize) {
+        if workers > WORKERS_MAX {
+            let message = format!("{workers} workers are too many");
+            self.add("workers", 0, message, "0 (one a core) to 1024");
+        }
+    }
+
+    /// RFC 9113 §6.9.1 ends windows at 2^31-1.
+    fn window(&mut self, key: &str, size: usize) -> u32 {
+        let window = u32::try_from(size)
+            .ok()
+            .filter(|size| (65_535..1 << 31).contains(size));
+        if window.is_none() {
+            let message = format!("a window of {size} bytes is out of bounds");
+            self.add(key, 0, message, "65535 bytes to 1GiB");
+        }
+        window.unwrap_or(65_535)
+    }
+}
+
+fn workers(asked: usize) -> usize {
+    match asked {
+        0 => std::thread::available_parallelism()
+            .map_or(1, NonZeroUsize::get)
+            .min(WORKERS_MAX),
+        asked => asked,
+    }
+}
+
+const WORKERS_MAX: usize = 1024;

@@ -1,0 +1,149 @@
+//! The client's socket under TLS: a budget of bytes while the handshake lasts, and a close that
+//! lingers, so that a client still sending gets to read its answer.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Sleep, sleep};
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub struct ClientSocket {
+    tcp: TcpStream,
+    /// Bytes the client may still send in its handshake.
+    budget: Option<usize>,
+    linger: Option<Linger>,
+}
+
+/// The time after our FIN: what the client still sends is read and thrown away. Closed with unread
+/// bytes, the kernel would answer RST, and the client may lose an answer it has not read yet
+/// (RFC 9112 §9.6).
+#[derive(Debug)]
+struct Linger {
+    until: Pin<Box<Sleep>>,
+    bytes: usize,
+}
+
+/// The handshake's budget is used up.
+#[derive(Debug, Error)]
+#[error("handshake too large")]
+pub(super) struct TooLarge;
+
+impl ClientSocket {
+    pub(super) fn new(tcp: TcpStream, budget: usize) -> Self {
+        Self {
+            tcp,
+            budget: Some(budget),
+            linger: None,
+        }
+    }
+
+    /// The handshake is over; from here HTTP has limits of its own.
+    pub(super) fn lift_budget(&mut self) {
+        self.budget = None;
+    }
+
+    /// The socket itself.
+    pub fn tcp(&self) -> &TcpStream {
+        &self.tcp
+    }
+
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(linger) = &mut self.linger else {
+            return Poll::Ready(());
+        };
+        if linger.until.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        let mut scratch = [0; 4096];
+        while linger.bytes < LINGER_BYTES_MAX {
+            let mut read = ReadBuf::new(&mut scratch);
+            // An error is an end as well: the client is gone.
+            if ready!(Pin::new(&mut self.tcp).poll_read(cx, &mut read)).is_err()
+                || read.filled().is_empty()
+            {
+                break;
+            }
+            linger.bytes += read.filled().len();
+        }
+        Poll::Ready(())
+    }
+}
+
+impl AsyncRead for ClientSocket {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let result = Pin::new(&mut self.tcp).poll_read(cx, buf);
+        if let Some(budget) = &mut self.budget {
+            match budget.checked_sub(buf.filled().len() - before) {
+                Some(rest) => *budget = rest,
+                None => return Poll::Ready(Err(io::Error::other(TooLarge))),
+            }
+        }
+        result
+    }
+}
+
+impl AsyncWrite for ClientSocket {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.tcp).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.tcp).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.linger.is_none() {
+            match ready!(Pin::new(&mut self.tcp).poll_shutdown(cx)) {
+                // The client has closed already: that is what was to be reached.
+                Err(error) if error.kind() == io::ErrorKind::NotConnected => {
+                    return Poll::Ready(Ok(()));
+                }
+                other => other?,
+            }
+            // A failed handshake has sent its alert; its bytes have had their budget.
+            if self.budget.is_some() {
+                return Poll::Ready(Ok(()));
+            }
+            self.linger = Some(Linger {
+                until: Box::pin(sleep(LINGER_MAX)),
+                bytes: 0,
+            });
+        }
+        self.poll_linger(cx).map(Ok)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match bufs {
+            // One record, as for any small answer: send(2) is the cheaper call.
+            [record] => Pin::new(&mut self.tcp).poll_write(cx, record),
+            records => Pin::new(&mut self.tcp).poll_write_vectored(cx, records),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.tcp.is_write_vectored()
+    }
+}
+
+/// How long and how much a client may go on sending after our FIN.
+const LINGER_MAX: Duration = Duration::from_secs(2);
+const LINGER_BYTES_MAX: usize = 16 * 1024 * 1024;

@@ -1,0 +1,141 @@
+//! One connection to an origin: the unsplit socket and its two buffers, which outlive a request so
+//! that a small one costs one write, one read and no allocation.
+
+use std::future::Future;
+use std::io::{self, IoSlice};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker, ready};
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::time::{Instant, Sleep};
+
+/// A connection to an origin; `S` is a `TcpStream` but for tests.
+#[derive(Debug)]
+pub(super) struct Connection<S> {
+    io: S,
+    /// What was read and not yet taken.
+    pub(super) read: BytesMut,
+    /// Heads and chunk framing to be sent.
+    pub(super) out: BytesMut,
+    /// How many bytes the next buffer for reading has.
+    read_size: usize,
+    /// The deadline of the response head. It stays registered from request to request, because
+    /// moving a registered one on is cheap and making one is not.
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl<S> Connection<S> {
+    pub(super) fn new(io: S) -> Self {
+        Self {
+            io,
+            read: BytesMut::new(),
+            out: BytesMut::new(),
+            read_size: SMALL_READ,
+            timer: None,
+        }
+    }
+
+    /// The socket itself, for those who move bytes past the buffers.
+    pub(super) fn io(&self) -> &S {
+        &self.io
+    }
+
+    /// Sets the deadline that [`Self::poll_deadline`] waits for.
+    pub(super) fn arm(&mut self, deadline: Instant) {
+        match &mut self.timer {
+            Some(timer) => timer.as_mut().reset(deadline),
+            None => self.timer = Some(Box::pin(tokio::time::sleep_until(deadline))),
+        }
+    }
+
+    /// Ready once the deadline has passed; never if none was set.
+    pub(super) fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match &mut self.timer {
+            Some(timer) => timer.as_mut().poll(cx),
+            None => Poll::Pending,
+        }
+    }
+
+    /// Gives back what an idle connection does not need.
+    pub(super) fn shrink(&mut self) {
+        self.out.clear();
+        if self.out.capacity() > MAX_IDLE_BUFFER {
+            self.out = BytesMut::new();
+        }
+        if self.read_size > SMALL_READ || self.read.capacity() > MAX_IDLE_BUFFER {
+            self.read = BytesMut::new();
+            self.read_size = SMALL_READ;
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> Connection<S> {
+    /// Whether nothing has come since the last response: no end of stream, and no bytes that
+    /// nobody asked for. The runtime knows that already: a quiet socket costs no system call.
+    pub(super) fn is_quiet(&mut self) -> bool {
+        let mut unsolicited = [0_u8; 1];
+        let mut cx = Context::from_waker(Waker::noop());
+        // Without `unconstrained` a task at the end of its budget would call any socket quiet.
+        let read = tokio::task::unconstrained(self.io.read(&mut unsolicited));
+        pin!(read).poll(&mut cx).is_pending()
+    }
+
+    /// Reads once; the number of bytes appended to `read`, 0 at the end of the stream.
+    pub(super) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        // Takes the buffer's front back when nobody holds what was sliced from it.
+        if self.read.capacity() - self.read.len() < self.read_size / 2 {
+            self.read.reserve(self.read_size);
+        }
+        let room = self.read.capacity() - self.read.len();
+        let count = ready!(pin!(self.io.read_buf(&mut self.read)).poll(cx))?;
+        if count >= room {
+            self.read_size = (self.read_size * 4).min(LARGE_READ);
+        }
+        Poll::Ready(Ok(count))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> Connection<S> {
+    /// Writes `out`, then `data`, then `tail`, and consumes what was written. Ready when nothing
+    /// is left.
+    pub(super) fn poll_flush(
+        &mut self,
+        cx: &mut Context<'_>,
+        data: &mut Bytes,
+        tail: &mut &[u8],
+    ) -> Poll<io::Result<()>> {
+        while !(self.out.is_empty() && data.is_empty() && tail.is_empty()) {
+            let io = Pin::new(&mut self.io);
+            let slices = [&*self.out, &**data, tail].map(IoSlice::new);
+            let count = if data.is_empty() && tail.is_empty() {
+                ready!(io.poll_write(cx, &self.out))?
+            } else {
+                ready!(io.poll_write_vectored(cx, &slices))?
+            };
+            if count == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            let rest = consume(&mut self.out, count);
+            let rest = consume(data, rest);
+            consume(tail, rest);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Drops up to `count` bytes from the front of `buffer`; how many remain to be dropped.
+fn consume(buffer: &mut impl Buf, count: usize) -> usize {
+    let here = buffer.remaining().min(count);
+    buffer.advance(here);
+    count - here
+}
+
+/// A head and a small body.
+const SMALL_READ: usize = 4 * 1024;
+
+/// The piece in which a large body is handed on.
+const LARGE_READ: usize = 64 * 1024;
+
+/// The most bytes that each buffer of an idle connection keeps.
+const MAX_IDLE_BUFFER: usize = 8 * 1024;

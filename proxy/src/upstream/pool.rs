@@ -1,0 +1,178 @@
+//! The idle connections of one worker to one origin, the newest first, and the lease under which a
+//! request holds one. Nothing here is shared between threads, and no task watches an idle
+//! connection: it is looked at when it is taken, and when the worker's tick sweeps.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::fmt;
+use std::rc::Rc;
+
+use http::HeaderMap;
+use tokio::io::AsyncRead;
+use tokio::time::Instant;
+
+use super::connection::Connection;
+use super::limits::Limits;
+
+/// What cleans a trailer section before it is passed on.
+pub type TrailerFilter = Rc<dyn Fn(&mut HeaderMap)>;
+
+/// What every connection to one origin has in common.
+pub(super) struct Pool<S> {
+    pub(super) limits: Limits,
+    pub(super) request_trailers: TrailerFilter,
+    pub(super) response_trailers: TrailerFilter,
+    pub(super) stats: Counters,
+    /// Oldest first.
+    idle: RefCell<VecDeque<Idle<S>>>,
+    /// The time of the last checkout or sweep. A connection that comes back is dated with it: too
+    /// early rather than too late, and without asking the clock.
+    clock: Cell<Instant>,
+}
+
+struct Idle<S> {
+    connection: Connection<S>,
+    since: Instant,
+}
+
+/// What a worker's connections to one origin did since it started.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Stats {
+    /// Connections made.
+    pub opened: u64,
+    /// Requests that found an idle connection.
+    pub reused: u64,
+    /// Requests that were sent again on a new connection.
+    pub retried: u64,
+    /// Idle connections that were closed: expired, ended by the origin, or too many.
+    pub discarded: u64,
+}
+
+/// [`Stats`] as they are counted.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub(super) opened: Cell<u64>,
+    pub(super) reused: Cell<u64>,
+    pub(super) retried: Cell<u64>,
+    pub(super) discarded: Cell<u64>,
+}
+
+impl<S> Pool<S> {
+    pub(super) fn new(limits: Limits, request: TrailerFilter, response: TrailerFilter) -> Self {
+        Self {
+            limits,
+            request_trailers: request,
+            response_trailers: response,
+            stats: Counters::default(),
+            idle: RefCell::default(),
+            clock: Cell::new(Instant::now()),
+        }
+    }
+
+    /// How many connections are idle.
+    pub(super) fn idle(&self) -> usize {
+        self.idle.borrow().len()
+    }
+
+    fn put(&self, connection: Connection<S>) {
+        if self.limits.max_idle == 0 {
+            bump(&self.stats.discarded);
+            return;
+        }
+        let mut idle = self.idle.borrow_mut();
+        if idle.len() >= self.limits.max_idle {
+            idle.pop_front();
+            bump(&self.stats.discarded);
+        }
+        idle.push_back(Idle {
+            connection,
+            since: self.clock.get(),
+        });
+    }
+
+    fn has_expired(&self, idle: &Idle<S>, now: Instant) -> bool {
+        now.saturating_duration_since(idle.since) >= self.limits.idle_timeout
+    }
+}
+
+impl<S: AsyncRead + Unpin> Pool<S> {
+    /// The newest idle connection that is still good.
+    pub(super) fn checkout(self: &Rc<Self>, now: Instant) -> Option<Lease<S>> {
+        self.clock.set(now);
+        loop {
+            let mut newest = self.idle.borrow_mut().pop_back()?;
+            if !self.has_expired(&newest, now) && newest.connection.is_quiet() {
+                bump(&self.stats.reused);
+                return Some(self.lease(newest.connection));
+            }
+            bump(&self.stats.discarded);
+        }
+    }
+
+    /// Closes what has been idle for too long or was ended by the origin.
+    pub(super) fn sweep(&self, now: Instant) {
+        self.clock.set(now);
+        self.idle.borrow_mut().retain_mut(|idle| {
+            let keep = !self.has_expired(idle, now) && idle.connection.is_quiet();
+            if !keep {
+                bump(&self.stats.discarded);
+            }
+            keep
+        });
+    }
+
+    pub(super) fn lease(self: &Rc<Self>, connection: Connection<S>) -> Lease<S> {
+        Lease {
+            connection,
+            pool: Rc::clone(self),
+        }
+    }
+}
+
+impl Counters {
+    pub(super) fn snapshot(&self) -> Stats {
+        Stats {
+            opened: self.opened.get(),
+            reused: self.reused.get(),
+            retried: self.retried.get(),
+            discarded: self.discarded.get(),
+        }
+    }
+}
+
+impl<S> fmt::Debug for Pool<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool")
+            .field("limits", &self.limits)
+            .field("stats", &self.stats)
+            .field("idle", &self.idle())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A connection while one request has it. Dropped, it closes the connection: only
+/// [`Self::complete`] gives it back, so no error path can reuse one by omission.
+#[derive(Debug)]
+pub(super) struct Lease<S> {
+    pub(super) connection: Connection<S>,
+    pub(super) pool: Rc<Pool<S>>,
+}
+
+impl<S> Lease<S> {
+    /// Ends the request: it was sent completely, its response came completely, and both sides may
+    /// go on. Bytes behind the response close the connection all the same.
+    pub(super) fn complete(self) {
+        let Self {
+            mut connection,
+            pool,
+        } = self;
+        if connection.read.is_empty() {
+            connection.shrink();
+            pool.put(connection);
+        }
+    }
+}
+
+pub(super) fn bump(counter: &Cell<u64>) {
+    counter.set(counter.get().wrapping_add(1));
+}
