@@ -25,7 +25,7 @@ impl fmt::Display for Checked {
 }
 
 /// Forged headers are gone, the nine are there once each, and without a certificate nothing reaches
-/// the origin. The floor carries bytes only: it must refuse, and no more.
+/// the origin. One that sets fewer by design must refuse, and no more.
 pub(super) fn whole_job(peer: &Peer, programs: &Programs) -> Result<Checked, Failure> {
     let anonymous = probe(peer, programs, &["--anonymous"])?;
     let said = String::from_utf8_lossy(&anonymous.stdout).into_owned();
@@ -47,7 +47,7 @@ pub(super) fn whole_job(peer: &Peer, programs: &Programs) -> Result<Checked, Fai
         let status = answer.lines().next().unwrap_or_default();
         return Err(Failure::new(format!("refuses a good caller: {status}")));
     }
-    if peer.kind.carries_bytes_only() {
+    if peer.kind.sets_fewer() {
         return Ok(Checked { missing: Vec::new() });
     }
     nine(seen)?;

@@ -20,6 +20,8 @@ use crate::command::Failure;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Herald,
+    /// Herald with one header instead of its ten, to see what they cost.
+    Bare,
     Nginx,
     Haproxy,
     Envoy,
@@ -45,7 +47,7 @@ pub(super) fn wanted(quick: bool, names: &[String]) -> Result<Vec<Kind>, Failure
         return Ok(if quick { quick_ones.to_vec() } else { ALL.to_vec() });
     }
     let named = |name: &String| {
-        ALL.into_iter().find(|kind| kind.name() == name).ok_or_else(|| {
+        Kind::by_name(name).ok_or_else(|| {
             let known: Vec<&str> = ALL.iter().map(|kind| kind.name()).collect();
             Failure::new(format!("no peer is called {name}; there are {}", known.join(", ")))
         })
@@ -57,6 +59,7 @@ impl Kind {
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Herald => "herald",
+            Self::Bare => "herald-bare",
             Self::Nginx => "nginx",
             Self::Haproxy => "haproxy",
             Self::Envoy => "envoy",
@@ -74,8 +77,18 @@ impl Kind {
         }
     }
 
-    pub(super) fn carries_bytes_only(self) -> bool {
-        self == Self::Floor
+    /// Whether it sets fewer than the nine headers by design.
+    pub(super) fn sets_fewer(self) -> bool {
+        matches!(self, Self::Bare | Self::Floor)
+    }
+
+    /// Whether Herald is set against it.
+    pub(super) fn is_rival(self) -> bool {
+        !matches!(self, Self::Herald | Self::Bare | Self::Floor)
+    }
+
+    pub(super) fn by_name(name: &str) -> Option<Self> {
+        ALL.into_iter().find(|kind| kind.name() == name)
     }
 }
 
@@ -128,7 +141,7 @@ impl Site<'_> {
     fn arguments(&self, kind: Kind, version: &str, command: &mut Command) -> Result<(), Failure> {
         let pki = |name: &str| self.pki.join(name);
         match kind {
-            Kind::Herald => {
+            Kind::Herald | Kind::Bare => {
                 command.arg("run").args(["--listen", &self.listen.to_string()]);
                 command.arg("--cert").arg(pki("server.pem"));
                 command.arg("--key").arg(pki("server.key"));
@@ -136,6 +149,9 @@ impl Site<'_> {
                 command.args(["--upstream", &format!("http://{}", self.origin)]);
                 command.args(["--client-auth", "required"]);
                 command.args(["--workers", &self.workers.to_string()]);
+                if kind == Kind::Bare {
+                    command.args(["--header", "X-Cert-Presented={certPresented}"]);
+                }
             }
             Kind::Nginx => {
                 let config = self.write("nginx.conf", &nginx(version))?;
@@ -200,8 +216,9 @@ fn nginx(version: &str) -> String {
         .replace("{listen_http2}", word)
 }
 
-const ALL: [Kind; 6] = [
+const ALL: [Kind; 7] = [
     Kind::Herald,
+    Kind::Bare,
     Kind::Nginx,
     Kind::Haproxy,
     Kind::Envoy,

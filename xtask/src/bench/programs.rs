@@ -32,7 +32,8 @@ impl Programs {
         build.args(["build", "--release", "--locked", "--bins"]);
         build.args(["--package", "herald-benches"]);
         command::run(&mut build)?;
-        if herald.is_none() && wanted.contains(&Kind::Herald) {
+        let ours = |kind: &Kind| matches!(kind, Kind::Herald | Kind::Bare);
+        if herald.is_none() && wanted.iter().any(ours) {
             let mut build = command::cargo(root);
             build.args(["build", "--release", "--locked", "--package", "proxy"]);
             command::run(&mut build)?;

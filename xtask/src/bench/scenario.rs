@@ -80,6 +80,9 @@ pub(super) fn by_name(name: &str) -> Option<&'static Scenario> {
 
 impl Scenario {
     pub(super) fn admits(&self, kind: Kind) -> bool {
+        if kind == Kind::Bare {
+            return self.name == SMALL;
+        }
         match self.peers {
             Peers::All => true,
             Peers::NoFloor => kind != Kind::Floor,

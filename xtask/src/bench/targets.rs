@@ -36,6 +36,16 @@ enum Against {
 /// All targets.
 pub(super) fn judge(record: &Record) -> Vec<Target> {
     let mut targets: Vec<Target> = RULES.iter().map(|rule| rule.judge(record)).collect();
+    targets.push(headers(record));
+    targets.push(Target {
+        title: "access log on, µs more".to_owned(),
+        // Herald writes none yet.
+        is: None,
+        must: 1.0,
+        aim: 0.5,
+        at_least: false,
+        against: "log off".to_owned(),
+    });
     let peak = record.peaks.iter().find(|(name, _)| name == Kind::Herald.name());
     targets.push(Target {
         title: "peak RSS after the whole run, MiB".to_owned(),
@@ -96,13 +106,28 @@ impl Rule {
     }
 }
 
+/// What nine more headers cost a request. (That they cost no allocation is a test's to show.)
+fn headers(record: &Record) -> Target {
+    let figure = |kind: Kind| Some(record.row("small", kind.name())?.median());
+    let with = figure(Kind::Herald);
+    let without = figure(Kind::Bare);
+    Target {
+        title: "ten headers, µs more a request".to_owned(),
+        is: with.zip(without).map(|(with, without)| with - without),
+        must: 0.5,
+        aim: 0.5,
+        at_least: false,
+        against: "one header".to_owned(),
+    }
+}
+
 /// The best of the peers in a scenario. The floor is none of them.
 fn best(record: &Record, scenario: &str, most: bool) -> Option<(String, f64)> {
     record
         .rows
         .iter()
         .filter(|row| row.scenario == scenario)
-        .filter(|row| row.peer != Kind::Herald.name() && row.peer != Kind::Floor.name())
+        .filter(|row| Kind::by_name(&row.peer).is_some_and(Kind::is_rival))
         .map(|row| (row.peer.clone(), row.median()))
         .min_by(|(_, a), (_, b)| {
             if most {
