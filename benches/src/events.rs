@@ -45,7 +45,9 @@ pub fn read(socket: &mut impl Read, buffer: &mut [u8], closing: bool) -> io::Res
             Ok(0) => return Ok(Found::End),
             Ok(length) if length < buffer.len() && !closing => return Ok(Found::Drained(length)),
             Ok(length) => return Ok(Found::More(length)),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Found::Drained(0)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                return Ok(Found::Drained(0));
+            }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }

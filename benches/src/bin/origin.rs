@@ -62,7 +62,9 @@ fn main() -> Result<(), Failure> {
     let mut count = 0;
     loop {
         match poll.poll(&mut events, None) {
-            Err(error) if error.kind() != std::io::ErrorKind::Interrupted => return Err(error.into()),
+            Err(error) if error.kind() != std::io::ErrorKind::Interrupted => {
+                return Err(error.into());
+            }
             _ => {}
         }
         for event in &events {
@@ -124,11 +126,12 @@ fn serve(
         return Ok(true);
     }
     loop {
-        let (length, drained) = match events::read(&mut connection.socket, scratch, connection.closing)? {
-            Found::End => return Ok(false),
-            Found::More(length) => (length, false),
-            Found::Drained(length) => (length, true),
-        };
+        let (length, drained) =
+            match events::read(&mut connection.socket, scratch, connection.closing)? {
+                Found::End => return Ok(false),
+                Found::More(length) => (length, false),
+                Found::Drained(length) => (length, true),
+            };
         take(connection, scratch.get(..length).unwrap_or_default(), count)?;
         write_answer(connection)?;
         if drained {
@@ -207,7 +210,10 @@ fn answer(connection: &mut Connection, asked: Asked, count: u64) {
 
 fn write_answer(connection: &mut Connection) -> std::io::Result<()> {
     while connection.writable {
-        let head = connection.answer.get(connection.written..).unwrap_or_default();
+        let head = connection
+            .answer
+            .get(connection.written..)
+            .unwrap_or_default();
         let (piece, is_head) = if !head.is_empty() {
             (head, true)
         } else if connection.outgoing > 0 {

@@ -26,6 +26,15 @@ pub(super) struct Session {
     out: Vec<u8>,
 }
 
+/// A frame's header (RFC 9113 §4.1).
+#[derive(Clone, Copy)]
+struct Header {
+    length: usize,
+    kind: u8,
+    flags: u8,
+    id: u32,
+}
+
 struct Stream {
     id: u32,
     due: Instant,
@@ -102,39 +111,43 @@ impl Session {
             }
             // Bytes join `partial` until it holds a frame header, then (but DATA) the whole frame.
             let wanted = match self.header() {
-                Some((length, _, _, _)) => FRAME_HEADER + length,
+                Some(header) => FRAME_HEADER + header.length,
                 None => FRAME_HEADER,
             };
             let now = (wanted - self.partial.len()).min(bytes.len());
             let (taken, rest) = bytes.split_at(now);
             self.partial.extend_from_slice(taken);
             bytes = rest;
-            if let Some((length, kind, flags, id)) = self.header()
-                && (kind == DATA || self.partial.len() == FRAME_HEADER + length)
+            if let Some(header) = self.header()
+                && (header.kind == DATA || self.partial.len() == FRAME_HEADER + header.length)
             {
-                self.frame(length, kind, flags, id, came)?;
+                self.frame(header, came)?;
                 self.partial.clear();
             }
         }
         Ok(())
     }
 
-    /// Length, kind, flags and stream of the frame in `partial`.
-    fn header(&self) -> Option<(usize, u8, u8, u32)> {
+    /// The header of the frame in `partial`.
+    fn header(&self) -> Option<Header> {
         let header: &[u8; FRAME_HEADER] = self.partial.first_chunk()?;
         let [a, b, c, kind, flags, d, e, f, g] = *header;
         let length = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
-        Some((length, kind, flags, u32::from_be_bytes([d & 0x7f, e, f, g])))
+        Some(Header {
+            length,
+            kind,
+            flags,
+            id: u32::from_be_bytes([d & 0x7f, e, f, g]),
+        })
     }
 
-    fn frame(
-        &mut self,
-        length: usize,
-        kind: u8,
-        flags: u8,
-        id: u32,
-        came: &mut Came,
-    ) -> io::Result<()> {
+    fn frame(&mut self, header: Header, came: &mut Came) -> io::Result<()> {
+        let Header {
+            length,
+            kind,
+            flags,
+            id,
+        } = header;
         let payload = self.partial.get(FRAME_HEADER..).unwrap_or_default();
         match kind {
             DATA => {
@@ -194,7 +207,9 @@ fn frame(out: &mut Vec<u8>, kind: u8, flags: u8, id: u32, payload: &[u8]) {
 
 /// A literal without indexing whose name is `index` of the static table (RFC 7541 §6.2.2).
 fn literal(block: &mut Vec<u8>, index: u8, value: &str) -> io::Result<()> {
-    let length = u8::try_from(value.len()).ok().filter(|length| *length < 127);
+    let length = u8::try_from(value.len())
+        .ok()
+        .filter(|length| *length < 127);
     let length = length.ok_or_else(|| invalid("path too long"))?;
     // The index has a prefix of four bits (§5.1).
     if index < 15 {

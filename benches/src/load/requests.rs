@@ -63,7 +63,10 @@ struct Pace {
 pub(super) fn run(options: &Options, tls: &Tls) -> Result<(), Failure> {
     let poll = Poll::new()?;
     control::register(&poll)?;
-    let pace = options.rate.map(|rate| Pace::new(rate, &poll)).transpose()?;
+    let pace = options
+        .rate
+        .map(|rate| Pace::new(rate, &poll))
+        .transpose()?;
     let mut crowd = Crowd {
         options,
         config: tls.config()?,
@@ -91,7 +94,10 @@ pub(super) fn run(options: &Options, tls: &Tls) -> Result<(), Failure> {
             if event.token() == control::TOKEN {
                 let totals = &mut crowd.report.totals;
                 totals.repeats = tls.rota.repeats() as u64;
-                totals.late = crowd.pace.as_ref().map_or(0, |pace| pace.backlog.len() as u64);
+                totals.late = crowd
+                    .pace
+                    .as_ref()
+                    .map_or(0, |pace| pace.backlog.len() as u64);
                 if !control::answer(&crowd.report)? {
                     return Ok(());
                 }
@@ -191,7 +197,11 @@ impl Crowd<'_> {
             }
             None => asker.ask_again(self.options.streams.max(1), now)?,
             Some(pace) => {
-                let became_free = if was_up { came.done.len() } else { asker.room(self.options) };
+                let became_free = if was_up {
+                    came.done.len()
+                } else {
+                    asker.room(self.options)
+                };
                 for _ in 0..became_free {
                     match pace.backlog.pop_front() {
                         Some(due) => asker.ask(due)?,

@@ -31,7 +31,10 @@ pub(super) fn get(
         .map_err(|error| Failure::new(format!("{}: {error}", folder.display())))?;
     match kind {
         Kind::Herald | Kind::Bare => ours(&programs.herald, &["--version"]),
-        Kind::Floor => Ok(Got::new(programs.floor.clone(), "same TLS library".to_owned())),
+        Kind::Floor => Ok(Got::new(
+            programs.floor.clone(),
+            "same TLS library".to_owned(),
+        )),
         Kind::Nginx => debian(&folder, "nginx", "-v"),
         Kind::Haproxy => debian(&folder, "haproxy", "-v"),
         Kind::Envoy => envoy(&folder),
@@ -89,11 +92,13 @@ fn debian(folder: &Path, package: &str, version_flag: &str) -> Result<Got, Failu
     let system = PathBuf::from("/usr/sbin").join(package);
     if !system.exists() {
         // Without a network the first error says more.
-        drop(command::run(Command::new("apt-get").args(["install", "-y", "-qq", package])));
+        drop(command::run(
+            Command::new("apt-get").args(["install", "-y", "-qq", package]),
+        ));
     }
     let mut got = Got::new(system, String::new());
     got.version = first_line(got.command().arg(version_flag))
-        .map_err(|_| Failure::new(format!("not to be had: {why}")))?;
+        .map_err(|own| Failure::new(format!("not to be had: {why}; this system's: {own}")))?;
     got.note = Some(format!("this system's, not the newest: {why}"));
     Ok(got)
 }
@@ -114,7 +119,10 @@ fn unpack(place: &Path, package: &str) -> Result<(), Failure> {
     };
     let shown = place.display();
     write("status", "")?;
-    write("sources.list", SUITE)?;
+    write(
+        "sources.list",
+        &format!("deb [signed-by={KEYRING}] {} sid main\n", archive()?),
+    )?;
     write(
         "apt.conf",
         &format!(
@@ -126,7 +134,9 @@ fn unpack(place: &Path, package: &str) -> Result<(), Failure> {
     )?;
     let apt = || {
         let mut apt = Command::new("apt-get");
-        apt.env("APT_CONFIG", place.join("apt.conf")).arg("-qq").stdout(Stdio::null());
+        apt.env("APT_CONFIG", place.join("apt.conf"))
+            .arg("-qq")
+            .stdout(Stdio::null());
         apt
     };
     command::run(apt().arg("update"))?;
@@ -135,11 +145,33 @@ fn unpack(place: &Path, package: &str) -> Result<(), Failure> {
     let entries = fs::read_dir(&archives)
         .map_err(|error| Failure::new(format!("{}: {error}", archives.display())))?;
     for archive in entries.flatten().map(|entry| entry.path()) {
-        if archive.extension().is_some_and(|extension| extension == "deb") {
+        if archive
+            .extension()
+            .is_some_and(|extension| extension == "deb")
+        {
             command::run(Command::new("dpkg").arg("-x").arg(&archive).arg(place))?;
         }
     }
     write(DONE, "")
+}
+
+/// Where this system gets Debian's packages; its unstable suite has the newest of each.
+fn archive() -> Result<String, Failure> {
+    let mut apt = Command::new("apt-get");
+    apt.args([
+        "indextargets",
+        "--format",
+        "$(ORIGIN) $(REPO_URI)",
+        "Created-By: Packages",
+    ]);
+    let targets = command::read(&mut apt)?;
+    let mut archives = targets
+        .lines()
+        .filter_map(|line| line.strip_prefix("Debian "));
+    let main = archives.find(|uri| !uri.contains("security"));
+    let main =
+        main.ok_or_else(|| Failure::new("apt knows no archive of Debian; `apt-get update`?"))?;
+    Ok(main.to_owned())
 }
 
 fn envoy(folder: &Path) -> Result<Got, Failure> {
@@ -157,7 +189,9 @@ fn pingora(root: &Path, folder: &Path) -> Result<Got, Failure> {
     let built = folder.join("pingora");
     let build = |features: &[&str], tools: Option<&Path>| {
         let mut build = command::cargo(&source);
-        build.args(["build", "--release", "--locked"]).args(features);
+        build
+            .args(["build", "--release", "--locked"])
+            .args(features);
         build.env("CARGO_TARGET_DIR", &built);
         if let Some(tools) = tools {
             let path = std::env::var_os("PATH").unwrap_or_default();
@@ -168,7 +202,10 @@ fn pingora(root: &Path, folder: &Path) -> Result<Got, Failure> {
             // The package has the library without the compiler's own headers; gcc's will do.
             let mut gcc = Command::new("gcc");
             let headers = command::read(gcc.arg("-print-file-name=include"))?;
-            build.env("BINDGEN_EXTRA_CLANG_ARGS", format!("-isystem {}", headers.trim()));
+            build.env(
+                "BINDGEN_EXTRA_CLANG_ARGS",
+                format!("-isystem {}", headers.trim()),
+            );
         }
         command::run(&mut build)
     };
@@ -213,16 +250,19 @@ fn clang(tools: &Path) -> Option<PathBuf> {
 fn locked_version(lock: &Path, package: &str) -> Result<String, Failure> {
     let text = fs::read_to_string(lock)
         .map_err(|error| Failure::new(format!("{}: {error}", lock.display())))?;
-    let after = text.split(&format!("name = \"{package}\"\nversion = \"")).nth(1);
+    let after = text
+        .split(&format!("name = \"{package}\"\nversion = \""))
+        .nth(1);
     let version = after.and_then(|rest| rest.split('"').next());
     Ok(version.unwrap_or("unknown").to_owned())
 }
 
 /// The first line that a program says of itself, on whichever stream.
 fn first_line(command: &mut Command) -> Result<String, Failure> {
-    let output = command.stdin(Stdio::null()).output().map_err(|error| {
-        Failure::new(format!("{}: {error}", command.get_program().display()))
-    })?;
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| Failure::new(format!("{}: {error}", command.get_program().display())))?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         return Err(Failure::new(format!("does not run: {}", said.trim())));
@@ -232,9 +272,7 @@ fn first_line(command: &mut Command) -> Result<String, Failure> {
     Ok(said.lines().next().unwrap_or("unknown").to_owned())
 }
 
-/// The package archive's unstable suite is where its newest versions are.
-const SUITE: &str = "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] \
-                     http://deb.debian.org/debian sid main\n";
 const LOADER: &str = "usr/lib64/ld-linux-x86-64.so.2";
 const LIBRARIES: &str = "usr/lib/x86_64-linux-gnu";
+const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 const DONE: &str = ".done";

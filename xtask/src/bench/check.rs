@@ -48,11 +48,18 @@ pub(super) fn whole_job(peer: &Peer, programs: &Programs) -> Result<Checked, Fai
         return Err(Failure::new(format!("refuses a good caller: {status}")));
     }
     if peer.kind.sets_fewer() {
-        return Ok(Checked { missing: Vec::new() });
+        return Ok(Checked {
+            missing: Vec::new(),
+        });
     }
     nine(seen)?;
     Ok(Checked {
-        missing: peer.kind.cannot_send().iter().map(|name| (*name).to_owned()).collect(),
+        missing: peer
+            .kind
+            .cannot_send()
+            .iter()
+            .map(|name| (*name).to_owned())
+            .collect(),
     })
 }
 
@@ -119,7 +126,11 @@ mod tests {
     fn a_forged_a_doubled_and_an_absent_header_are_told() {
         let forged = head(|name| format!("{name}: {FORGED}\r\n"));
         let doubled = head(|name| format!("{name}: v\r\n{name}: v\r\n"));
-        for (seen, words) in [(forged, "forged"), (doubled, "more than once"), (String::new(), "no")] {
+        for (seen, words) in [
+            (forged, "forged"),
+            (doubled, "more than once"),
+            (String::new(), "no"),
+        ] {
             let problem = nine(&seen).unwrap_err().to_string();
             assert!(problem.contains(words), "{problem}");
         }

@@ -21,8 +21,10 @@ pub(super) fn print(before: &Record, after: &Record) -> Result<(), Failure> {
         compared += 1;
         let ratio = new.median() / old.median();
         let apart = new.least() > old.most() || new.most() < old.least();
-        let word = match (apart && (ratio - 1.0).abs() > NOISE, (ratio < 1.0) != new.more_is_better)
-        {
+        let word = match (
+            apart && (ratio - 1.0).abs() > NOISE,
+            (ratio < 1.0) != new.more_is_better,
+        ) {
             (false, _) => "",
             (true, true) => "better",
             (true, false) => "WORSE",

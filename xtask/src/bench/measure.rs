@@ -79,12 +79,19 @@ impl Bench<'_> {
         if scenario.figure != Figure::Latency {
             return Ok(None);
         }
-        let peaks = self.peers.iter().filter_map(|peer| record.row(SMALL, peer.name()));
-        let slowest = peaks.map(super::record::Row::throughput).fold(f64::INFINITY, f64::min);
+        let peaks = self
+            .peers
+            .iter()
+            .filter_map(|peer| record.row(SMALL, peer.name()));
+        let slowest = peaks
+            .map(super::record::Row::throughput)
+            .fold(f64::INFINITY, f64::min);
         if slowest.is_finite() {
             Ok(Some((slowest * 0.7 / 100.0).round() * 100.0))
         } else {
-            Err(Failure::new("`latency` needs `small` in the same run, to find its rate"))
+            Err(Failure::new(
+                "`latency` needs `small` in the same run, to find its rate",
+            ))
         }
     }
 
@@ -100,7 +107,9 @@ impl Bench<'_> {
         let mut best: Option<Sample> = None;
         for _ in 0..TRIES {
             let sample = self.once(scenario, peer, rate)?;
-            let better = best.as_ref().is_none_or(|best| sample.foreign < best.foreign);
+            let better = best
+                .as_ref()
+                .is_none_or(|best| sample.foreign < best.foreign);
             let clean = !sample.disturbed;
             if better {
                 best = Some(sample);
@@ -113,12 +122,7 @@ impl Bench<'_> {
     }
 
     /// One load: warm-up, then a window.
-    fn once(
-        &self,
-        scenario: &Scenario,
-        peer: &Peer,
-        rate: Option<f64>,
-    ) -> Result<Sample, Failure> {
+    fn once(&self, scenario: &Scenario, peer: &Peer, rate: Option<f64>) -> Result<Sample, Failure> {
         let mut arguments = scenario.arguments();
         arguments.extend(["--warmup".to_owned(), self.plan.warmup.to_string()]);
         if let Some(rate) = rate {
@@ -195,15 +199,25 @@ impl Bench<'_> {
         let resumed = new.resumed - old.resumed;
         let resumes = scenario.load.contains("--resume");
         if scenario.figure == Figure::Connection && resumes && resumed * 100 < connections * 95 {
-            return Err(Failure::new(format!("resumed {resumed} of {connections} sessions")));
+            return Err(Failure::new(format!(
+                "resumed {resumed} of {connections} sessions"
+            )));
         }
-        if scenario.load.contains("--kind handshakes --connections 16 --identities")
+        if scenario
+            .load
+            .contains("--kind handshakes --connections 16 --identities")
             && new.repeats > 0
         {
-            return Err(Failure::new(format!("{} certificates shown again", new.repeats)));
+            return Err(Failure::new(format!(
+                "{} certificates shown again",
+                new.repeats
+            )));
         }
         if scenario.figure == Figure::Latency && new.late > new.samples / 10 {
-            return Err(Failure::new(format!("does not keep up: {} requests late", new.late)));
+            return Err(Failure::new(format!(
+                "does not keep up: {} requests late",
+                new.late
+            )));
         }
         Ok(())
     }
@@ -223,7 +237,10 @@ impl Bench<'_> {
                 break totals;
             }
             if Instant::now() > patience || seen.1.elapsed() > IDLE_STALL_MAX {
-                return Err(Failure::new(format!("stopped at {} connections", totals.requests)));
+                return Err(Failure::new(format!(
+                    "stopped at {} connections",
+                    totals.requests
+                )));
             }
             thread::sleep(Duration::from_millis(100));
         };

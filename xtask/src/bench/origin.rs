@@ -39,7 +39,10 @@ impl Origin {
         socket.shutdown(std::net::Shutdown::Write)?;
         let mut answer = String::new();
         socket.read_to_string(&mut answer)?;
-        let number = answer.rsplit("\r\n\r\n").next().and_then(|body| body.parse().ok());
+        let number = answer
+            .rsplit("\r\n\r\n")
+            .next()
+            .and_then(|body| body.parse().ok());
         number.ok_or_else(|| std::io::Error::other("no number"))
     }
 }

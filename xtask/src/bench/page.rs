@@ -16,8 +16,10 @@ pub(super) fn render(record: &Record, earlier: &[Record]) -> String {
         svg::escape(&record.kernel),
         record.workers
     ));
-    body.push_str("<h2>Each scenario</h2><p>Bars are medians, the lines in them least and most of \
-                   the rounds. Unless said, shorter is better.</p><div class=grid>");
+    body.push_str(
+        "<h2>Each scenario</h2><p>Bars are medians, the lines in them least and most of \
+                   the rounds. Unless said, shorter is better.</p><div class=grid>",
+    );
     for first in record.scenarios() {
         let bars: Vec<svg::Bar<'_>> = record
             .rows
@@ -30,7 +32,11 @@ pub(super) fn render(record: &Record, earlier: &[Record]) -> String {
                 most: row.most(),
             })
             .collect();
-        let better = if first.more_is_better { ", more is better" } else { "" };
+        let better = if first.more_is_better {
+            ", more is better"
+        } else {
+            ""
+        };
         let title = format!("{} ({}{better})", first.title, first.unit);
         body.push_str(&svg::bars(&title, &bars));
     }
@@ -51,11 +57,17 @@ fn latency(record: &Record) -> String {
     let rows = record.rows.iter().filter(|row| row.scenario == "latency");
     let curves: Vec<svg::Curve> = rows
         .map(|row| {
-            let percents = row.samples.first().map_or(&[][..], |sample| &sample.latency);
+            let percents = row
+                .samples
+                .first()
+                .map_or(&[][..], |sample| &sample.latency);
             let point = |(index, (percent, _)): (usize, &(f64, f64))| {
                 let rounds = row.samples.iter();
                 let micros = rounds.filter_map(|sample| sample.latency.get(index));
-                (*percent, super::record::median(micros.map(|(_, micros)| *micros)))
+                (
+                    *percent,
+                    super::record::median(micros.map(|(_, micros)| *micros)),
+                )
             };
             svg::Curve {
                 name: row.peer.clone(),
@@ -90,15 +102,22 @@ fn history(record: &Record, earlier: &[Record]) -> String {
             .map(|name| {
                 let figures = runs.iter().map(|run| {
                     let row = run.row(&first.scenario, name);
-                    row.map(super::record::Row::median).filter(|figure| figure.is_finite())
+                    row.map(super::record::Row::median)
+                        .filter(|figure| figure.is_finite())
                 });
                 (name, figures.collect())
             })
             .filter(|(_, figures): &(&str, Vec<Option<f64>>)| figures.iter().any(Option::is_some))
             .collect();
-        plots.push_str(&svg::lines(&format!("{} ({})", first.title, first.unit), &lines));
+        plots.push_str(&svg::lines(
+            &format!("{} ({})", first.title, first.unit),
+            &lines,
+        ));
     }
-    format!("<h2>History, {} runs of this machine</h2><div class=grid>{plots}</div>", runs.len())
+    format!(
+        "<h2>History, {} runs of this machine</h2><div class=grid>{plots}</div>",
+        runs.len()
+    )
 }
 
 /// One colour a peer, on all plots.

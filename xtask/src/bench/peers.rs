@@ -44,12 +44,19 @@ pub(super) struct Peer {
 pub(super) fn wanted(quick: bool, names: &[String]) -> Result<Vec<Kind>, Failure> {
     if names.is_empty() {
         let quick_ones = [Kind::Herald, Kind::Nginx, Kind::Haproxy];
-        return Ok(if quick { quick_ones.to_vec() } else { ALL.to_vec() });
+        return Ok(if quick {
+            quick_ones.to_vec()
+        } else {
+            ALL.to_vec()
+        });
     }
     let named = |name: &String| {
         Kind::by_name(name).ok_or_else(|| {
             let known: Vec<&str> = ALL.iter().map(|kind| kind.name()).collect();
-            Failure::new(format!("no peer is called {name}; there are {}", known.join(", ")))
+            Failure::new(format!(
+                "no peer is called {name}; there are {}",
+                known.join(", ")
+            ))
         })
     };
     names.iter().map(named).collect()
@@ -71,8 +78,14 @@ impl Kind {
     /// Headers, or values of their Cloudflare form, that the peer has no way to send.
     pub(super) fn cannot_send(self) -> &'static [&'static str] {
         match self {
-            Self::Haproxy => &["X-CERT-VERIFY in words (a number)", "dates in words (YYMMDDhhmmssZ)"],
-            Self::Envoy => &["legacy DNs (the RFC 2253 form twice)", "dates in words (ISO 8601)"],
+            Self::Haproxy => &[
+                "X-CERT-VERIFY in words (a number)",
+                "dates in words (YYMMDDhhmmssZ)",
+            ],
+            Self::Envoy => &[
+                "legacy DNs (the RFC 2253 form twice)",
+                "dates in words (ISO 8601)",
+            ],
             _ => &[],
         }
     }
@@ -142,7 +155,9 @@ impl Site<'_> {
         let pki = |name: &str| self.pki.join(name);
         match kind {
             Kind::Herald | Kind::Bare => {
-                command.arg("run").args(["--listen", &self.listen.to_string()]);
+                command
+                    .arg("run")
+                    .args(["--listen", &self.listen.to_string()]);
                 command.arg("--cert").arg(pki("server.pem"));
                 command.arg("--key").arg(pki("server.key"));
                 command.arg("--client-ca").arg(pki("ca.pem"));
@@ -239,7 +254,9 @@ mod tests {
 
     #[test]
     fn an_unknown_peer_is_told_with_those_there_are() {
-        let problem = wanted(false, &["apache".to_owned()]).unwrap_err().to_string();
+        let problem = wanted(false, &["apache".to_owned()])
+            .unwrap_err()
+            .to_string();
         assert!(problem.contains("pingora"), "{problem}");
     }
 }

@@ -89,9 +89,10 @@ impl Group {
             if ended.is_some() || Instant::now() > patience {
                 let said = fs::read_to_string(log).unwrap_or_default();
                 let last: Vec<&str> = said.lines().rev().take(3).collect();
-                let state = ended.map_or("does not listen".to_owned(), |status| {
-                    format!("ended ({status})")
-                });
+                let state = match ended {
+                    Some(status) => format!("ended ({status})"),
+                    None => "does not listen".to_owned(),
+                };
                 return Err(Failure::new(format!("{state}: {}", last.join(" | "))));
             }
             thread::sleep(Duration::from_millis(20));
@@ -114,8 +115,14 @@ impl Drop for Group {
         if told.is_ok() {
             told = kill_process_group(self.leader, Signal::KILL);
         }
-        if let Err(problem) = told.map_err(std::io::Error::from).and_then(|()| self.child.wait()) {
-            eprintln!("xtask: process group {}: {problem}", self.leader.as_raw_pid());
+        if let Err(problem) = told
+            .map_err(std::io::Error::from)
+            .and_then(|()| self.child.wait())
+        {
+            eprintln!(
+                "xtask: process group {}: {problem}",
+                self.leader.as_raw_pid()
+            );
         }
     }
 }
@@ -157,7 +164,10 @@ pub(super) fn free_address() -> Result<SocketAddr, Failure> {
 fn group_of(process: &str) -> Option<String> {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
     let (_, after_name) = stat.rsplit_once(')')?;
-    after_name.split_ascii_whitespace().nth(2).map(str::to_owned)
+    after_name
+        .split_ascii_whitespace()
+        .nth(2)
+        .map(str::to_owned)
 }
 
 const START_TIME_MAX: Duration = Duration::from_secs(10);

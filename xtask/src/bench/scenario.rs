@@ -56,7 +56,9 @@ pub(super) fn plan(quick: bool, rounds: Option<usize>, names: &[String]) -> Resu
     if let Some(unknown) = names.iter().find(|name| by_name(name).is_none()) {
         let known: Vec<&str> = ALL.iter().map(|scenario| scenario.name).collect();
         let known = known.join(", ");
-        return Err(Failure::new(format!("no scenario is called {unknown}; there are {known}")));
+        return Err(Failure::new(format!(
+            "no scenario is called {unknown}; there are {known}"
+        )));
     }
     let chosen = |scenario: &&Scenario| {
         if names.is_empty() {
@@ -91,7 +93,10 @@ impl Scenario {
     }
 
     pub(super) fn arguments(&self) -> Vec<String> {
-        self.load.split_ascii_whitespace().map(str::to_owned).collect()
+        self.load
+            .split_ascii_whitespace()
+            .map(str::to_owned)
+            .collect()
     }
 }
 
@@ -143,15 +148,40 @@ const fn of(peers: Peers, scenario: Scenario) -> Scenario {
 pub(super) const SMALL: &str = "small";
 
 const ALL: [Scenario; 16] = [
-    quick(row(SMALL, "GET 256 B, h1, 64 connections", "--path /b/256", Figure::Request)),
-    quick(row("10k", "GET 10 KiB, h1", "--path /b/10240", Figure::Request)),
-    row("1m", "GET 1 MiB, h1, 16 connections", "--path /b/1048576 --connections 16", Figure::Bytes),
+    quick(row(
+        SMALL,
+        "GET 256 B, h1, 64 connections",
+        "--path /b/256",
+        Figure::Request,
+    )),
+    quick(row(
+        "10k",
+        "GET 10 KiB, h1",
+        "--path /b/10240",
+        Figure::Request,
+    )),
+    row(
+        "1m",
+        "GET 1 MiB, h1, 16 connections",
+        "--path /b/1048576 --connections 16",
+        Figure::Bytes,
+    ),
     quick(of(
         Peers::NoFloor,
-        row("h2", "GET 256 B, h2, 8 x 10 streams", "--connections 8 --streams 10", Figure::Request),
+        row(
+            "h2",
+            "GET 256 B, h2, 8 x 10 streams",
+            "--connections 8 --streams 10",
+            Figure::Request,
+        ),
     )),
     row("post", "POST 10 KiB, h1", "--post 10240", Figure::Request),
-    row("slow", "GET 256 B at 1,600/s, h1", "--rate 1600", Figure::Request),
+    row(
+        "slow",
+        "GET 256 B at 1,600/s, h1",
+        "--rate 1600",
+        Figure::Request,
+    ),
     row(
         "many",
         "GET 256 B, 1,000 callers connected",
@@ -203,7 +233,12 @@ const ALL: [Scenario; 16] = [
         "--path /b/67108864 --connections 4",
         Figure::Bytes,
     )),
-    row("up", "64 MiB up, h1, 4 connections", "--post 67108864 --connections 4", Figure::Bytes),
+    row(
+        "up",
+        "64 MiB up, h1, 4 connections",
+        "--post 67108864 --connections 4",
+        Figure::Bytes,
+    ),
     quick(row(
         "latency",
         "p99 at 70 % of the slowest peer's peak",
@@ -229,15 +264,26 @@ mod tests {
     #[test]
     fn names_are_unique_and_an_unknown_one_lists_them() {
         for scenario in ALL {
-            assert_eq!(ALL.iter().filter(|other| other.name == scenario.name).count(), 1);
+            assert_eq!(
+                ALL.iter()
+                    .filter(|other| other.name == scenario.name)
+                    .count(),
+                1
+            );
         }
-        let problem = plan(true, None, &["nope".to_owned()]).unwrap_err().to_string();
+        let problem = plan(true, None, &["nope".to_owned()])
+            .unwrap_err()
+            .to_string();
         assert!(problem.contains("resumed"), "{problem}");
     }
 
     #[test]
     fn latency_comes_after_the_scenario_that_finds_its_rate() {
-        let place = |name| ALL.iter().position(|scenario| scenario.name == name).unwrap();
+        let place = |name| {
+            ALL.iter()
+                .position(|scenario| scenario.name == name)
+                .unwrap()
+        };
         assert!(place("latency") > place(SMALL));
     }
 }

@@ -31,7 +31,7 @@ fn figures(text: &mut String, record: &Record) {
     for first in record.scenarios() {
         let cells: Vec<String> = names
             .iter()
-            .map(|name| record.row(&first.scenario, name).map_or("-".to_owned(), cell))
+            .map(|name| record.row(&first.scenario, name).map_or_else(absent, cell))
             .collect();
         let cells: Vec<&str> = cells.iter().map(String::as_str).collect();
         line(text, &[&first.title, &first.unit], &cells);
@@ -48,13 +48,20 @@ fn cell(row: &Row) -> String {
     format!("{} ({least}-{most}){star}", number(row.median()))
 }
 
+fn absent() -> String {
+    "-".to_owned()
+}
+
 fn peaks(text: &mut String, record: &Record) {
     let peaks: Vec<String> = record
         .peaks
         .iter()
         .map(|(name, kib)| format!("{name} {}", kib / 1024))
         .collect();
-    add(text, &format!("\nPeak RSS after all of it, MiB: {}.", peaks.join(", ")));
+    add(
+        text,
+        &format!("\nPeak RSS after all of it, MiB: {}.", peaks.join(", ")),
+    );
     if let Some(rate) = record.rate {
         add(text, &format!("Latency is at {rate:.0} requests a second."));
     }
@@ -62,11 +69,15 @@ fn peaks(text: &mut String, record: &Record) {
 
 fn targets(text: &mut String, record: &Record) {
     add(text, "");
-    line(text, &["target", "against"], &["is", "must", "aim", "holds"]);
+    line(
+        text,
+        &["target", "against"],
+        &["is", "must", "aim", "holds"],
+    );
     rule(text, 6);
     for target in &record.targets {
         let sign = if target.at_least { "≥" } else { "≤" };
-        let is = target.is.map_or("-".to_owned(), number);
+        let is = target.is.map_or_else(absent, number);
         let must = format!("{sign} {}", number(target.must));
         let aim = format!("{sign} {}", number(target.aim));
         line(
@@ -86,17 +97,27 @@ fn notes(text: &mut String, record: &Record) {
         ),
     );
     for peer in &record.peers {
-        let note = peer.note.as_ref().map_or(String::new(), |note| format!("; {note}"));
+        let note = peer
+            .note
+            .as_ref()
+            .map(|note| format!("; {note}"))
+            .unwrap_or_default();
         add(text, &format!("- {}: {}{note}", peer.name, peer.version));
         if !peer.missing.is_empty() {
             add(text, &format!("  can't send: {}", peer.missing.join("; ")));
         }
     }
     for skipped in &record.skipped {
-        add(text, &format!("- {}: SKIPPED: {}", skipped.name, skipped.reason));
+        add(
+            text,
+            &format!("- {}: SKIPPED: {}", skipped.name, skipped.reason),
+        );
     }
     if record.rows.iter().any(Row::disturbed) {
-        add(text, "* others used more than 5 % of a core in all three tries of a window.");
+        add(
+            text,
+            "* others used more than 5 % of a core in all three tries of a window.",
+        );
     }
     for remark in &record.remarks {
         add(text, &format!("! {remark}"));

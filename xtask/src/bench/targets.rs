@@ -46,7 +46,10 @@ pub(super) fn judge(record: &Record) -> Vec<Target> {
         at_least: false,
         against: "log off".to_owned(),
     });
-    let peak = record.peaks.iter().find(|(name, _)| name == Kind::Herald.name());
+    let peak = record
+        .peaks
+        .iter()
+        .find(|(name, _)| name == Kind::Herald.name());
     targets.push(Target {
         title: "peak RSS after the whole run, MiB".to_owned(),
         is: peak.map(|(_, kib)| f64::from(u32::try_from(*kib).unwrap_or(u32::MAX)) / 1024.0),
@@ -129,13 +132,11 @@ fn best(record: &Record, scenario: &str, most: bool) -> Option<(String, f64)> {
         .filter(|row| row.scenario == scenario)
         .filter(|row| Kind::by_name(&row.peer).is_some_and(Kind::is_rival))
         .map(|row| (row.peer.clone(), row.median()))
-        .min_by(|(_, a), (_, b)| {
-            if most {
-                b.total_cmp(a)
-            } else {
-                a.total_cmp(b)
-            }
-        })
+        .min_by(
+            |(_, a), (_, b)| {
+                if most { b.total_cmp(a) } else { a.total_cmp(b) }
+            },
+        )
 }
 
 const fn rule(scenario: &'static str, against: Against, must: f64, aim: f64) -> Rule {
@@ -178,7 +179,10 @@ mod tests {
         .unwrap();
         for (scenario, peer, value) in figures {
             let figure = super::super::scenario::by_name(scenario).unwrap().figure;
-            let sample = Sample { value: *value, ..Sample::default() };
+            let sample = Sample {
+                value: *value,
+                ..Sample::default()
+            };
             record.add((scenario, ""), figure, peer, sample);
         }
         record
@@ -193,7 +197,10 @@ mod tests {
             ("small", "floor", 10.0),
         ]);
         let targets = judge(&record);
-        assert_eq!((targets[0].is, targets[0].against.as_str()), (Some(0.6), "haproxy"));
+        assert_eq!(
+            (targets[0].is, targets[0].against.as_str()),
+            (Some(0.6), "haproxy")
+        );
         assert_eq!(targets[0].verdict(), "MISSED");
         assert_eq!((targets[1].is, targets[1].verdict()), (Some(1.5), "must"));
     }
@@ -207,13 +214,20 @@ mod tests {
             ("up", "envoy", 500.0),
         ]);
         let targets = judge(&record);
-        let up = targets.iter().find(|target| target.at_least && target.is.is_some()).unwrap();
+        let up = targets
+            .iter()
+            .find(|target| target.at_least && target.is.is_some())
+            .unwrap();
         assert_eq!((up.against.as_str(), up.verdict()), ("nginx", "aim"));
     }
 
     #[test]
     fn what_was_not_measured_holds_nothing() {
         let targets = judge(&record(&[("small", "herald", 15.0)]));
-        assert!(targets.iter().all(|target| target.verdict() == "not measured"));
+        assert!(
+            targets
+                .iter()
+                .all(|target| target.verdict() == "not measured")
+        );
     }
 }
