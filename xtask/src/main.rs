@@ -1,4 +1,5 @@
-//! The project's own commands: `cargo xtask tidy`, `cargo xtask test`, `cargo xtask ci`.
+//! The project's own commands: `cargo xtask tidy`, `cargo xtask test`, `cargo xtask ci`,
+//! `cargo xtask bench`.
 
 #![expect(
     clippy::print_stdout,
@@ -11,6 +12,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod bench;
 mod ci;
 mod command;
 mod test;
@@ -32,6 +34,8 @@ enum Task {
     Test(test::Options),
     /// Everything that continuous integration runs, by the same code.
     Ci,
+    /// Herald and its peers side by side: CPU time a request, latency, memory.
+    Bench(bench::Options),
 }
 
 fn main() -> ExitCode {
@@ -44,6 +48,7 @@ fn main() -> ExitCode {
         Task::Tidy => tidy::run(root),
         Task::Test(options) => test::run(root, &options),
         Task::Ci => ci::run(root),
+        Task::Bench(options) => bench::run(root, &options),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,0 +1,143 @@
+//! Connections, one after another in each of a number of places: handshake, perhaps one request,
+//! and an orderly end.
+//!
+//! In TLS 1.3 the client is done before the server has looked at its certificate (RFC 8446 §2), so
+//! a handshake counts only when the server has closed in answer to our `close_notify` without an
+//! alert: then it has verified the certificate and Finished.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Instant;
+
+use mio::{Events, Poll};
+use rustls::ClientConfig;
+
+use super::h1::Exchange;
+use super::link::Link;
+use super::report::Report;
+use super::{Kind, Options, Tls, control};
+use crate::{Failure, events};
+
+/// A place where one connection follows the other, with a session cache of its own.
+struct Place {
+    config: Arc<ClientConfig>,
+    link: Option<Link>,
+    exchange: Exchange,
+    stage: Stage,
+    began: Instant,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Handshake,
+    Answer,
+    End,
+}
+
+pub(super) fn run(options: &Options, tls: &Tls) -> Result<(), Failure> {
+    let mut poll = Poll::new()?;
+    control::register(&poll)?;
+    let mut report = Report::new()?;
+    let counting_from = Instant::now() + std::time::Duration::from_secs_f64(options.warmup);
+    let mut places = Vec::new();
+    for slot in 0..options.connections {
+        let mut place = Place {
+            config: tls.config()?,
+            link: None,
+            exchange: Exchange::new(&options.path, options.post),
+            stage: Stage::Handshake,
+            began: Instant::now(),
+        };
+        place.begin(&poll, slot, options)?;
+        places.push(place);
+    }
+    let mut scratch = vec![0; 64 * 1024];
+    let mut events = Events::with_capacity(1024);
+    loop {
+        match poll.poll(&mut events, None) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error.into()),
+            _ => {}
+        }
+        for event in &events {
+            if event.token() == control::TOKEN {
+                report.totals.repeats = tls.rota.repeats() as u64;
+                if !control::answer(&report)? {
+                    return Ok(());
+                }
+                continue;
+            }
+            let Some(slot) = events::slot(event.token()) else {
+                continue;
+            };
+            let Some(place) = places.get_mut(slot) else {
+                continue;
+            };
+            if let Some(link) = &mut place.link {
+                link.notice(event);
+            }
+            match place.advance(options.kind, &mut scratch, &mut report) {
+                Ok(false) => continue,
+                Ok(true) if Instant::now() >= counting_from => {
+                    report.latency(place.began.elapsed());
+                }
+                Ok(true) => {}
+                Err(error) => report.error(&error),
+            }
+            place.begin(&poll, slot, options)?;
+        }
+        if report.hopeless() {
+            report.print()?;
+            return Err("too many errors".into());
+        }
+    }
+}
+
+impl Place {
+    fn begin(&mut self, poll: &Poll, slot: usize, options: &Options) -> Result<(), Failure> {
+        // Closed first: its descriptor leaves the poll.
+        self.link = None;
+        self.link = Some(Link::open(poll, slot, options.to, &self.config)?);
+        self.stage = Stage::Handshake;
+        self.began = Instant::now();
+        Ok(())
+    }
+
+    /// Whether the connection came to its orderly end.
+    fn advance(&mut self, kind: Kind, scratch: &mut [u8], report: &mut Report) -> io::Result<bool> {
+        let Some(link) = &mut self.link else {
+            return Ok(false);
+        };
+        let mut answered = false;
+        let exchange = &mut self.exchange;
+        link.read(scratch, |bytes| {
+            let (whole, body) = exchange.take(bytes)?;
+            answered |= whole;
+            report.totals.bytes_down += body;
+            Ok(())
+        })?;
+        link.flush()?;
+        if self.stage == Stage::Handshake && link.is_up() {
+            if kind == Kind::Churn {
+                self.exchange.start(link)?;
+                self.stage = Stage::Answer;
+            } else {
+                link.finish()?;
+                self.stage = Stage::End;
+            }
+        }
+        if self.stage == Stage::Answer && answered {
+            report.totals.requests += 1;
+            link.finish()?;
+            self.stage = Stage::End;
+        }
+        if !link.ended() {
+            return Ok(false);
+        }
+        if self.stage != Stage::End {
+            return Err(io::Error::other("the peer closed the connection"));
+        }
+        report.totals.connections += 1;
+        report.totals.resumed += u64::from(link.resumed());
+        Ok(true)
+    }
+}

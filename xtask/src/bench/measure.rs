@@ -1,0 +1,300 @@
+//! Rounds: each scenario over each peer, one at a time and interleaved; windows and their samples.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::load::{Load, Totals};
+use super::machine::Machine;
+use super::origin::Origin;
+use super::peers::Peer;
+use super::programs::Programs;
+use super::record::{Record, Sample};
+use super::scenario::{Figure, Plan, SMALL, Scenario};
+use crate::command::Failure;
+
+/// What a run works with.
+pub(super) struct Bench<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) peers: &'a [Peer],
+    pub(super) origin: &'a Origin,
+    pub(super) programs: &'a Programs,
+    pub(super) machine: &'a Machine,
+}
+
+/// Counters at one end of a window.
+struct Reading {
+    at: Instant,
+    peer: u64,
+    load: u64,
+    busy: u64,
+    requests: u64,
+    totals: Totals,
+}
+
+impl Bench<'_> {
+    /// Measures everything into `record`. A peer that fails in a scenario is remarked upon and
+    /// misses there; the run goes on.
+    pub(super) fn run(&self, record: &mut Record) -> Result<(), Failure> {
+        for scenario in &self.plan.scenarios {
+            println!("==> {}: {}", scenario.name, scenario.title);
+            let rate = self.rate(scenario, record)?;
+            record.rate = rate.or(record.rate);
+            for round in 0..self.rounds(scenario) {
+                for peer in self.peers.iter().filter(|peer| scenario.admits(peer.kind)) {
+                    let name = peer.name();
+                    match self.sample(scenario, peer, rate) {
+                        Ok(sample) => {
+                            tell(round, name, scenario, &sample);
+                            let title = (scenario.name, scenario.title);
+                            record.add(title, scenario.figure, name, sample);
+                        }
+                        Err(problem) => {
+                            let remark = format!("{}, {name}: {problem}", scenario.name);
+                            println!("    {remark}");
+                            record.remarks.push(remark);
+                        }
+                    }
+                }
+            }
+        }
+        record.peaks = self
+            .peers
+            .iter()
+            .map(|peer| (peer.name().to_owned(), peer.group.peak()))
+            .collect();
+        Ok(())
+    }
+
+    fn rounds(&self, scenario: &Scenario) -> usize {
+        match scenario.figure {
+            Figure::Latency => self.plan.latency_rounds,
+            // What a connection holds does not vary with the time of day.
+            Figure::Memory => 1,
+            _ => self.plan.rounds,
+        }
+    }
+
+    /// The latency scenario's rate: 70 % of the peak of the slowest peer.
+    fn rate(&self, scenario: &Scenario, record: &Record) -> Result<Option<f64>, Failure> {
+        if scenario.figure != Figure::Latency {
+            return Ok(None);
+        }
+        let peaks = self
+            .peers
+            .iter()
+            .filter_map(|peer| record.row(SMALL, peer.name()));
+        let slowest = peaks
+            .map(super::record::Row::throughput)
+            .fold(f64::INFINITY, f64::min);
+        if slowest.is_finite() {
+            Ok(Some((slowest * 0.7 / 100.0).round() * 100.0))
+        } else {
+            Err(Failure::new(
+                "`latency` needs `small` in the same run, to find its rate",
+            ))
+        }
+    }
+
+    fn sample(
+        &self,
+        scenario: &Scenario,
+        peer: &Peer,
+        rate: Option<f64>,
+    ) -> Result<Sample, Failure> {
+        if scenario.figure == Figure::Memory {
+            return self.idle(scenario, peer);
+        }
+        let mut best: Option<Sample> = None;
+        for _ in 0..TRIES {
+            let sample = self.once(scenario, peer, rate)?;
+            let better = best
+                .as_ref()
+                .is_none_or(|best| sample.foreign < best.foreign);
+            let clean = !sample.disturbed;
+            if better {
+                best = Some(sample);
+            }
+            if clean {
+                break;
+            }
+        }
+        best.ok_or_else(|| Failure::new("not measured"))
+    }
+
+    /// One load: warm-up, then a window.
+    fn once(&self, scenario: &Scenario, peer: &Peer, rate: Option<f64>) -> Result<Sample, Failure> {
+        let mut arguments = scenario.arguments();
+        arguments.extend(["--warmup".to_owned(), self.plan.warmup.to_string()]);
+        if let Some(rate) = rate {
+            arguments.extend(["--rate".to_owned(), rate.to_string()]);
+        }
+        let mut load = self.load(peer, &arguments)?;
+        // The first answer comes when certificates are made and connections under way.
+        let _ready = load.totals()?;
+        thread::sleep(Duration::from_secs_f64(self.plan.warmup));
+        let before = self.read(peer, &mut load)?;
+        thread::sleep(Duration::from_secs_f64(self.plan.window));
+        let after = self.read(peer, &mut load)?;
+        load.finish()?;
+        self.judge(scenario, &before, &after)
+    }
+
+    fn load(&self, peer: &Peer, arguments: &[String]) -> Result<Load, Failure> {
+        Load::start(self.programs, self.machine, peer.address, arguments)
+    }
+
+    fn read(&self, peer: &Peer, load: &mut Load) -> Result<Reading, Failure> {
+        Ok(Reading {
+            totals: load.totals()?,
+            requests: self.origin.count()?,
+            peer: peer.group.cpu()?,
+            load: load.group.cpu()? + self.origin.group.cpu()?,
+            busy: self.machine.busy()?,
+            at: Instant::now(),
+        })
+    }
+
+    fn judge(
+        &self,
+        scenario: &Scenario,
+        before: &Reading,
+        after: &Reading,
+    ) -> Result<Sample, Failure> {
+        let seconds = (after.at - before.at).as_secs_f64();
+        let peer = nanos(after.peer - before.peer);
+        let load = nanos(after.load - before.load);
+        let busy = nanos(after.busy.saturating_sub(before.busy));
+        let (old, new) = (&before.totals, &after.totals);
+        let units = match scenario.figure {
+            Figure::Request | Figure::Latency => float(after.requests - before.requests),
+            Figure::Connection => float(new.connections - old.connections),
+            Figure::Bytes => {
+                float(new.bytes_down + new.bytes_up - old.bytes_down - old.bytes_up) / 1e6
+            }
+            Figure::Memory => 0.0,
+        };
+        if units < 1.0 {
+            return Err(Failure::new("nothing came through in the window"));
+        }
+        self.honest(scenario, old, new)?;
+        let foreign = (busy - peer - load).max(0.0) / seconds;
+        Ok(Sample {
+            value: match scenario.figure {
+                Figure::Bytes => units / peer,
+                Figure::Latency => percentile(new, 99.0)?,
+                _ => peer * 1e6 / units,
+            },
+            throughput: units / seconds,
+            peer_busy: peer / seconds,
+            load_busy: load / seconds,
+            foreign,
+            disturbed: foreign > FOREIGN_MAX,
+            latency: new.latency.clone(),
+        })
+    }
+
+    /// A figure that is not of what its title says is no figure.
+    fn honest(&self, scenario: &Scenario, old: &Totals, new: &Totals) -> Result<(), Failure> {
+        let connections = new.connections - old.connections;
+        let resumed = new.resumed - old.resumed;
+        let resumes = scenario.load.contains("--resume");
+        if scenario.figure == Figure::Connection && resumes && resumed * 100 < connections * 95 {
+            return Err(Failure::new(format!(
+                "resumed {resumed} of {connections} sessions"
+            )));
+        }
+        if scenario
+            .load
+            .contains("--kind handshakes --connections 16 --identities")
+            && new.repeats > 0
+        {
+            return Err(Failure::new(format!(
+                "{} certificates shown again",
+                new.repeats
+            )));
+        }
+        if scenario.figure == Figure::Latency && new.late > new.samples / 10 {
+            return Err(Failure::new(format!(
+                "does not keep up: {} requests late",
+                new.late
+            )));
+        }
+        Ok(())
+    }
+
+    /// Opens connections that answer once and stay; what they hold.
+    fn idle(&self, scenario: &Scenario, peer: &Peer) -> Result<Sample, Failure> {
+        let before = peer.group.pss();
+        let mut load = self.load(peer, &scenario.arguments())?;
+        let patience = Instant::now() + IDLE_TIME_MAX;
+        let mut seen = (0, Instant::now());
+        let totals = loop {
+            let totals = load.totals()?;
+            if totals.requests != seen.0 {
+                seen = (totals.requests, Instant::now());
+            }
+            if totals.requests >= IDLE_CONNECTIONS {
+                break totals;
+            }
+            if Instant::now() > patience || seen.1.elapsed() > IDLE_STALL_MAX {
+                return Err(Failure::new(format!(
+                    "stopped at {} connections",
+                    totals.requests
+                )));
+            }
+            thread::sleep(Duration::from_millis(100));
+        };
+        // What is given back when idle has been given back.
+        thread::sleep(IDLE_SETTLE);
+        let held = peer.group.pss().saturating_sub(before);
+        load.finish()?;
+        Ok(Sample {
+            value: float(held) / float(totals.requests),
+            throughput: float(totals.requests) / totals.seconds,
+            ..Sample::default()
+        })
+    }
+}
+
+fn tell(round: usize, name: &str, scenario: &Scenario, sample: &Sample) {
+    println!(
+        "    {} {name:<8} {:>9.1} {:<14} {:>9.0}/s, peer {:>3.0} %, load {:>3.0} %{}",
+        round + 1,
+        sample.value,
+        scenario.figure.unit(),
+        sample.throughput,
+        sample.peer_busy * 100.0,
+        sample.load_busy * 100.0,
+        if sample.disturbed {
+            format!(", DISTURBED by {:.0} %", sample.foreign * 100.0)
+        } else {
+            String::new()
+        }
+    );
+}
+
+fn percentile(totals: &Totals, wanted: f64) -> Result<f64, Failure> {
+    let mut points = totals.latency.iter();
+    let found = points.find(|(percent, _)| (percent - wanted).abs() < 1e-9);
+    found
+        .map(|(_, micros)| *micros)
+        .ok_or_else(|| Failure::new("the load tells no such percentile"))
+}
+
+fn nanos(nanos: u64) -> f64 {
+    Duration::from_nanos(nanos).as_secs_f64()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
+fn float(count: u64) -> f64 {
+    count as f64
+}
+
+/// A window is measured at most so often.
+const TRIES: usize = 3;
+/// Share of a core that others may use; the kernel's own threads and ticks need about one percent.
+const FOREIGN_MAX: f64 = 0.05;
+const IDLE_CONNECTIONS: u64 = 10_000;
+const IDLE_TIME_MAX: Duration = Duration::from_secs(60);
+const IDLE_STALL_MAX: Duration = Duration::from_secs(8);
+const IDLE_SETTLE: Duration = Duration::from_secs(3);

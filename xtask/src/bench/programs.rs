@@ -1,0 +1,57 @@
+//! The bench's own programs and Herald, built in release.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::peers::Kind;
+use crate::command::{self, Failure};
+
+/// Where the programs and the certificates are.
+#[derive(Debug)]
+pub(super) struct Programs {
+    pub(super) origin: PathBuf,
+    pub(super) load: PathBuf,
+    pub(super) floor: PathBuf,
+    pub(super) probe: PathBuf,
+    pub(super) herald: PathBuf,
+    /// Certificates of this run, made anew.
+    pub(super) pki: PathBuf,
+    /// Configurations and logs of the peers.
+    pub(super) work: PathBuf,
+}
+
+impl Programs {
+    pub(super) fn build(
+        root: &Path,
+        target: &Path,
+        herald: Option<PathBuf>,
+        wanted: &[Kind],
+    ) -> Result<Self, Failure> {
+        let mut build = command::cargo(root);
+        build.args(["build", "--release", "--locked", "--bins"]);
+        build.args(["--package", "herald-benches"]);
+        command::run(&mut build)?;
+        let ours = |kind: &Kind| matches!(kind, Kind::Herald | Kind::Bare);
+        if herald.is_none() && wanted.iter().any(ours) {
+            let mut build = command::cargo(root);
+            build.args(["build", "--release", "--locked", "--package", "proxy"]);
+            command::run(&mut build)?;
+        }
+        let release = target.join("release");
+        let work = target.join("bench/work");
+        let pki = work.join("pki");
+        fs::create_dir_all(&pki)
+            .map_err(|error| Failure::new(format!("{}: {error}", pki.display())))?;
+        command::run(Command::new(release.join("pki")).arg(&pki))?;
+        Ok(Self {
+            origin: release.join("origin"),
+            load: release.join("load"),
+            floor: release.join("floor"),
+            probe: release.join("probe"),
+            herald: herald.unwrap_or_else(|| release.join("herald")),
+            pki,
+            work,
+        })
+    }
+}
