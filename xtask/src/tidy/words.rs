@@ -1,7 +1,7 @@
 //! Words that have no place in a published tree: forgotten markers, paths of one machine, hosts of
 //! package registries, names of the workshop.
 
-use std::path::Path;
+use std::ffi::OsStr;
 
 use super::Finding;
 use super::source::Tree;
@@ -9,7 +9,7 @@ use super::source::Tree;
 pub(super) fn check(tree: &Tree, findings: &mut Vec<Finding>) {
     for text in &tree.texts {
         // Cargo writes the registry's address into its lock file, and nobody else edits it.
-        if text.path == Path::new("Cargo.lock") {
+        if text.path.file_name() == Some(OsStr::new("Cargo.lock")) {
             continue;
         }
         for (number, line) in text.content.lines().enumerate() {
