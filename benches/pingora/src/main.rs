@@ -5,7 +5,6 @@
 //! request (an incoming one of the name is replaced), keep-alive to the origin, no access log.
 
 use std::any::Any;
-use std::error::Error;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -108,7 +107,7 @@ fn legacy(entries: &[String]) -> String {
     entries.iter().map(|entry| format!("/{entry}")).collect()
 }
 
-fn main() -> std::result::Result<(), Box<dyn Error>> {
+fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [listen, upstream, certificate, key, authority, threads] = &arguments[..] else {
         return Err("usage: LISTEN UPSTREAM CERT KEY CLIENT_CA THREADS".into());
