@@ -108,7 +108,8 @@ where
 
     /// Whether all that the client gave has been sent, and it has more to give.
     pub(super) fn waits_for_client(&self) -> bool {
-        self.stage == Stage::Open && self.piece.is_empty() && self.tail.is_empty()
+        let has_more = matches!(self.stage, Stage::Head | Stage::Open);
+        has_more && self.piece.is_empty() && self.tail.is_empty()
     }
 
     /// Sends as much as the body has and the socket takes. Ready when the request is sent.

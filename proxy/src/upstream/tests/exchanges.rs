@@ -194,6 +194,23 @@ fn a_body_where_none_was_declared_is_refused() {
 }
 
 #[test]
+fn a_request_that_declares_nothing_and_sends_some_never_starts() {
+    run(async {
+        let (address, mut recorded) = recording(OK, usize::MAX).await;
+        let (feed, body) = fed();
+        let upstream = upstream(address);
+        tokio::task::spawn_local(async move {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            feed.send(data("GET /evil HTTP/1.1\r\n\r\n")).await.ok();
+        });
+        let post = Request::new(Method::POST, Framing::Length(0));
+        let error = upstream.send_request(&post, body).await.expect_err("long");
+        assert!(matches!(error, UpstreamError::ClientBodyLong), "{error:?}");
+        assert_eq!(recorded.recv().await.unwrap(), b"");
+    });
+}
+
+#[test]
 fn a_client_that_breaks_off_behind_the_head_cuts_the_response() {
     run(async {
         let response = b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf";
@@ -380,6 +397,22 @@ fn an_answer_outlives_a_broken_upload() {
 }
 
 #[test]
+fn an_upload_that_broke_without_an_answer_is_a_failed_write() {
+    run(async {
+        let address = origin(|_, mut stream| async move {
+            read_head(&mut stream).await;
+            // Dropped with unread bytes, which resets the connection.
+        })
+        .await;
+        let body = Full::new(Bytes::from(vec![0; 32 << 20]));
+        let post = Request::new(Method::POST, Framing::Length(32 << 20));
+        let sent = upstream(address).send_request(&post, body).await;
+        let error = sent.expect_err("a reset");
+        assert!(matches!(error, UpstreamError::Write(_)), "{error:?}");
+    });
+}
+
+#[test]
 fn silence_is_blamed_on_the_silent() {
     run(async {
         let silent = || {
@@ -401,6 +434,14 @@ fn silence_is_blamed_on_the_silent() {
             .expect_err("stalled");
         assert!(matches!(error, UpstreamError::ClientStalled), "{error:?}");
         assert_eq!(error.blame(), Blame::Client);
+
+        // No byte was declared, and the end of the body does not come: the origin, which was not
+        // asked, was once blamed for it.
+        let (_feed, body) = fed();
+        let post = Request::new(Method::POST, Framing::Length(0));
+        let sent = upstream.send_request(&post, body).await;
+        let error = sent.expect_err("endless");
+        assert!(matches!(error, UpstreamError::ClientStalled), "{error:?}");
 
         // Not the client's fault: the socket is full.
         let body = Full::new(Bytes::from(vec![0; 64 << 20]));
