@@ -58,7 +58,8 @@ pub(super) fn curves(curves: &[Curve]) -> String {
             .flat_map(|curve| &curve.points)
             .map(|(_, micros)| micros.max(1.0))
     };
-    let least = all().fold(f64::INFINITY, f64::min).log10().floor();
+    // Without a point the axis begins at 1 µs; an infinite one would never end.
+    let least = all().reduce(f64::min).unwrap_or(1.0).log10().floor();
     let most = all().fold(1.0, f64::max).log10().ceil().max(least + 1.0);
     let x = |percent: f64| 60.0 + -((100.0 - percent).max(TAIL) / 100.0).log10() / 5.0 * 620.0;
     let y = |micros: f64| 20.0 + (most - micros.max(1.0).log10()) / (most - least) * 300.0;
