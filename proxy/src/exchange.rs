@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, Version};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -38,13 +38,18 @@ impl Exchange {
     /// Answers one request: from the origin, or with the reason why not.
     pub async fn answer(self: Rc<Self>, request: Request<Incoming>) -> Response<Reply> {
         let method = request.method().clone();
-        match self.forward(request).await {
+        let is_http2 = request.version() == Version::HTTP_2;
+        let mut response = match self.forward(request).await {
             Ok(response) => response,
             Err(failure) => {
                 tracing::debug!(%method, status = failure.status().as_u16(), %failure, "request not served");
                 failure.response().map(|page| Reply::Page(Full::new(page)))
             }
+        };
+        if is_http2 {
+            headers::ensure_date(response.headers_mut(), clock::unix_now());
         }
+        response
     }
 
     async fn forward(&self, request: Request<Incoming>) -> Result<Response<Reply>, Failure> {

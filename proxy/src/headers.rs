@@ -4,6 +4,7 @@
 //! the way back. An error here is a breach, so the order is fixed by type: the only input of
 //! injection is the output of stripping.
 
+pub mod date;
 pub mod families;
 mod hop;
 pub mod mapping;
@@ -15,6 +16,7 @@ pub mod rewrite;
 pub mod template;
 pub mod trailers;
 
+pub use date::ensure_date;
 pub use families::family_names;
 pub use mapping::{HeaderBlock, Mapping, MappingError};
 pub use names::Hygiene;

@@ -155,6 +155,8 @@ fn http2_builder(limits: &Limits) -> http2::Builder<LocalExecutor> {
     let mut builder = http2::Builder::new(LocalExecutor);
     builder
         .timer(TokioTimer::new())
+        // The exchange dates its answers, see `headers::ensure_date`.
+        .auto_date_header(false)
         .max_concurrent_streams(limits.http2_streams_max)
         .initial_stream_window_size(limits.http2_stream_window)
         .initial_connection_window_size(limits.http2_connection_window)
