@@ -1,15 +1,17 @@
 //! The command line: subcommands, what they print, and the exit codes.
 
+use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
 use clap::{ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 use tracing::level_filters::LevelFilter;
 
 use crate::app::{App, StartError, Stopped};
-use crate::config::file::definition;
+use crate::config::file::{definition, lenient};
 use crate::config::flags::LogLevel;
-use crate::config::{Config, Flags, reference};
+use crate::config::{Config, Flags, Mistakes, reference};
 use crate::snapshot::Snapshot;
 use crate::{demo, telemetry};
 
@@ -63,16 +65,8 @@ const FORCED: u8 = 3;
 pub fn main() -> ExitCode {
     let matches = match command().try_get_matches() {
         Ok(matches) => matches,
-        Err(error) => {
-            // Help and version go to standard output, mistakes to standard error; if neither can
-            // be written there is nobody to tell.
-            drop(error.print());
-            return if error.use_stderr() {
-                ExitCode::from(USAGE)
-            } else {
-                ExitCode::SUCCESS
-            };
-        }
+        Err(error) if is_about_a_value(&error) => return with_all_mistakes(&error),
+        Err(error) => return tell(&error),
     };
     let action = match Cli::from_arg_matches(&matches) {
         Ok(cli) => cli.action,
@@ -91,6 +85,47 @@ pub fn main() -> ExitCode {
         }
         (Action::Reference, _) => print(reference::page().as_bytes()),
         (Action::Run(_) | Action::Check(_), None) => ExitCode::from(USAGE),
+    }
+}
+
+fn is_about_a_value(error: &clap::Error) -> bool {
+    let kind = error.kind();
+    matches!(
+        kind,
+        ErrorKind::InvalidValue | ErrorKind::ValueValidation | ErrorKind::InvalidUtf8
+    )
+}
+
+/// Clap stopped at the first wrong value; an operator wants to hear of all, and of the file's.
+fn with_all_mistakes(first: &clap::Error) -> ExitCode {
+    match all_mistakes(std::env::args_os()) {
+        Ok(Some(mistakes)) => told(USAGE, &mistakes),
+        Ok(None) => tell(first),
+        Err(error) => tell(&error),
+    }
+}
+
+fn all_mistakes(
+    arguments: impl IntoIterator<Item = OsString>,
+) -> Result<Option<Mistakes>, clap::Error> {
+    let command = ["run", "check"]
+        .into_iter()
+        .fold(command(), |command, name| {
+            command.mut_subcommand(name, lenient)
+        });
+    let mut matches = command.try_get_matches_from(arguments)?;
+    let given = matches.remove_subcommand();
+    Ok(given.and_then(|(_, given)| Config::load(&given).err()))
+}
+
+fn tell(error: &clap::Error) -> ExitCode {
+    // Help and version go to standard output, mistakes to standard error; if neither can be
+    // written there is nobody to tell.
+    drop(error.print());
+    if error.use_stderr() {
+        ExitCode::from(USAGE)
+    } else {
+        ExitCode::SUCCESS
     }
 }
 
@@ -195,6 +230,38 @@ fn level(level: LogLevel) -> LevelFilter {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn all_wrong_flags_are_told_at_once() {
+        let arguments = "herald check --client-auth maybe --workers=many --listen 443 --cert c \
+                         --max-connections x --callers-max 0";
+        let arguments = arguments.split_whitespace().map(OsString::from);
+        let mistakes = all_mistakes(arguments).unwrap().unwrap().to_string();
+        for part in [
+            "8 mistakes ",
+            "--client-auth: `maybe` is not allowed\n    allowed: required, optional, forward-failed, off",
+            "--workers: `many` is not allowed\n    allowed: auto (or 0, one a core), or 1 to 1024",
+            "--listen: `443` is not allowed\n    allowed: ADDR:PORT, such as 0.0.0.0:443",
+            "--max-connections: `x` is not allowed\n    allowed: a whole number",
+            "--callers-max: `0` is not allowed\n    allowed: a whole number from 1",
+            "--client-ca: is missing",
+            "--key: is missing",
+            "--upstream: is missing",
+        ] {
+            assert!(mistakes.contains(part), "{part} in {mistakes}");
+        }
+    }
+
+    #[test]
+    fn a_flag_that_is_none_ends_the_search() {
+        let arguments = ["herald", "run", "--tls-min", "9", "--nope"].map(OsString::from);
+        assert!(
+            all_mistakes(arguments)
+                .unwrap_err()
+                .to_string()
+                .contains("--nope")
+        );
+    }
 
     #[test]
     fn the_manual_page_and_the_completions_know_every_flag() {

@@ -6,9 +6,11 @@
 pub mod address;
 pub mod file;
 pub mod flags;
+mod found;
 pub mod mistake;
 pub mod model;
 pub mod plan;
+mod reader;
 pub mod reference;
 pub mod units;
 mod validate;

@@ -1,6 +1,7 @@
 //! The address of an origin, as an operator writes it.
 
 use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 /// Where the origin listens.
@@ -35,46 +36,92 @@ impl fmt::Display for UpstreamAddr {
 impl FromStr for UpstreamAddr {
     type Err = String;
 
+    /// The message never holds the text: it may be a URL with a password.
     fn from_str(text: &str) -> Result<Self, String> {
         let rest = match text.split_once("://") {
             Some(("http", rest)) => rest,
-            Some((scheme, _)) => {
-                return Err(format!(
-                    "`{scheme}` origins can't be reached yet: http://HOST:PORT"
-                ));
-            }
+            Some(("https", _)) => return Err(later("https")),
+            Some(("unix", _)) => return Err(later("unix")),
+            Some(_) => return Err("http://HOST:PORT, and no other scheme".into()),
+            None if text.starts_with("unix:") => return Err(later("unix")),
             None => text,
         };
+        if rest.contains('@') {
+            return Err("http://HOST:PORT, without user, path or query".into());
+        }
         let rest = rest.strip_suffix('/').unwrap_or(rest);
         let (host, port) = match rest.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-            Some((host, port)) if host.parse::<std::net::Ipv6Addr>().is_ok() => {
-                (host, port.strip_prefix(':'))
+            Some((host, "")) if host.parse::<Ipv6Addr>().is_ok() => (host, None),
+            Some((host, port)) if host.parse::<Ipv6Addr>().is_ok() => {
+                (host, Some(port.strip_prefix(':').unwrap_or_default()))
             }
-            Some(_) => return Err("the address in brackets is not IPv6".into()),
+            Some(_) => return Err("an IPv6 address in the brackets".into()),
             None => match rest.split_once(':') {
-                Some((host, port)) => (host, Some(port)),
-                None => (rest, Some("80")),
+                Some((host, port)) if is_name(host) => (host, Some(port)),
+                None if is_name(rest) => (rest, None),
+                _ => return Err("http://HOST:PORT, without user, path or query".into()),
             },
         };
-        let port = port
-            .unwrap_or("80")
-            .parse::<u16>()
-            .ok()
-            .filter(|port| *port > 0);
-        let is_host = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:".contains(&byte);
+        let port = match port {
+            // `u16::from_str` would take a leading `+`.
+            Some(port) if port.bytes().all(|byte| byte.is_ascii_digit()) => port.parse().ok(),
+            Some(_) => None,
+            None => Some(80),
+        };
         match port {
-            Some(port) if !host.is_empty() && host.bytes().all(is_host) => Ok(Self {
+            Some(port) if port > 0 => Ok(Self {
                 host: host.into(),
                 port,
             }),
-            _ => Err("an origin is http://HOST:PORT, without user, path or query".into()),
+            _ => Err("a port from 1 to 65535, and nothing behind it".into()),
         }
     }
+}
+
+fn later(scheme: &str) -> String {
+    format!("http://HOST:PORT; `{scheme}` origins can't be reached yet")
+}
+
+/// A host name (RFC 1123 §2.1) or IPv4 address. `_` passes: container networks name services so.
+/// A name whose last label is a number is an IPv4 address gone wrong (`127.1`, `10.0.0.256`), and
+/// resolvers disagree about which.
+fn is_name(host: &str) -> bool {
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+    };
+    let last = host.rsplit('.').next().unwrap_or_default();
+    let is_number = last.bytes().all(|byte| byte.is_ascii_digit());
+    host.len() <= 253
+        && host.split('.').all(is_label)
+        && (!is_number || host.parse::<Ipv4Addr>().is_ok())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_wrong_is_said_without_quoting() {
+        for (text, word) in [
+            ("https://hush:1", "`https` origins"),
+            ("unix:/hush", "`unix` origins"),
+            ("ftp://hush:1", "no other scheme"),
+            ("http://user:hush@a:1", "without user"),
+            ("user:hush@a:1", "without user"),
+            ("http://a/hush", "without user, path"),
+            ("hush:0", "a port"),
+            ("[hush]:1", "an IPv6 address"),
+        ] {
+            let message = text.parse::<UpstreamAddr>().unwrap_err();
+            assert!(message.contains(word), "{text}: {message}");
+            assert!(!message.contains("hush"), "{text}: {message}");
+        }
+    }
 
     #[test]
     fn origins_are_read_and_written_alike() {
@@ -84,6 +131,7 @@ mod tests {
             ("http://[::1]:8080", "[::1]:8080"),
             ("[::1]", "[::1]:80"),
             ("host:1", "host:1"),
+            ("my_app.net-2:1", "my_app.net-2:1"),
         ] {
             assert_eq!(text.parse::<UpstreamAddr>().unwrap().to_string(), shown);
         }
@@ -99,6 +147,19 @@ mod tests {
             "[x]:1",
             "::1:80",
             "unix:/x",
+            "a:+80",
+            "a:",
+            "[::1]:",
+            "[::1]80",
+            "[::1",
+            "[fe80::1%eth0]:80",
+            "a..b:80",
+            ".:80",
+            "-a:80",
+            "127.1:80",
+            "10.0.0.256:80",
+            "a\r\nb:80",
+            "b\u{fc}cher:80",
         ] {
             assert!(text.parse::<UpstreamAddr>().is_err(), "{text}");
         }

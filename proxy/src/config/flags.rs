@@ -5,10 +5,10 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::{ArgAction, Args, ValueEnum};
 
 use super::address::UpstreamAddr;
-use super::units::{Size, Span};
+use super::units::{Size, Span, Workers, path_parser};
 
 /// Who may pass.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
@@ -78,15 +78,15 @@ pub struct Flags {
     pub listen: Vec<SocketAddr>,
 
     /// Herald's own certificate chain, PEM, leaf first.
-    #[arg(long, value_name = "PEM")]
+    #[arg(long, value_name = "PEM", value_parser = path_parser())]
     pub cert: Option<PathBuf>,
 
     /// The private key of --cert, PEM.
-    #[arg(long, value_name = "PEM")]
+    #[arg(long, value_name = "PEM", value_parser = path_parser())]
     pub key: Option<PathBuf>,
 
     /// CA certificates that client certificates must lead to, PEM. Repeatable; any of them will do.
-    #[arg(long, value_name = "PEM")]
+    #[arg(long, value_name = "PEM", value_parser = path_parser())]
     pub client_ca: Vec<PathBuf>,
 
     /// The origin: http://HOST:PORT.
@@ -98,7 +98,15 @@ pub struct Flags {
     pub client_auth: ClientAuth,
 
     /// Ends the handshake with a TLS alert where --client-auth required would answer 403.
-    #[arg(long)]
+    #[arg(
+        long,
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_value = "false",
+        default_missing_value = "true",
+        action = ArgAction::Set
+    )]
     pub reject_at_tls: bool,
 
     /// Least TLS version.
@@ -141,14 +149,14 @@ pub struct Flags {
     #[arg(long, value_name = "NAME", help_heading = "Headers for the origin")]
     pub allow_header_name: Vec<String>,
 
-    /// Worker threads; 0 is one a core.
+    /// Worker threads; auto (or 0) is one a core.
     #[arg(
         long,
         value_name = "N",
-        default_value = "0",
+        default_value = "auto",
         help_heading = "Workers and limits"
     )]
-    pub workers: usize,
+    pub workers: Workers,
 
     /// Most client connections at a time, all listeners together.
     #[arg(

@@ -103,9 +103,31 @@ impl fmt::Display for Mistakes {
             1 => f.write_str("1 mistake in the configuration:")?,
             count => write!(f, "{count} mistakes in the configuration:")?,
         }
-        for mistake in mistakes {
+        for mistake in mistakes.iter().take(SHOWN_MAX) {
             write!(f, "\n  {mistake}")?;
         }
-        Ok(())
+        match mistakes.len().saturating_sub(SHOWN_MAX) {
+            0 => Ok(()),
+            more => write!(f, "\n  and {more} more"),
+        }
     }
 }
+
+/// An operator's text in a message: control characters escaped, cut to fit a line, and not shown
+/// at all where it may be a secret (a URL with a password, a private key in place of its path).
+pub(super) fn quoted(text: &str) -> String {
+    if text.contains('@') || text.contains("-----BEGIN") {
+        return "this value (not shown, it may hold a secret)".into();
+    }
+    let shown = text.chars().take(QUOTED_MAX).flat_map(char::escape_debug);
+    let mut shown: String = shown.collect();
+    if text.chars().nth(QUOTED_MAX).is_some() {
+        shown.push('…');
+    }
+    format!("`{shown}`")
+}
+
+/// Mistakes shown one by one; the rest is counted.
+const SHOWN_MAX: usize = 50;
+/// Longest quotation, in characters before escaping.
+const QUOTED_MAX: usize = 60;

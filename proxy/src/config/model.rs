@@ -1,6 +1,6 @@
 //! The validated configuration: plain types, every value within its bounds.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -84,19 +84,29 @@ pub struct Config {
 
 /// Where each value of each key came from.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Origins(HashMap<String, Vec<Origin>>);
+pub(super) struct Origins {
+    given: HashMap<String, Vec<Origin>>,
+    refused: HashSet<String>,
+}
 
 impl Origins {
-    pub(super) fn add(&mut self, key: &str, origin: Origin) {
-        self.0.entry(key.to_owned()).or_default().push(origin);
+    /// No origins yet; `refused` are the keys that were set wrongly.
+    pub(super) fn refused(refused: HashSet<String>) -> Self {
+        let given = HashMap::new();
+        Self { given, refused }
     }
 
+    pub(super) fn add(&mut self, key: &str, origin: Origin) {
+        self.given.entry(key.to_owned()).or_default().push(origin);
+    }
+
+    /// Whether anybody set `key`, rightly or wrongly.
     pub(super) fn has(&self, key: &str) -> bool {
-        self.0.contains_key(key)
+        self.given.contains_key(key) || self.refused.contains(key)
     }
 
     pub(super) fn of(&self, key: &str, index: usize) -> Origin {
-        let origins = self.0.get(key);
+        let origins = self.given.get(key);
         origins
             .and_then(|origins| origins.get(index).or_else(|| origins.first()))
             .cloned()

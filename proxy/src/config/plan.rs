@@ -45,10 +45,23 @@ impl Config {
     /// The values in force of a key, as they would be written.
     fn shown(&self, key: &str) -> Vec<String> {
         let given = self.values.get(key).cloned().unwrap_or_default();
-        if given.is_empty() {
-            vec!["-".into()]
-        } else {
-            given
+        match given.is_empty() {
+            true => vec!["-".into()],
+            false if key == "header" => given.iter().map(|header| shown_header(header)).collect(),
+            false => given
+                .iter()
+                .map(|text| text.escape_debug().to_string())
+                .collect(),
         }
+    }
+}
+
+/// A header of fixed text may be a secret that Herald and the origin share.
+fn shown_header(header: &str) -> String {
+    match header.split_once('=') {
+        Some((name, value)) if !value.contains('{') => {
+            format!("{name}=(fixed text, {} bytes)", value.len())
+        }
+        _ => header.escape_debug().to_string(),
     }
 }

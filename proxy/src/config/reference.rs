@@ -1,6 +1,8 @@
 //! `docs/config.md`, written from the definition, so that it can't disagree with it.
 
-use clap::{Arg, ArgAction};
+use std::any::TypeId;
+
+use clap::Arg;
 
 use super::file::definition;
 
@@ -35,10 +37,10 @@ fn row(argument: &Arg) -> String {
         .iter()
         .map(|name| name.as_str())
         .collect();
-    let value = if matches!(argument.get_action(), ArgAction::SetTrue) {
-        String::new()
-    } else {
-        format!(" {}", names.join(" "))
+    let is_switch = argument.get_value_parser().type_id() == TypeId::of::<bool>();
+    let value = match names.join(" ") {
+        names if is_switch => format!("[={names}]"),
+        names => format!(" {names}"),
     };
     let default: Vec<_> = argument
         .get_default_values()
@@ -48,7 +50,7 @@ fn row(argument: &Arg) -> String {
     let choices: Vec<String> = argument
         .get_possible_values()
         .iter()
-        .filter(|_| !matches!(argument.get_action(), ArgAction::SetTrue))
+        .filter(|_| !is_switch)
         .map(|choice| {
             let help = choice
                 .get_help()
@@ -84,7 +86,8 @@ const PREAMBLE: &str = "\
 or an array; `header` may also be a table. Unknown keys are errors, and all mistakes of a file are reported at once.
 `herald check` takes the same and prints what would run, with where each value came from.
 
-Durations are a number with `ms`, `s`, `m` or `h`; sizes a number of bytes, or with `KiB`, `MiB`, `GiB`.
+Durations are a number with `ms`, `s`, `m` or `h`; sizes a number of bytes, or with `KiB`, `MiB`, `GiB`. A switch is
+`true` or `false`; as a flag it may stand alone, and `--reject-at-tls=false` overrides a file's `true`.
 
 ```toml
 listen = \"0.0.0.0:443\"

@@ -1,8 +1,13 @@
-//! Durations and sizes as operators write them: `500ms`, `10s`, `2m`, `1h`; `512`, `64KiB`, `1MiB`.
+//! Values as operators write them. Durations: `500ms`, `10s`, `2m`, `1h`; sizes: `512`, `64KiB`,
+//! `1MiB`; numbers of workers: `auto`, `4`; paths.
 
+use std::ffi::OsString;
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
+
+use clap::builder::{OsStringValueParser, TypedValueParser};
 
 /// A span of time with its unit spelled out.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -11,6 +16,42 @@ pub struct Span(pub Duration);
 /// A number of bytes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Size(pub usize);
+
+/// A number of worker threads.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Workers {
+    /// One a core.
+    Auto,
+    /// This many, at least one.
+    Count(usize),
+}
+
+/// Takes a path that can be one. A key pasted in place of its file's name would end in messages.
+pub(super) fn path_parser() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().try_map(|text: OsString| {
+        let bytes = text.as_encoded_bytes();
+        let is_content = bytes.iter().any(u8::is_ascii_control) || bytes.starts_with(b"-----BEGIN");
+        match bytes {
+            [] => Err("a path, which is not empty"),
+            _ if is_content => Err("the path of a file, not its content"),
+            _ => Ok(PathBuf::from(text)),
+        }
+    })
+}
+
+impl FromStr for Workers {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match split(text) {
+            (Some(0), "") | (None, "auto") => Ok(Self::Auto),
+            (Some(count), "") if count <= WORKERS_MAX => Ok(Self::Count(
+                usize::try_from(count).or(Err("a smaller number"))?,
+            )),
+            _ => Err(format!("auto (or 0, one a core), or 1 to {WORKERS_MAX}")),
+        }
+    }
+}
 
 impl FromStr for Span {
     type Err = String;
@@ -90,6 +131,8 @@ fn split(text: &str) -> (Option<u64>, &str) {
     (number.parse().ok(), unit)
 }
 
+/// Most worker threads.
+pub(super) const WORKERS_MAX: u64 = 1024;
 const MILLISECONDS_MAX: u64 = 24 * 3_600_000;
 const BYTES_MAX: usize = 1 << 30;
 

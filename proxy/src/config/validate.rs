@@ -1,11 +1,13 @@
 //! From parsed flags to a configuration: checks what the parsers of single values could not.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 
 use super::flags::{ClientAuth, Flags, TlsVersion};
-use super::mistake::{Mistake, Mistakes, Origin};
+use super::mistake::{Mistake, Mistakes, Origin, quoted};
 use super::model::{Config, Origins};
+use super::units::{WORKERS_MAX, Workers};
 
 impl Config {
     /// Checks `flags` as a whole. `mistakes` are those already found; all are reported together.
@@ -22,7 +24,8 @@ impl Config {
         checks.names(&flags.allow_header_name);
         checks.client_auth(&flags);
         checks.required(&flags);
-        checks.workers(flags.workers);
+        checks.listen(&flags.listen);
+        checks.bounds(&flags);
         let window = checks.window("http2_stream_window", flags.http2_stream_window.0);
         let connection_window =
             checks.window("http2_connection_window", flags.http2_connection_window.0);
@@ -56,7 +59,7 @@ impl Config {
             head_max: flags.head_max.0,
             head_fields_max: flags.head_fields_max.get(),
             idle_timeout: flags.idle_timeout.0,
-            http2_streams_max: flags.http2_streams_max.max(1),
+            http2_streams_max: flags.http2_streams_max,
             http2_stream_window: window,
             http2_connection_window: connection_window,
             upstream_connect_timeout: flags.upstream_connect_timeout.0,
@@ -112,7 +115,7 @@ impl Checks<'_> {
                 _ => self.add(
                     "header",
                     index,
-                    format!("`{header}` is not a name and a value"),
+                    format!("{} is not a name and a value", quoted(name_of(header))),
                     "NAME=VALUE, such as X-Device={certSubjectCN}",
                 ),
             }
@@ -121,16 +124,26 @@ impl Checks<'_> {
     }
 
     fn names(&mut self, names: &[String]) {
-        let is_token =
-            |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
         for (index, name) in names.iter().enumerate() {
             if name.is_empty() || !name.bytes().all(is_token) {
                 self.add(
                     "allow_header_name",
                     index,
-                    format!("`{name}` is not a header name"),
+                    format!("{} is not a header name", quoted(name)),
                     "a token of RFC 9110 §5.6.2, such as x_request_kind",
                 );
+            }
+        }
+    }
+
+    /// Each worker binds every address, so a repeated one would get connections twice as often.
+    /// Port 0 is another port each time.
+    fn listen(&mut self, addresses: &[SocketAddr]) {
+        for (index, address) in addresses.iter().enumerate() {
+            let before = addresses.iter().take(index);
+            if address.port() != 0 && before.into_iter().any(|other| other == address) {
+                let message = format!("{address} is listed twice");
+                self.add("listen", index, message, "each address and port once");
             }
         }
     }
@@ -160,10 +173,31 @@ impl Checks<'_> {
         }
     }
 
-    fn workers(&mut self, workers: usize) {
-        if workers > WORKERS_MAX {
-            let message = format!("{workers} workers are too many");
-            self.add("workers", 0, message, "0 (one a core) to 1024");
+    /// Bounds that the type of a number does not have. Each keeps a stage from a panic or from
+    /// serving nobody.
+    fn bounds(&mut self, flags: &Flags) {
+        let streams = usize::try_from(flags.http2_streams_max).unwrap_or(usize::MAX);
+        for (key, number, bounds) in [
+            (
+                "max_connections",
+                flags.max_connections.get(),
+                1..=TEN_MILLION,
+            ),
+            // Below 4 KiB not even a ClientHello with a post-quantum key share and a chain fits.
+            ("handshake_max", flags.handshake_max.0, 4 * KIB..=16 * MIB),
+            ("head_max", flags.head_max.0, 4 * KIB..=MIB),
+            // `http::HeaderMap` ends at 32768 names, and hyper reserves room for all on every head.
+            ("head_fields_max", flags.head_fields_max.get(), 1..=4096),
+            ("http2_streams_max", streams, 1..=10_000),
+            ("upstream_idle_max", flags.upstream_idle_max, 0..=65_536),
+            ("sessions_max", flags.sessions_max, 0..=TEN_MILLION),
+            ("callers_max", flags.callers_max.get(), 1..=TEN_MILLION),
+        ] {
+            if !bounds.contains(&number) {
+                let message = format!("{number} is out of bounds");
+                let allowed = format!("{} to {}", bounds.start(), bounds.end());
+                self.add(key, 0, message, &allowed);
+            }
         }
     }
 
@@ -180,13 +214,27 @@ impl Checks<'_> {
     }
 }
 
-fn workers(asked: usize) -> usize {
+fn workers(asked: Workers) -> usize {
+    let most = usize::try_from(WORKERS_MAX).unwrap_or(usize::MAX);
     match asked {
-        0 => std::thread::available_parallelism()
+        Workers::Auto => std::thread::available_parallelism()
             .map_or(1, NonZeroUsize::get)
-            .min(WORKERS_MAX),
-        asked => asked,
+            .min(most),
+        Workers::Count(count) => count,
     }
 }
 
-const WORKERS_MAX: usize = 1024;
+/// The beginning of `header` that can be a name: what follows may be a secret.
+fn name_of(header: &str) -> &str {
+    let end = header.bytes().position(|byte| !is_token(byte));
+    end.and_then(|end| header.get(..end)).unwrap_or(header)
+}
+
+/// RFC 9110 §5.6.2.
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+const TEN_MILLION: usize = 10_000_000;

@@ -46,11 +46,11 @@ fn all_mistakes_of_a_file_are_reported_at_once() {
          5:21: handshake_timeout: `10` is not allowed\n\
          allowed: a duration is a number and one of ms, s, m, h: for example 10s\n\
          6:11: workers: has a value of the wrong kind (boolean)\n\
-         allowed: a string or a decimal number\n\
+         allowed: a string or a number\n\
          7:11: header: `X-A` is not a name and a value\n\
          allowed: NAME=VALUE, such as X-Device={certSubjectCN}\n\
          8:12: upstream: `https://o` is not allowed\n\
-         allowed: `https` origins can't be reached yet: http://HOST:PORT\n\
+         allowed: http://HOST:PORT; `https` origins can't be reached yet\n\
          --client-ca: is missing (or `client_ca` in the file)\n\
          allowed: at least one PEM file of CA certificates (or client_auth off); Herald never falls back to other roots\n\
          --key: is missing (or `key` in the file)\n\
@@ -141,7 +141,7 @@ fn settings_that_contradict_each_other_are_mistakes() {
         "client_ca: client CAs are given",
         "reject_at_tls: reject_at_tls refuses",
         "http2_stream_window: a window",
-        "5000 workers",
+        "workers: `5000`",
     ] {
         assert!(report.contains(part), "{report}");
     }
@@ -174,4 +174,222 @@ proptest::proptest! {
     fn no_toml_makes_it_panic(text in "([a-z_]{1,12} ?= ?(true|[0-9]{1,4}|'[ -~]{0,9}'|\\[('a',?){0,3}\\]|\\{x ?= ?1\\})\n){0,6}") {
         drop(parse(&text));
     }
+}
+
+/// A quoted key once came out as another header with another value.
+#[test]
+fn a_header_name_in_a_table_stays_what_it_is() {
+    let report = report(&format!(
+        "{COMPLETE}[header]\n\"X-Dev=ice\" = 'v'\nX-A = 'b'\n"
+    ));
+    assert!(
+        report.contains("7:1: header: a header name can't hold `=`"),
+        "{report}"
+    );
+}
+
+#[test]
+fn headers_of_a_table_keep_the_order_of_the_file() {
+    let config = parse(&format!("{COMPLETE}[header]\nX-B = '1'\nX-A = '2'\n")).unwrap();
+    let names: Vec<_> = config
+        .headers
+        .iter()
+        .map(|(name, _)| name.as_str())
+        .collect();
+    assert_eq!(names, ["X-B", "X-A"]);
+}
+
+/// `head_fields_max` of 2^60 made hyper's first head a panic, which ends a release build.
+#[test]
+fn numbers_that_would_break_a_stage_are_out_of_bounds() {
+    for (key, wrong, right) in [
+        ("max_connections", "10000001", "10000000"),
+        ("max_connections", "18446744073709551615", "1"),
+        ("handshake_max", "'4095'", "'4KiB'"),
+        ("handshake_max", "'1GiB'", "'16MiB'"),
+        ("head_max", "'1B'", "'4KiB'"),
+        ("head_max", "'2MiB'", "'1MiB'"),
+        ("head_fields_max", "1152921504606846976", "4096"),
+        ("http2_streams_max", "0", "1"),
+        ("http2_streams_max", "10001", "10000"),
+        ("http2_stream_window", "'65534'", "'65535'"),
+        ("http2_connection_window", "'65534'", "'1GiB'"),
+        ("upstream_idle_max", "65537", "0"),
+        ("sessions_max", "10000001", "0"),
+        ("callers_max", "10000001", "1"),
+        ("workers", "1025", "1024"),
+        ("drain_timeout", "'25h'", "'24h'"),
+    ] {
+        let report = report(&format!("{COMPLETE}{key} = {wrong}\n"));
+        assert!(
+            report.contains(&format!("6:{}: {key}: ", key.len() + 4)),
+            "{report}"
+        );
+        assert!(report.starts_with("1 mistake "), "{report}");
+        assert!(report.contains("allowed: "), "{report}");
+        parse(&format!("{COMPLETE}{key} = {right}\n")).unwrap();
+    }
+}
+
+#[test]
+fn workers_are_auto_or_a_number() {
+    for text in ["'auto'", "0", "'0'"] {
+        let config = parse(&format!("{COMPLETE}workers = {text}\n")).unwrap();
+        assert!((1..=1024).contains(&config.workers));
+    }
+    assert_eq!(
+        parse(&format!("{COMPLETE}workers = 0x10\n"))
+            .unwrap()
+            .workers,
+        16
+    );
+    for text in ["'many'", "-1", "1.5", "''", "'1KiB'"] {
+        assert!(
+            parse(&format!("{COMPLETE}workers = {text}\n")).is_err(),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn a_switch_of_the_file_can_be_turned_off() {
+    let text = format!("{COMPLETE}reject_at_tls = true\n");
+    let with = |flags: &[&str]| parse_with(text.as_bytes(), flags).unwrap().reject_at_tls;
+    assert!(with(&[]));
+    assert!(with(&["--reject-at-tls"]));
+    assert!(!with(&["--reject-at-tls=false"]));
+    assert!(parse(&format!("{COMPLETE}reject_at_tls = 'true'\n")).is_err());
+}
+
+#[test]
+fn a_number_is_no_path_and_no_text() {
+    for line in [
+        "cert = 5",
+        "client_ca = [1.5]",
+        "preset = 7",
+        "allow_header_name = [8]",
+    ] {
+        let key = line.split(' ').next().unwrap();
+        let text = COMPLETE
+            .replace("cert = 'c'\n", "")
+            .replace("client_ca = 'a'\n", "");
+        let report = report(&format!("{text}{line}\n"));
+        assert!(
+            report.contains(&format!("{key}: has a value of the wrong kind")),
+            "{report}"
+        );
+        assert!(
+            !report.contains(&format!("--{}: is missing", key.replace('_', "-"))),
+            "{report}"
+        );
+    }
+}
+
+/// Messages end in logs.
+#[test]
+fn no_mistake_shows_a_secret() {
+    let key = "-----BEGIN PRIVATE KEY-----\\nMIIhush";
+    for line in [
+        "upstream = 'http://user:hush@o:1'".to_owned(),
+        "upstream = 'user:hush@o:1'".to_owned(),
+        "header = ['X Token: hush']".to_owned(),
+        "header = ['X-Token:hush']".to_owned(),
+        format!("key = \"{key}\""),
+        format!("tls_min = \"{key}\""),
+    ] {
+        let name = line.split(' ').next().unwrap();
+        let kept = COMPLETE
+            .lines()
+            .filter(|kept| !kept.starts_with(&format!("{name} ")));
+        let text: String = kept.flat_map(|line| [line, "\n"]).collect();
+        let report = report(&format!("{text}{line}\n"));
+        assert!(report.contains(&format!("{name}: ")), "{report}");
+        assert!(!report.contains("hush"), "{report}");
+    }
+}
+
+#[test]
+fn the_plan_shows_no_fixed_header_text() {
+    let text = format!("{COMPLETE}header = ['X-Token=hush', 'X-Device={{certSubjectCN}}']\n");
+    let plan = parse(&text).unwrap().plan();
+    assert!(plan.contains("X-Token=(fixed text, 4 bytes)"), "{plan}");
+    assert!(plan.contains("X-Device={certSubjectCN}"), "{plan}");
+    assert!(!plan.contains("hush"), "{plan}");
+}
+
+#[test]
+fn mistakes_of_flags_file_and_syntax_come_together() {
+    let text = "bogus = 1\nworkers = \ntls_min = '9'\n";
+    let flags = ["--client-auth", "maybe", "--handshake-timeout=5"];
+    let mistakes = parse_with(text.as_bytes(), &flags).unwrap_err().to_string();
+    for part in [
+        "herald.toml:1:1: bogus: is not a known key",
+        "herald.toml:2:",
+        "--client-auth: `maybe` is not allowed",
+        "--handshake-timeout: `5` is not allowed",
+    ] {
+        assert!(mistakes.contains(part), "{part} in {mistakes}");
+    }
+    // Behind the syntax error all is guesswork, and what is missing may stand there.
+    assert!(!mistakes.contains("herald.toml:3:"), "{mistakes}");
+    assert!(!mistakes.contains("is missing"), "{mistakes}");
+}
+
+#[test]
+fn a_misspelled_key_is_not_missing_as_well() {
+    let report = report(&COMPLETE.replace("upstream", "upstraem"));
+    assert!(report.starts_with("1 mistake "), "{report}");
+    assert!(report.contains("did you mean `upstream`?"), "{report}");
+}
+
+#[test]
+fn a_byte_that_is_not_utf8_has_its_place() {
+    let mistakes = parse_with(b"listen = '127.0.0.1:0'\nkey = '\xc3\xa9\xff'\n", &[]);
+    let mistakes = mistakes.unwrap_err().to_string();
+    assert!(
+        mistakes.contains("herald.toml:2:9: a byte is not UTF-8"),
+        "{mistakes}"
+    );
+}
+
+/// Opening a FIFO waits for its writer, for ever.
+#[test]
+fn a_fifo_is_refused_without_waiting() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("herald.toml");
+    let made = std::process::Command::new("mkfifo")
+        .arg(&path)
+        .status()
+        .unwrap();
+    assert!(made.success());
+    let flags = ["--config".to_owned(), path.display().to_string()];
+    let mistakes = Config::from_flags(flags).unwrap_err().to_string();
+    assert!(mistakes.contains("is not a regular file"), "{mistakes}");
+}
+
+/// Counting lines anew for each mistake took minutes for a file of the largest size.
+#[test]
+fn a_file_full_of_mistakes_is_read_in_seconds_and_told_in_a_screenful() {
+    let unknown: String = (0..70_000)
+        .map(|number| format!("k{number} = 1\n"))
+        .collect();
+    let began = std::time::Instant::now();
+    let mistakes = parse(&unknown).unwrap_err();
+    assert!(mistakes.0.len() > 70_000);
+    assert!(mistakes.to_string().lines().count() < 200);
+    let listens = "'127.0.0.1:0',".repeat(70_000);
+    let report = report(&format!("listen = [{listens}]\n"));
+    assert!(report.contains("listen: has 70000 values"), "{report}");
+    assert!(began.elapsed().as_secs() < 60, "{:?}", began.elapsed());
+}
+
+#[test]
+fn an_address_is_listened_on_once() {
+    let listen = "listen = ['127.0.0.1:5', '127.0.0.1:0', '127.0.0.1:0', '127.0.0.1:5']\n";
+    let report = report(&COMPLETE.replace("listen = '127.0.0.1:0'\n", listen));
+    assert!(report.starts_with("1 mistake "), "{report}");
+    assert!(
+        report.contains("1:56: listen: 127.0.0.1:5 is listed twice"),
+        "{report}"
+    );
 }
