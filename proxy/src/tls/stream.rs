@@ -253,4 +253,4 @@ const PIECES_MAX: usize = 36;
 /// What rustls asks of a reader at a time (0.23).
 const RUSTLS_READ: usize = 4 * 1024;
 /// What an upload is read in: four full records.
-const UPLOAD_READ: usize = 64 * 1024;
+const UPLOAD_READ: usize = 128 * 1024;
