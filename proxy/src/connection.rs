@@ -13,6 +13,7 @@ use crate::headers::Hygiene;
 use crate::http::{self, Protocol};
 use crate::listen::Accepted;
 use crate::snapshot::Snapshot;
+use crate::telemetry::RequestIds;
 use crate::telemetry::limit::RateLimit;
 use crate::tls::{self, Handshaken};
 use crate::upstream::Upstream;
@@ -24,6 +25,8 @@ pub struct Worker {
     pub snapshot: Arc<Snapshot>,
     /// The worker's own copy of the snapshot's name tables: no other core writes near it.
     pub hygiene: Rc<Hygiene>,
+    /// Where the ids of this worker's requests come from.
+    pub request_ids: Rc<RequestIds>,
     /// The worker's connections to the origin.
     pub upstream: Rc<Upstream>,
 }
@@ -62,7 +65,9 @@ pub async fn connection(accepted: Accepted, worker: Rc<Worker>, drain: DrainWatc
     let exchange = Rc::new(Exchange {
         caller,
         snapshot: Arc::clone(&snapshot),
+        hop: snapshot.forwarding.hop(client.ip()),
         hygiene: Rc::clone(&worker.hygiene),
+        request_ids: Rc::clone(&worker.request_ids),
         upstream: Rc::clone(&worker.upstream),
     });
     let served = http::serve(

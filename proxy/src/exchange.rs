@@ -13,12 +13,13 @@ use hyper::body::Incoming;
 
 use crate::caller::Caller;
 use crate::clock;
-use crate::headers::{self, Hygiene, Outbound};
-use crate::http::RequestHead;
+use crate::headers::{self, ClientHop, Hygiene, Outbound, Way};
+use crate::http::{RequestBody, RequestHead};
 use crate::policy;
 use crate::relay::{RelayBody, RelayError};
-use crate::respond::Failure;
+use crate::respond::{Asked, Failure};
 use crate::snapshot::Snapshot;
+use crate::telemetry::{RequestId, RequestIds};
 use crate::upstream::Upstream;
 
 /// What all requests of one connection share.
@@ -26,10 +27,14 @@ use crate::upstream::Upstream;
 pub struct Exchange {
     /// Who is calling.
     pub caller: Caller,
+    /// The way its requests come.
+    pub hop: ClientHop,
     /// The configuration the connection was accepted under.
     pub snapshot: Arc<Snapshot>,
     /// The worker's own copy of the snapshot's name tables.
     pub hygiene: Rc<Hygiene>,
+    /// Where requests get their ids.
+    pub request_ids: Rc<RequestIds>,
     /// The worker's connections to the origin.
     pub upstream: Rc<Upstream>,
 }
@@ -37,13 +42,17 @@ pub struct Exchange {
 impl Exchange {
     /// Answers one request: from the origin, or with the reason why not.
     pub async fn answer(self: Rc<Self>, request: Request<Incoming>) -> Response<Reply> {
-        let method = request.method().clone();
+        let asked = Asked::of(&request);
         let is_http2 = request.version() == Version::HTTP_2;
-        let mut response = match self.forward(request).await {
+        let id = self.hop.request_id(request.headers(), &self.request_ids);
+        let mut response = match self.forward(request, &id).await {
             Ok(response) => response,
             Err(failure) => {
-                tracing::debug!(%method, status = failure.status().as_u16(), %failure, "request not served");
-                failure.response().map(|page| Reply::Page(Full::new(page)))
+                let status = failure.status().as_u16();
+                tracing::debug!(method = %asked.method(), status, %failure, %id, "request not served");
+                failure
+                    .response(&asked, &id)
+                    .map(|page| Reply::Page(Full::new(page)))
             }
         };
         if is_http2 {
@@ -52,15 +61,21 @@ impl Exchange {
         response
     }
 
-    async fn forward(&self, request: Request<Incoming>) -> Result<Response<Reply>, Failure> {
+    async fn forward(
+        &self,
+        request: Request<Incoming>,
+        id: &RequestId,
+    ) -> Result<Response<Reply>, Failure> {
         let (parts, body) = request.into_parts();
+        let body = RequestBody::new(body, self.snapshot.limits.body_max)?;
         // First the request must mean one thing only ...
         let head = RequestHead::check(parts, &body, &self.snapshot.fallback_authority)?;
         // ... then the caller is judged as of now, not as of the handshake ...
         let standing = self.caller.standing(&*self.snapshot, clock::unix_now());
         let permit = policy::authorize(self.snapshot.client_auth, &standing.verdict)?;
         // ... then what the client said of itself goes and what Herald knows comes in ...
-        let outbound = Outbound::new(head, permit, &self.hygiene, &standing.block)?;
+        let way = Way { hop: &self.hop, id };
+        let outbound = Outbound::new(head, permit, &self.hygiene, &standing.block, way)?;
         let response = self.upstream.send(&outbound, body).await?;
         // ... and the answer is cleaned on its way back.
         let (mut parts, body) = response.into_parts();
@@ -82,7 +97,7 @@ pub enum Reply {
     /// Herald's own words.
     Page(Full<Bytes>),
     /// The origin's.
-    Relay(RelayBody<Incoming>),
+    Relay(RelayBody<RequestBody>),
 }
 
 impl Body for Reply {

@@ -1,8 +1,10 @@
 //! HTTP towards clients: hyper serves, with every limit spelled out; a request whose framing,
 //! authority or target is ambiguous is refused before any other stage sees it.
 
+pub mod body;
 pub mod request;
 pub mod serve;
 
+pub use body::{BodyFailure, BodyTooLarge, RequestBody};
 pub use request::{Framing, Malformed, RequestHead};
 pub use serve::{Protocol, serve};

@@ -9,7 +9,7 @@ use rustls::pki_types::CertificateDer;
 
 use crate::caller::{Judge, Standing, Standings};
 use crate::config::{ClientAuth, Config, Mistakes};
-use crate::headers::{Hygiene, Mapping};
+use crate::headers::{Forwarding, Hygiene, Mapping};
 use crate::http::serve;
 use crate::identity::{self, Facts, OnFailure};
 use crate::tls::{HandshakeLimits, ReasonStyle, TrustStore, Verdict};
@@ -26,6 +26,8 @@ pub struct Snapshot {
     pub tls: Arc<ServerConfig>,
     /// Name tables; each worker takes its own copy.
     pub hygiene: Hygiene,
+    /// What the origin is told of the way a request came.
+    pub forwarding: Forwarding,
     /// Where requests go.
     pub upstream: UpstreamTarget,
     /// Stands in for the Host an HTTP/1.0 client leaves out.
@@ -47,6 +49,8 @@ pub struct Limits {
     pub handshake: HandshakeLimits,
     /// Client connections.
     pub http: serve::Limits,
+    /// Most bytes of a request's body, if there is a limit.
+    pub body_max: Option<u64>,
     /// Connections to the origin.
     pub upstream: upstream::Limits,
 }

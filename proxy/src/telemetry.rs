@@ -2,3 +2,6 @@
 
 pub mod limit;
 pub mod log;
+pub mod request_id;
+
+pub use request_id::{RequestId, RequestIds};

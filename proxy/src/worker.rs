@@ -17,6 +17,8 @@ use crate::drain::{self, DrainWatch};
 use crate::headers::clean_trailers;
 use crate::listen::Acceptor;
 use crate::snapshot::Snapshot;
+use crate::telemetry::RequestIds;
+use crate::tls::context;
 use crate::upstream::{TrailerFilter, Upstream};
 
 /// Starts worker `index` on its sockets. It ends when the drain has started and its last
@@ -56,6 +58,7 @@ async fn serve(
     let trailers: TrailerFilter = Rc::new(move |trailers| clean_trailers(trailers, &names));
     let worker = Rc::new(Worker {
         hygiene,
+        request_ids: Rc::new(RequestIds::new(random()?)),
         upstream: Upstream::with_trailers(
             snapshot.upstream.clone(),
             snapshot.limits.upstream.clone(),
@@ -77,6 +80,14 @@ async fn serve(
     local_trigger.start();
     local_trigger.drained().await;
     Ok(())
+}
+
+/// Random bytes, from the one cryptographic library.
+fn random() -> io::Result<[u8; 16]> {
+    let mut bytes = [0; 16];
+    let filled = context::provider().secure_random.fill(&mut bytes);
+    filled.map_err(|_unnamed| io::Error::other("no random bytes to be had"))?;
+    Ok(bytes)
 }
 
 /// Closes what has been idle for too long, so that no socket waits for a request that never comes.

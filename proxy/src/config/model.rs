@@ -7,8 +7,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::address::UpstreamAddr;
-use super::flags::{ClientAuth, LogLevel, OnFailure, ReasonSpelling};
+use super::flags::{ClientAuth, ForwardedStyle, LogLevel, OnFailure, ReasonSpelling};
 use super::mistake::Origin;
+use crate::net::Network;
 
 /// What Herald was asked to do. Made by [`Config::load`] or [`Config::from_flags`] alone.
 #[derive(Clone, Debug)]
@@ -39,6 +40,12 @@ pub struct Config {
     pub reason_spelling: ReasonSpelling,
     /// Odd client header names that pass.
     pub allow_header_names: Vec<String>,
+    /// How the origin is told of the way a request came.
+    pub forwarded: ForwardedStyle,
+    /// Whether the origin is told a request's id.
+    pub request_id: bool,
+    /// Peers whose claims about earlier hops are kept.
+    pub trusted_proxies: Vec<Network>,
     /// Worker threads, at least one.
     pub workers: usize,
     /// Client connections.
@@ -57,6 +64,8 @@ pub struct Config {
     pub head_max: usize,
     /// Request head fields.
     pub head_fields_max: usize,
+    /// Request body bytes; `None` for no limit.
+    pub body_max: Option<u64>,
     /// Idle client connections.
     pub idle_timeout: Duration,
     /// HTTP/2 streams.

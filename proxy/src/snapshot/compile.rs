@@ -11,8 +11,10 @@ use rustls::server::danger::ClientCertVerifier;
 
 use super::{Limits, Snapshot};
 use crate::caller::Standings;
-use crate::config::{self, ClientAuth, Config, Mistake, Mistakes, ReasonSpelling, UpstreamAddr};
-use crate::headers::{Hygiene, Mapping, Preset};
+use crate::config::{
+    self, ClientAuth, Config, ForwardedStyle, Mistake, Mistakes, ReasonSpelling, UpstreamAddr,
+};
+use crate::headers::{Forwarding, Hygiene, Mapping, Preset};
 use crate::http::serve;
 use crate::identity::OnFailure;
 use crate::tls::context::{self, ContextError, Settings};
@@ -53,6 +55,7 @@ pub(super) fn compile(config: &Config) -> Result<Snapshot, Mistakes> {
         client_auth: config.client_auth,
         tls: Arc::new(tls),
         hygiene: Hygiene::new(mapping.names(), allowed),
+        forwarding: forwarding(config),
         upstream: target(&config.upstream),
         fallback_authority: authority,
         limits: limits(config),
@@ -213,6 +216,16 @@ fn target(upstream: &UpstreamAddr) -> UpstreamTarget {
     }
 }
 
+fn forwarding(config: &Config) -> Forwarding {
+    let style = config.forwarded;
+    Forwarding {
+        x_forwarded: matches!(style, ForwardedStyle::XForwarded | ForwardedStyle::Both),
+        forwarded: matches!(style, ForwardedStyle::Forwarded | ForwardedStyle::Both),
+        request_id: config.request_id,
+        trusted: config.trusted_proxies.clone(),
+    }
+}
+
 fn limits(config: &Config) -> Limits {
     Limits {
         handshake: HandshakeLimits {
@@ -228,6 +241,7 @@ fn limits(config: &Config) -> Limits {
             http2_stream_window: config.http2_stream_window,
             http2_connection_window: config.http2_connection_window,
         },
+        body_max: config.body_max,
         upstream: upstream::Limits {
             connect_timeout: config.upstream_connect_timeout,
             response_timeout: config.upstream_response_timeout,
