@@ -24,7 +24,7 @@ pub struct Worker {
     pub snapshot: Arc<Snapshot>,
     /// The worker's own copy of the snapshot's name tables: no other core writes near it.
     pub hygiene: Rc<Hygiene>,
-    /// The worker's connections to the origin.
+    /// The worker's connections to the origins.
     pub upstream: Rc<Upstream>,
 }
 

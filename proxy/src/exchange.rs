@@ -30,7 +30,7 @@ pub struct Exchange {
     pub snapshot: Arc<Snapshot>,
     /// The worker's own copy of the snapshot's name tables.
     pub hygiene: Rc<Hygiene>,
-    /// The worker's connections to the origin.
+    /// The worker's connections to the origins.
     pub upstream: Rc<Upstream>,
 }
 
@@ -61,7 +61,8 @@ impl Exchange {
         let permit = policy::authorize(self.snapshot.client_auth, &standing.verdict)?;
         // ... then what the client said of itself goes and what Herald knows comes in ...
         let outbound = Outbound::new(head, permit, &self.hygiene, &standing.block)?;
-        let response = self.upstream.send(&outbound, body).await?;
+        let caller = standing.fingerprint.as_ref();
+        let response = self.upstream.send(&outbound, body, caller).await?;
         // ... and the answer is cleaned on its way back.
         let (mut parts, body) = response.into_parts();
         headers::clean_response(&mut parts.headers, &self.hygiene);

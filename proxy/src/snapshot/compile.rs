@@ -2,16 +2,14 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use http::HeaderValue;
 use rustls::server::danger::ClientCertVerifier;
 
 use super::{Limits, Snapshot};
 use crate::caller::Standings;
-use crate::config::{self, ClientAuth, Config, Mistake, Mistakes, ReasonSpelling, UpstreamAddr};
+use crate::config::{self, ClientAuth, Config, Mistake, Mistakes, ReasonSpelling};
 use crate::headers::{Hygiene, Mapping, Preset};
 use crate::http::serve;
 use crate::identity::OnFailure;
@@ -19,7 +17,8 @@ use crate::tls::context::{self, ContextError, Settings};
 use crate::tls::{
     AtHandshake, ClientVerifier, HandshakeLimits, ReasonStyle, StoreError, TrustStore,
 };
-use crate::upstream::{self, UpstreamTarget};
+
+mod origins;
 
 pub(super) fn compile(config: &Config) -> Result<Snapshot, Mistakes> {
     let mut mistakes = Vec::new();
@@ -40,20 +39,15 @@ pub(super) fn compile(config: &Config) -> Result<Snapshot, Mistakes> {
         sessions_max: config.sessions_max,
     })
     .map_err(|error| Mistakes(vec![pair_mistake(config, &error)]))?;
-    let authority = HeaderValue::from_str(&config.upstream.to_string()).map_err(|error| {
-        let origin = config.origin("upstream", 0);
-        Mistakes(vec![Mistake::new(
-            origin,
-            error.to_string(),
-            "http://HOST:PORT",
-        )])
-    })?;
+    let authority = origins::authority(config)?;
     let allowed = config.allow_header_names.iter().map(String::as_str);
     Ok(Snapshot {
         client_auth: config.client_auth,
         tls: Arc::new(tls),
         hygiene: Hygiene::new(mapping.names(), allowed),
-        upstream: target(&config.upstream),
+        origins: origins::compile(config),
+        upstream: origins::settings(config),
+        resolve_interval: config.upstream.upstream_resolve.0,
         fallback_authority: authority,
         limits: limits(config),
         trust,
@@ -203,16 +197,6 @@ fn read(
     None
 }
 
-fn target(upstream: &UpstreamAddr) -> UpstreamTarget {
-    match upstream.host().parse() {
-        Ok(address) => UpstreamTarget::Address(SocketAddr::new(address, upstream.port())),
-        Err(_name) => UpstreamTarget::Name {
-            host: upstream.host().to_owned(),
-            port: upstream.port(),
-        },
-    }
-}
-
 fn limits(config: &Config) -> Limits {
     Limits {
         handshake: HandshakeLimits {
@@ -227,13 +211,6 @@ fn limits(config: &Config) -> Limits {
             http2_streams_max: config.http2_streams_max,
             http2_stream_window: config.http2_stream_window,
             http2_connection_window: config.http2_connection_window,
-        },
-        upstream: upstream::Limits {
-            connect_timeout: config.upstream_connect_timeout,
-            response_timeout: config.upstream_response_timeout,
-            idle_timeout: config.upstream_idle_timeout,
-            max_idle: config.upstream_idle_max,
-            ..upstream::Limits::default()
         },
     }
 }
