@@ -19,6 +19,8 @@ pub struct Standing {
     pub verdict: Verdict,
     /// What the origin is told.
     pub block: HeaderBlock,
+    /// SHA-256 of the certificate, if there is one: the caller's name for balancing and isolation.
+    pub fingerprint: Option<[u8; 32]>,
     /// Unix seconds from which both must be asked again.
     pub holds_until: u64,
 }
@@ -166,6 +168,7 @@ mod tests {
                     pairs: Box::new([]),
                     holds_until: u64::MAX,
                 },
+                fingerprint: None,
                 holds_until: now + self.holds_for,
             }
         }

@@ -15,7 +15,9 @@ pub mod reference;
 pub mod units;
 mod validate;
 
-pub use address::UpstreamAddr;
-pub use flags::{ClientAuth, Flags, ForwardedStyle, OnFailure, ReasonSpelling};
+pub use address::{Place, UpstreamAddr};
+pub use flags::{
+    Balance, ClientAuth, Flags, ForwardedStyle, Isolate, OnFailure, ReasonSpelling, UpstreamFlags,
+};
 pub use mistake::{Mistake, Mistakes, Origin};
 pub use model::Config;

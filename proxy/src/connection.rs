@@ -27,7 +27,7 @@ pub struct Worker {
     pub hygiene: Rc<Hygiene>,
     /// Where the ids of this worker's requests come from.
     pub request_ids: Rc<RequestIds>,
-    /// The worker's connections to the origin.
+    /// The worker's connections to the origins.
     pub upstream: Rc<Upstream>,
 }
 

@@ -35,7 +35,7 @@ pub struct Exchange {
     pub hygiene: Rc<Hygiene>,
     /// Where requests get their ids.
     pub request_ids: Rc<RequestIds>,
-    /// The worker's connections to the origin.
+    /// The worker's connections to the origins.
     pub upstream: Rc<Upstream>,
 }
 
@@ -76,7 +76,8 @@ impl Exchange {
         // ... then what the client said of itself goes and what Herald knows comes in ...
         let way = Way { hop: &self.hop, id };
         let outbound = Outbound::new(head, permit, &self.hygiene, &standing.block, way)?;
-        let response = self.upstream.send(&outbound, body).await?;
+        let caller = standing.fingerprint.as_ref();
+        let response = self.upstream.send(&outbound, body, caller).await?;
         // ... and the answer is cleaned on its way back.
         let (mut parts, body) = response.into_parts();
         headers::clean_response(&mut parts.headers, &self.hygiene);

@@ -2,10 +2,12 @@
 //! whole; compiling reports every mistake at once, and what it returns is sound altogether.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::HeaderValue;
 use rustls::ServerConfig;
 use rustls::pki_types::CertificateDer;
+use sha2::{Digest, Sha256};
 
 use crate::caller::{Judge, Standing, Standings};
 use crate::config::{ClientAuth, Config, Mistakes};
@@ -13,7 +15,7 @@ use crate::headers::{Forwarding, Hygiene, Mapping};
 use crate::http::serve;
 use crate::identity::{self, Facts, OnFailure};
 use crate::tls::{HandshakeLimits, ReasonStyle, TrustStore, Verdict};
-use crate::upstream::{self, UpstreamTarget};
+use crate::upstream;
 
 mod compile;
 
@@ -28,8 +30,12 @@ pub struct Snapshot {
     pub hygiene: Hygiene,
     /// What the origin is told of the way a request came.
     pub forwarding: Forwarding,
-    /// Where requests go.
-    pub upstream: UpstreamTarget,
+    /// Where requests go, at least one.
+    pub origins: Vec<upstream::Origin>,
+    /// How they go there.
+    pub upstream: upstream::Settings,
+    /// At which interval the names of origins are resolved again.
+    pub resolve_interval: Duration,
     /// Stands in for the Host an HTTP/1.0 client leaves out.
     pub fallback_authority: HeaderValue,
     /// Limits of every stage.
@@ -51,8 +57,6 @@ pub struct Limits {
     pub http: serve::Limits,
     /// Most bytes of a request's body, if there is a limit.
     pub body_max: Option<u64>,
-    /// Connections to the origin.
-    pub upstream: upstream::Limits,
 }
 
 impl Snapshot {
@@ -78,8 +82,9 @@ impl Snapshot {
                 format!("Client certificates must lead to one of {count} CA certificate(s).")
             },
         );
-        let (upstream, names) = (&self.upstream, names.join(", "));
-        format!("The origin at {upstream} is told: {names}.\n{trust}\n")
+        let origins: Vec<_> = self.origins.iter().map(ToString::to_string).collect();
+        let (origins, names) = (origins.join(" or "), names.join(", "));
+        format!("The origin at {origins} is told: {names}.\n{trust}\n")
     }
 }
 
@@ -105,6 +110,7 @@ impl Judge for Snapshot {
         Standing {
             verdict,
             block,
+            fingerprint: chain.first().map(|leaf| Sha256::digest(leaf).into()),
             holds_until,
         }
     }

@@ -1,5 +1,5 @@
 //! A worker: one thread, one current-thread runtime, its own listening sockets and its own
-//! connections to the origin. Nothing is shared on a request's way but the immutable snapshot.
+//! connections to the origins. Nothing is shared on a request's way but the immutable snapshot.
 
 use std::io;
 use std::net::TcpListener;
@@ -19,7 +19,7 @@ use crate::listen::Acceptor;
 use crate::snapshot::Snapshot;
 use crate::telemetry::RequestIds;
 use crate::tls::context;
-use crate::upstream::{TrailerFilter, Upstream};
+use crate::upstream::{TrailerFilter, TrailerFilters, Upstream};
 
 /// Starts worker `index` on its sockets. It ends when the drain has started and its last
 /// connection is done.
@@ -56,18 +56,20 @@ async fn serve(
     let hygiene = Rc::new(snapshot.hygiene.clone());
     let names = Rc::clone(&hygiene);
     let trailers: TrailerFilter = Rc::new(move |trailers| clean_trailers(trailers, &names));
+    let filters = TrailerFilters {
+        request: Rc::clone(&trailers),
+        response: trailers,
+    };
     let worker = Rc::new(Worker {
         hygiene,
         request_ids: Rc::new(RequestIds::new(random()?)),
-        upstream: Upstream::with_trailers(
-            snapshot.upstream.clone(),
-            snapshot.limits.upstream.clone(),
-            Rc::clone(&trailers),
-            trailers,
-        ),
+        upstream: Upstream::new(&snapshot.origins, snapshot.upstream.clone(), &filters),
         snapshot,
     });
     drop(tokio::task::spawn_local(sweep(Rc::clone(&worker))));
+    if worker.upstream.has_names() {
+        drop(tokio::task::spawn_local(resolve(Rc::clone(&worker))));
+    }
     // The worker's own drain: it is over when this thread's connections are.
     let (mut local_trigger, local_drain) = drain::channel();
     for listener in listeners {
@@ -95,6 +97,14 @@ async fn sweep(worker: Rc<Worker>) {
     loop {
         tokio::time::sleep(SWEEP_INTERVAL).await;
         worker.upstream.sweep(Instant::now());
+    }
+}
+
+/// Keeps the addresses of origins fresh, off the request path.
+async fn resolve(worker: Rc<Worker>) {
+    loop {
+        worker.upstream.resolve().await;
+        tokio::time::sleep(worker.snapshot.resolve_interval).await;
     }
 }
 

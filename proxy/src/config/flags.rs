@@ -7,9 +7,12 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, ValueEnum};
 
-use super::address::UpstreamAddr;
 use super::units::{Size, SizeLimit, Span, Workers, path_parser};
 use crate::net::Network;
+
+mod upstream;
+
+pub use upstream::{Balance, Isolate, UpstreamFlags};
 
 /// Who may pass.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
@@ -102,10 +105,6 @@ pub struct Flags {
     /// CA certificates that client certificates must lead to, PEM. Repeatable; any of them will do.
     #[arg(long, value_name = "PEM", value_parser = path_parser())]
     pub client_ca: Vec<PathBuf>,
-
-    /// The origin: http://HOST:PORT.
-    #[arg(long, value_name = "URL")]
-    pub upstream: Option<UpstreamAddr>,
 
     /// Who may pass.
     #[arg(long, value_enum, value_name = "MODE", default_value = "required")]
@@ -299,42 +298,6 @@ pub struct Flags {
     )]
     pub http2_connection_window: Size,
 
-    /// Connecting to the origin.
-    #[arg(
-        long,
-        value_name = "TIME",
-        default_value = "5s",
-        help_heading = "Workers and limits"
-    )]
-    pub upstream_connect_timeout: Span,
-
-    /// From the sent request to the head of the origin's answer.
-    #[arg(
-        long,
-        value_name = "TIME",
-        default_value = "60s",
-        help_heading = "Workers and limits"
-    )]
-    pub upstream_response_timeout: Span,
-
-    /// An unused connection to the origin is closed after this.
-    #[arg(
-        long,
-        value_name = "TIME",
-        default_value = "50s",
-        help_heading = "Workers and limits"
-    )]
-    pub upstream_idle_timeout: Span,
-
-    /// Most unused connections to the origin that a worker keeps.
-    #[arg(
-        long,
-        value_name = "N",
-        default_value = "128",
-        help_heading = "Workers and limits"
-    )]
-    pub upstream_idle_max: usize,
-
     /// TLS sessions kept for resumption; 0 switches resumption off.
     #[arg(
         long,
@@ -371,4 +334,8 @@ pub struct Flags {
         help_heading = "Log"
     )]
     pub log_level: LogLevel,
+
+    /// Origins.
+    #[command(flatten)]
+    pub upstream: UpstreamFlags,
 }

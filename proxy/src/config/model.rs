@@ -6,8 +6,9 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::address::UpstreamAddr;
-use super::flags::{ClientAuth, ForwardedStyle, LogLevel, OnFailure, ReasonSpelling};
+use super::flags::{
+    ClientAuth, ForwardedStyle, LogLevel, OnFailure, ReasonSpelling, UpstreamFlags,
+};
 use super::mistake::Origin;
 use crate::net::Network;
 
@@ -22,8 +23,8 @@ pub struct Config {
     pub key: PathBuf,
     /// Client CAs, PEM; empty only with [`ClientAuth::Off`].
     pub client_ca: Vec<PathBuf>,
-    /// The origin.
-    pub upstream: UpstreamAddr,
+    /// The origins, at least one, and the connections to them.
+    pub upstream: UpstreamFlags,
     /// Who may pass.
     pub client_auth: ClientAuth,
     /// Whether a TLS alert takes the place of 403.
@@ -74,14 +75,6 @@ pub struct Config {
     pub http2_stream_window: u32,
     /// HTTP/2 connection window, bytes.
     pub http2_connection_window: u32,
-    /// Connecting to the origin.
-    pub upstream_connect_timeout: Duration,
-    /// Awaiting the origin's answer.
-    pub upstream_response_timeout: Duration,
-    /// Unused connections to the origin.
-    pub upstream_idle_timeout: Duration,
-    /// Unused connections a worker keeps.
-    pub upstream_idle_max: usize,
     /// Drain deadline.
     pub drain_timeout: Duration,
     /// Log level.
