@@ -9,6 +9,7 @@ pub mod flags;
 mod found;
 pub mod mistake;
 pub mod model;
+pub mod observe;
 pub mod plan;
 mod reader;
 pub mod reference;
@@ -17,7 +18,9 @@ mod validate;
 
 pub use address::{Place, UpstreamAddr};
 pub use flags::{
-    Balance, ClientAuth, Flags, ForwardedStyle, Isolate, OnFailure, ReasonSpelling, UpstreamFlags,
+    Balance, ClientAuth, Flags, ForwardedStyle, Isolate, LogFormat, OnFailure, ReasonSpelling,
+    UpstreamFlags,
 };
 pub use mistake::{Mistake, Mistakes, Origin};
 pub use model::Config;
+pub use observe::{AdminAddr, LogTarget};

@@ -12,6 +12,7 @@ use crate::headers::forwarded::REQUEST_ID;
 use crate::http::{BodyFailure, BodyTooLarge, Malformed};
 use crate::policy::Denied;
 use crate::telemetry::RequestId;
+use crate::telemetry::reason::Reason;
 use crate::upstream::{Blame, BodyError, UpstreamError};
 
 mod page;
@@ -70,6 +71,30 @@ impl Failure {
         }
     }
 
+    /// The word for it in records and metrics.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Malformed(malformed) => match malformed {
+                Malformed::AuthorityConflict => Reason::AuthorityConflict,
+                Malformed::AuthorityInvalid => Reason::AuthorityInvalid,
+                Malformed::AuthorityMissing => Reason::AuthorityMissing,
+                Malformed::Connect => Reason::Connect,
+                Malformed::HostRepeated => Reason::HostRepeated,
+                Malformed::TargetInvalid => Reason::TargetInvalid,
+                Malformed::TransferEncoding => Reason::TransferEncoding,
+            },
+            Self::Refused(refusal) => match refusal {
+                Refusal::ConnectionBytes => Reason::ConnectionBytes,
+                Refusal::ConnectionNamesProtected => Reason::ConnectionNamesProtected,
+                Refusal::ConnectionTooLong => Reason::ConnectionTooLong,
+            },
+            Self::Denied(Denied::NoCertificate) => Reason::NoCertificate,
+            Self::Denied(Denied::CertificateFailed(_)) => Reason::CertificateFailed,
+            Self::BodyTooLarge(_) => Reason::BodyTooLarge,
+            Self::Upstream(error) => upstream_reason(error),
+        }
+    }
+
     /// Whether an HTTP/1.1 connection ends with this answer: after an ambiguous request, what
     /// follows on the connection can't be trusted to be the next request; after half a body, the
     /// other half follows (RFC 9110 §15.5.9, §15.5.14).
@@ -82,7 +107,7 @@ impl Failure {
     }
 
     /// What the client is told of the reason. What went wrong behind Herald is for the log.
-    fn reason(&self) -> String {
+    fn explanation(&self) -> String {
         match self {
             Self::Upstream(error) if error.blame() == Blame::Client => match self.status() {
                 StatusCode::PAYLOAD_TOO_LARGE => BodyTooLarge.to_string(),
@@ -97,7 +122,9 @@ impl Failure {
     /// The answer to a request that `asked` for it and is known as `id`.
     pub fn response(&self, asked: &Asked, id: &RequestId) -> Response<Bytes> {
         let status = self.status();
-        let page = asked.format.render(status, &self.reason(), id.as_str());
+        let page = asked
+            .format
+            .render(status, &self.explanation(), id.as_str());
         let length = page.len();
         // hyper would send a body after HEAD on HTTP/2.
         let is_head = asked.method == Method::HEAD;
@@ -123,6 +150,29 @@ impl Failure {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         response
+    }
+}
+
+/// The word for what went wrong between Herald and an origin.
+pub fn upstream_reason(error: &UpstreamError) -> Reason {
+    match error {
+        UpstreamError::Resolve(_) => Reason::Resolve,
+        UpstreamError::Connect { .. } => Reason::ConnectFailed,
+        UpstreamError::ConnectUnix { .. } => Reason::ConnectFailed,
+        UpstreamError::Tls(_) => Reason::OriginTls,
+        UpstreamError::ConnectTimeout => Reason::ConnectTimeout,
+        UpstreamError::Write(_) => Reason::OriginWrite,
+        UpstreamError::Read(_) => Reason::OriginRead,
+        UpstreamError::Closed => Reason::OriginClosed,
+        UpstreamError::Truncated => Reason::OriginTruncated,
+        UpstreamError::ResponseTimeout => Reason::ResponseTimeout,
+        UpstreamError::BadResponse(_) => Reason::BadResponse,
+        UpstreamError::UnexpectedUpgrade => Reason::UnexpectedUpgrade,
+        UpstreamError::ClientBody(source) if is_too_large(source) => Reason::BodyTooLarge,
+        UpstreamError::ClientBody(_) => Reason::ClientBody,
+        UpstreamError::ClientBodyShort { .. } => Reason::ClientBodyShort,
+        UpstreamError::ClientBodyLong => Reason::ClientBodyLong,
+        UpstreamError::ClientStalled => Reason::ClientStalled,
     }
 }
 

@@ -66,6 +66,19 @@ pub struct Upstream<C: Connect = OriginConnect> {
     connect_timeout: Duration,
 }
 
+/// What a worker knows of an endpoint.
+#[derive(Clone, Copy, Debug)]
+pub struct EndpointView<'a> {
+    /// How the configuration names it.
+    pub label: &'a str,
+    /// How it does.
+    pub health: EndpointHealth,
+    /// How many connections are idle.
+    pub idle: usize,
+    /// What its connections did since the start.
+    pub stats: Stats,
+}
+
 /// What an application's origins have in common.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
@@ -174,6 +187,17 @@ impl<C: Connect> Upstream<C> {
     pub fn health(&self, now: Instant) -> impl Iterator<Item = (&str, EndpointHealth)> {
         let endpoints = self.endpoints.iter();
         endpoints.map(move |endpoint| (&*endpoint.label, endpoint.health.view(now)))
+    }
+
+    /// What this worker knows of each endpoint, in the order of the configuration.
+    pub fn endpoints(&self, now: Instant) -> impl Iterator<Item = EndpointView<'_>> {
+        let endpoints = self.endpoints.iter();
+        endpoints.map(move |endpoint| EndpointView {
+            label: &endpoint.label,
+            health: endpoint.health.view(now),
+            idle: endpoint.pool.idle(),
+            stats: endpoint.pool.stats.snapshot(),
+        })
     }
 
     async fn send_request<H, B>(

@@ -9,7 +9,10 @@ use rustls::server::danger::ClientCertVerifier;
 
 use super::{Limits, Snapshot};
 use crate::caller::Standings;
-use crate::config::{self, ClientAuth, Config, ForwardedStyle, Mistake, Mistakes, ReasonSpelling};
+use crate::config::{
+    self, ClientAuth, Config, ForwardedStyle, LogFormat, LogTarget, Mistake, Mistakes,
+    ReasonSpelling,
+};
 use crate::headers::{Forwarding, Hygiene, Mapping, Preset};
 use crate::http::serve;
 use crate::identity::OnFailure;
@@ -46,6 +49,12 @@ pub(super) fn compile(config: &Config) -> Result<Snapshot, Mistakes> {
         tls: Arc::new(tls),
         hygiene: Hygiene::new(mapping.names(), allowed),
         forwarding: forwarding(config),
+        origin_labels: config
+            .upstream
+            .upstream
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
         origins: origins::compile(config),
         upstream: origins::settings(config),
         resolve_interval: config.upstream.upstream_resolve.0,
@@ -63,7 +72,13 @@ pub(super) fn compile(config: &Config) -> Result<Snapshot, Mistakes> {
             config::OnFailure::Send => OnFailure::Send,
         },
         standings: Standings::new(config.callers_max),
+        records: records(config),
     })
+}
+
+fn records(config: &Config) -> Option<LogFormat> {
+    let off = config.access_log == LogTarget::Off && config.connection_log == LogTarget::Off;
+    (!off).then_some(config.access_log_format)
 }
 
 fn mapping(config: &Config, mistakes: &mut Vec<Mistake>) -> Option<Mapping> {
