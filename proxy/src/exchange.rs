@@ -1,29 +1,33 @@
 //! One request, from head to answer: the order of the stages, and nothing else.
 
+use std::cell::RefCell;
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Request, Response, Version};
+use http::{Method, Request, Response, StatusCode, Version};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use hyper::body::Incoming;
+use tokio::io::AsyncRead;
 
 use crate::caller::{Caller, Standing};
 use crate::clock;
 use crate::headers::{self, ClientHop, Hygiene, Outbound, Way};
 use crate::http::{RequestBody, RequestHead};
+use crate::net::HalfClose;
 use crate::policy;
-use crate::relay::{End, RelayBody, RelayError, Totals, Watch};
+use crate::relay::{End, RelayBody, RelayError, Totals, Tunnel, TunnelError, Watch};
 use crate::respond::{Asked, Failure, upstream_reason};
 use crate::snapshot::Snapshot;
 use crate::telemetry::reason::{Ending, Reason};
 use crate::telemetry::{Record, RequestId, RequestIds, Scope, Telemetry};
-use crate::upstream::{OriginBody, Upstream};
+use crate::upstream::{OriginBody, OriginSide, Upstream};
 
 /// What all requests of one connection share.
 #[derive(Debug)]
@@ -46,6 +50,15 @@ pub struct Exchange {
     pub client: IpAddr,
     /// The limit on lines about requests.
     pub telemetry: Arc<Telemetry>,
+    /// The tunnel that the last answer opened.
+    pub switched: RefCell<Option<Switched>>,
+}
+
+/// What a 101 leaves for the connection to do.
+#[derive(Debug)]
+pub struct Switched {
+    origin: OriginSide,
+    record: Record,
 }
 
 impl Exchange {
@@ -58,24 +71,90 @@ impl Exchange {
         let mut record = Record::begin(&self.scope, &standing.identity, &request);
         record.request_id(id.as_bytes());
         let mut response = match self.forward(request, &standing, &id, &mut record).await {
+            Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                self.switch(response, record, &asked, &id)
+            }
             Ok(response) => {
                 record.answered(response.status().as_u16());
                 response.map(|body| Reply::Relay(RelayBody::watched(body, Recorded(record))))
             }
-            Err(failure) => {
-                self.tell(&failure, &id);
-                record.failed(failure.reason());
-                record.answered(failure.status().as_u16());
-                let is_head = *asked.method() == Method::HEAD;
-                failure
-                    .response(&asked, &id)
-                    .map(|page| Reply::Page(Page::new(page, record, is_head)))
-            }
+            Err(failure) => self.refuse(&failure, record, &asked, &id),
         };
         if is_http2 {
             headers::ensure_date(response.headers_mut(), clock::unix_now());
         }
         response
+    }
+
+    fn refuse(
+        &self,
+        failure: &Failure,
+        mut record: Record,
+        asked: &Asked,
+        id: &RequestId,
+    ) -> Response<Reply> {
+        self.tell(failure, id);
+        record.failed(failure.reason());
+        record.answered(failure.status().as_u16());
+        let is_head = *asked.method() == Method::HEAD;
+        failure
+            .response(asked, id)
+            .map(|page| Reply::Page(Page::new(page, record, is_head)))
+    }
+
+    /// Takes the origin's side of a tunnel out of its 101; the connection opens it once hyper has
+    /// sent the answer.
+    fn switch(
+        &self,
+        response: Response<OriginBody<RequestBody>>,
+        mut record: Record,
+        asked: &Asked,
+        id: &RequestId,
+    ) -> Response<Reply> {
+        let (head, body) = response.into_parts();
+        match body.into_tunnel() {
+            Ok(origin) => {
+                record.answered(head.status.as_u16());
+                self.switched.replace(Some(Switched { origin, record }));
+                Response::from_parts(head, Reply::Nothing)
+            }
+            Err(error) => self.refuse(&error.into(), record, asked, id),
+        }
+    }
+
+    /// Moves bytes through the tunnel that the last answer opened, if it opened one, until it is
+    /// over. `None` gives the client's stream back.
+    pub async fn tunnel<C>(&self, client: C, read: Bytes) -> Option<C>
+    where
+        C: AsyncRead + HalfClose + Unpin,
+    {
+        let Some(Switched { origin, mut record }) = self.switched.take() else {
+            return Some(client);
+        };
+        let OriginSide { io, read: sent, .. } = origin;
+        let tunnel = Tunnel::new((client, read.into()), (io, sent));
+        let idle = self.snapshot.limits.tunnel_idle;
+        let (totals, end) = tunnel.run(idle, || self.may_go_on()).await;
+        record.bodies(totals.sent, totals.received);
+        match end {
+            Ok(()) => record.finish(Ending::Complete),
+            Err(error) => {
+                tracing::debug!(client = %self.client, %error, "tunnel cut");
+                record.failed(tunnel_reason(&error));
+                record.finish(Ending::Failed);
+            }
+        }
+        None
+    }
+
+    /// For how long the caller may go on without being judged anew; `None` if it may not.
+    fn may_go_on(&self) -> Option<Duration> {
+        let now = clock::unix_now();
+        let standing = self.caller.standing(&*self.snapshot, now);
+        policy::authorize(self.snapshot.client_auth, &standing.verdict).ok()?;
+        Some(Duration::from_secs(
+            standing.holds_until.saturating_sub(now),
+        ))
     }
 
     async fn forward(
@@ -93,7 +172,8 @@ impl Exchange {
         let body = RequestBody::new(body, self.snapshot.limits.body_max)?;
         // ... then what the client said of itself goes and what Herald knows comes in ...
         let way = Way { hop: &self.hop, id };
-        let outbound = Outbound::new(head, permit, &self.hygiene, &standing.block, way)?;
+        let outbound = Outbound::new(head, permit, &self.hygiene, &standing.block, way)?
+            .with_upgrade(&self.snapshot.upgrades);
         record.forwarding();
         let caller = standing.fingerprint.as_ref();
         let answered = self.upstream.send(&outbound, body, caller).await;
@@ -106,6 +186,11 @@ impl Exchange {
         // ... and the answer is cleaned on its way back.
         let (mut parts, body) = response.into_parts();
         headers::clean_response(&mut parts.headers, &self.hygiene);
+        if let (StatusCode::SWITCHING_PROTOCOLS, Some(protocol)) =
+            (parts.status, outbound.upgrade())
+        {
+            headers::announce_switch(&mut parts.headers, protocol);
+        }
         Ok(Response::from_parts(parts, body))
     }
 
@@ -143,6 +228,15 @@ impl Watch for Recorded {
                 record.finish(Ending::Failed);
             }
         }
+    }
+}
+
+fn tunnel_reason(error: &TunnelError) -> Reason {
+    match error {
+        TunnelError::Client(_) => Reason::ClientGone,
+        TunnelError::Origin(_) => Reason::OriginRead,
+        TunnelError::Idle => Reason::Idle,
+        TunnelError::Withdrawn => Reason::CertificateFailed,
     }
 }
 
@@ -186,6 +280,8 @@ impl Page {
 pub enum Reply {
     /// Herald's own words.
     Page(Page),
+    /// No body: a 101.
+    Nothing,
     /// The origin's.
     Relay(RelayBody<RequestBody, Recorded>),
 }
@@ -199,6 +295,7 @@ impl Body for Reply {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, RelayError>>> {
         match self.get_mut() {
+            Self::Nothing => Poll::Ready(None),
             Self::Page(page) => page.poll_frame(cx).map_err(|never| match never {}),
             Self::Relay(relay) => Pin::new(relay).poll_frame(cx),
         }
@@ -206,6 +303,7 @@ impl Body for Reply {
 
     fn is_end_stream(&self) -> bool {
         match self {
+            Self::Nothing => true,
             Self::Page(page) => page.body.is_end_stream(),
             Self::Relay(relay) => relay.is_end_stream(),
         }
@@ -213,6 +311,7 @@ impl Body for Reply {
 
     fn size_hint(&self) -> SizeHint {
         match self {
+            Self::Nothing => SizeHint::with_exact(0),
             Self::Page(page) => page.body.size_hint(),
             Self::Relay(relay) => relay.size_hint(),
         }

@@ -5,8 +5,10 @@ pub mod body;
 mod refused;
 pub mod request;
 pub mod serve;
+pub mod upgrade;
 
 pub use body::{BodyFailure, BodyTooLarge, RequestBody};
 pub use refused::{RefusedHead, refused_head};
 pub use request::{Framing, Malformed, RequestHead};
-pub use serve::{Protocol, serve};
+pub use serve::{Leftover, Protocol, serve};
+pub use upgrade::Upgrades;

@@ -15,6 +15,9 @@ use crate::upstream::{BodyError, OriginBody, OriginIo, UpstreamError};
 
 #[cfg(test)]
 mod tests;
+pub mod tunnel;
+
+pub use tunnel::{Tunnel, TunnelError};
 
 /// A response body from an origin.
 #[derive(Debug)]

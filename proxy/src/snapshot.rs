@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use crate::caller::{Judge, Standing, Standings};
 use crate::config::{ClientAuth, Config, LogFormat, Mistakes};
 use crate::headers::{Forwarding, Hygiene, Mapping};
-use crate::http::serve;
+use crate::http::{Upgrades, serve};
 use crate::identity::{self, Facts, OnFailure, Variable, VariableSet};
 use crate::telemetry::access::Certificate;
 use crate::telemetry::{Identity, reason::VerdictKind};
@@ -30,6 +30,8 @@ pub struct Snapshot {
     pub tls: Arc<ServerConfig>,
     /// Name tables; each worker takes its own copy.
     pub hygiene: Hygiene,
+    /// Protocols that clients may switch to.
+    pub upgrades: Upgrades,
     /// What the origin is told of the way a request came.
     pub forwarding: Forwarding,
     /// Where requests go, at least one.
@@ -61,6 +63,8 @@ pub struct Limits {
     pub handshake: HandshakeLimits,
     /// Client connections.
     pub http: serve::Limits,
+    /// Tunnels in which nothing moves.
+    pub tunnel_idle: Duration,
     /// Most bytes of a request's body, if there is a limit.
     pub body_max: Option<u64>,
 }

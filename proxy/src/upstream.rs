@@ -37,6 +37,7 @@ mod target;
 #[cfg(test)]
 pub(crate) mod tests;
 mod transfer;
+mod tunnel;
 mod upload;
 mod wait;
 
@@ -50,6 +51,7 @@ pub use limits::Limits;
 pub use pool::{Stats, TrailerFilter, TrailerFilters};
 pub use target::{Origin, Speaks, TlsOrigin, UpstreamTarget};
 pub use transfer::Transfer;
+pub use tunnel::OriginSide;
 
 use balance::{Chooser, Tried};
 use endpoint::Endpoint;
@@ -302,6 +304,8 @@ impl<C: Connect> fmt::Debug for Upstream<C> {
 trait RequestHead {
     fn method(&self) -> &Method;
     fn framing(&self) -> Framing;
+    /// The protocol that the origin is asked to switch to.
+    fn upgrade(&self) -> Option<&str>;
     fn write_http1_head(&self, head: &mut BytesMut);
 }
 
@@ -312,6 +316,10 @@ impl RequestHead for Outbound<'_> {
 
     fn framing(&self) -> Framing {
         self.framing()
+    }
+
+    fn upgrade(&self) -> Option<&str> {
+        self.upgrade()
     }
 
     fn write_http1_head(&self, head: &mut BytesMut) {

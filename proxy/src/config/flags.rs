@@ -200,6 +200,10 @@ pub struct Flags {
     #[arg(long, value_name = "CIDR", help_heading = "Headers for the origin")]
     pub trusted_proxy: Vec<Network>,
 
+    /// A protocol that clients may switch to on HTTP/1.1, through a tunnel that the origin opens; off for none. Repeatable.
+    #[arg(long, value_name = "PROTOCOL", default_value = "websocket")]
+    pub upgrade: Vec<String>,
+
     /// Worker threads; auto (or 0) is one a core.
     #[arg(
         long,
@@ -280,6 +284,15 @@ pub struct Flags {
         help_heading = "Workers and limits"
     )]
     pub idle_timeout: Span,
+
+    /// A tunnel in which nothing moves, either way, is cut after this.
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "10m",
+        help_heading = "Workers and limits"
+    )]
+    pub tunnel_idle_timeout: Span,
 
     /// Most concurrent requests on an HTTP/2 connection.
     #[arg(

@@ -48,6 +48,8 @@ pub struct Config {
     pub request_id: bool,
     /// Peers whose claims about earlier hops are kept.
     pub trusted_proxies: Vec<Network>,
+    /// Protocols that clients may switch to.
+    pub upgrades: Vec<String>,
     /// Worker threads, at least one.
     pub workers: usize,
     /// Client connections.
@@ -70,6 +72,8 @@ pub struct Config {
     pub body_max: Option<u64>,
     /// Idle client connections.
     pub idle_timeout: Duration,
+    /// Silent tunnels.
+    pub tunnel_idle_timeout: Duration,
     /// HTTP/2 streams.
     pub http2_streams_max: u32,
     /// HTTP/2 stream window, bytes.

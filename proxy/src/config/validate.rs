@@ -24,6 +24,7 @@ impl Config {
         };
         let headers = checks.headers(&flags.header);
         checks.names(&flags.allow_header_name);
+        let upgrades = checks.upgrades(&flags.upgrade);
         checks.client_auth(&flags);
         checks.required(&flags);
         checks.listen(&flags.listen);
@@ -54,6 +55,7 @@ impl Config {
             forwarded: flags.forwarded,
             request_id: flags.request_id,
             trusted_proxies: flags.trusted_proxy,
+            upgrades,
             workers: workers(flags.workers),
             max_connections: flags.max_connections.get(),
             sessions_max: NonZeroUsize::new(flags.sessions_max),
@@ -65,6 +67,7 @@ impl Config {
             head_fields_max: flags.head_fields_max.get(),
             body_max: flags.body_max.0,
             idle_timeout: flags.idle_timeout.0,
+            tunnel_idle_timeout: flags.tunnel_idle_timeout.0,
             http2_streams_max: flags.http2_streams_max,
             http2_stream_window: window,
             http2_connection_window: connection_window,
@@ -141,6 +144,25 @@ impl Checks<'_> {
                 );
             }
         }
+    }
+
+    /// What carries HTTP in its tunnel would carry requests past every rule.
+    fn upgrades(&mut self, protocols: &[String]) -> Vec<String> {
+        let allowed = "off, or protocols that carry no HTTP, such as websocket";
+        for (index, protocol) in protocols.iter().enumerate() {
+            let message = match protocol_kind(protocol) {
+                ProtocolKind::Tunnel => continue,
+                ProtocolKind::Off if protocols.len() == 1 => return Vec::new(),
+                ProtocolKind::Off => "`off` stands beside other protocols".to_owned(),
+                ProtocolKind::Http => {
+                    let protocol = quoted(protocol);
+                    format!("{protocol} carries HTTP requests past every rule")
+                }
+                ProtocolKind::Unnamed => format!("{} is no protocol name", quoted(protocol)),
+            };
+            self.add("upgrade", index, message, allowed);
+        }
+        protocols.to_vec()
     }
 
     /// Each worker binds every address, so a repeated one would get connections twice as often.
@@ -266,6 +288,28 @@ impl Checks<'_> {
             self.add(key, 0, message, "65535 bytes to 1GiB");
         }
         window.unwrap_or(65_535)
+    }
+}
+
+/// What a listed protocol is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum ProtocolKind {
+    Off,
+    Tunnel,
+    /// TLS among them: inside it (RFC 2817) the client speaks HTTP to the origin again.
+    Http,
+    Unnamed,
+}
+
+/// RFC 9110 §7.8: a token, or two with a slash between.
+fn protocol_kind(protocol: &str) -> ProtocolKind {
+    let (name, version) = protocol.split_once('/').unwrap_or((protocol, "1"));
+    let is_name = |text: &str| !text.is_empty() && text.bytes().all(is_token);
+    match &*name.to_ascii_lowercase() {
+        "off" => ProtocolKind::Off,
+        "http" | "https" | "h2" | "h2c" | "h3" | "spdy" | "tls" => ProtocolKind::Http,
+        _ if is_name(name) && is_name(version) => ProtocolKind::Tunnel,
+        _ => ProtocolKind::Unnamed,
     }
 }
 

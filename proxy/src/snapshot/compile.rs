@@ -14,7 +14,7 @@ use crate::config::{
     ReasonSpelling,
 };
 use crate::headers::{Forwarding, Hygiene, Mapping, Preset};
-use crate::http::serve;
+use crate::http::{Upgrades, serve};
 use crate::identity::OnFailure;
 use crate::tls::context::{self, ContextError, Settings};
 use crate::tls::{
@@ -48,6 +48,7 @@ pub(super) fn compile(config: &Config) -> Result<Snapshot, Mistakes> {
         client_auth: config.client_auth,
         tls: Arc::new(tls),
         hygiene: Hygiene::new(mapping.names(), allowed),
+        upgrades: Upgrades::new(config.upgrades.iter().map(String::as_str)),
         forwarding: forwarding(config),
         origin_labels: config
             .upstream
@@ -238,6 +239,7 @@ fn limits(config: &Config) -> Limits {
             http2_stream_window: config.http2_stream_window,
             http2_connection_window: config.http2_connection_window,
         },
+        tunnel_idle: config.tunnel_idle_timeout,
         body_max: config.body_max,
     }
 }

@@ -52,6 +52,10 @@ impl RequestHead for Request {
         self.framing
     }
 
+    fn upgrade(&self) -> Option<&str> {
+        None
+    }
+
     fn write_http1_head(&self, head: &mut BytesMut) {
         let framing = match self.framing {
             Framing::None => String::new(),
