@@ -14,7 +14,8 @@ use tokio::sync::Semaphore;
 
 use crate::config::{Config, Mistakes};
 use crate::drain::{self, DrainTrigger};
-use crate::listen;
+use crate::listen::sources::Sources;
+use crate::listen::{self, Places};
 use crate::snapshot::Snapshot;
 use crate::telemetry::{LogError, Telemetry};
 use crate::worker;
@@ -67,9 +68,11 @@ impl App {
         let telemetry = Telemetry::start(config)?;
         let (bound, sockets) = bind_all(&config.listen, config.workers)?;
         let (drain, watch) = drain::channel();
-        let places = Arc::new(Semaphore::new(
-            config.max_connections.min(Semaphore::MAX_PERMITS),
-        ));
+        let most = config.max_connections.min(Semaphore::MAX_PERMITS);
+        let places = Places {
+            all: Arc::new(Semaphore::new(most)),
+            sources: Sources::new(config.max_connections_per_source, &config.trusted_proxies),
+        };
         let common = worker::Common {
             snapshot,
             places,

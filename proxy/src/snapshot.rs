@@ -63,6 +63,8 @@ pub struct Limits {
     pub handshake: HandshakeLimits,
     /// Client connections.
     pub http: serve::Limits,
+    /// Answered exchanges in which neither body moves.
+    pub exchange_idle: Duration,
     /// Tunnels in which nothing moves.
     pub tunnel_idle: Duration,
     /// Most bytes of a request's body, if there is a limit.

@@ -9,14 +9,13 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::clock;
 use crate::connection::{Worker, connection};
 use crate::drain::{self, DrainWatch};
 use crate::headers::clean_trailers;
-use crate::listen::Acceptor;
+use crate::listen::{Acceptor, Places};
 use crate::snapshot::Snapshot;
 use crate::telemetry::metrics::OriginState;
 use crate::telemetry::{RequestIds, Telemetry};
@@ -28,8 +27,8 @@ use crate::upstream::{TrailerFilter, TrailerFilters, Upstream};
 pub struct Common {
     /// The configuration.
     pub snapshot: Arc<Snapshot>,
-    /// The limit on connections.
-    pub places: Arc<Semaphore>,
+    /// The limits on connections.
+    pub places: Places,
     /// What all threads report to.
     pub telemetry: Arc<Telemetry>,
     /// Starts the drain.
@@ -92,7 +91,7 @@ async fn serve(index: usize, listeners: Vec<TcpListener>, common: Common) -> io:
     // The worker's own drain: it is over when this thread's connections are.
     let (mut local_trigger, local_drain) = drain::channel();
     for listener in listeners {
-        let acceptor = Acceptor::new(listener, Arc::clone(&places))?;
+        let acceptor = Acceptor::new(listener, places.clone())?;
         let task = accept(acceptor, Rc::clone(&worker), local_drain.clone());
         drop(tokio::task::spawn_local(task));
     }

@@ -222,6 +222,15 @@ pub struct Flags {
     )]
     pub max_connections: NonZeroUsize,
 
+    /// Most connections from one address, or one /64 of IPv6, that is no --trusted-proxy; 0 is no limit.
+    #[arg(
+        long,
+        value_name = "N",
+        default_value = "16384",
+        help_heading = "Workers and limits"
+    )]
+    pub max_connections_per_source: usize,
+
     /// From accept to the end of the handshake.
     #[arg(
         long,
@@ -276,6 +285,33 @@ pub struct Flags {
     )]
     pub body_max: SizeLimit,
 
+    /// A client that takes nothing of its answer for this long is cut off.
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "60s",
+        help_heading = "Workers and limits"
+    )]
+    pub write_timeout: Span,
+
+    /// A request's body that stands still for this long before it is answered is refused (408); one that the origin does not take, too (504).
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "60s",
+        help_heading = "Workers and limits"
+    )]
+    pub body_timeout: Span,
+
+    /// An exchange in which neither body moves for this long after the head of its answer is broken off.
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "5m",
+        help_heading = "Workers and limits"
+    )]
+    pub exchange_idle_timeout: Span,
+
     /// A client connection without a request is closed after this.
     #[arg(
         long,
@@ -302,6 +338,15 @@ pub struct Flags {
         help_heading = "Workers and limits"
     )]
     pub http2_streams_max: u32,
+
+    /// Most requests that a client may break off (RST_STREAM) on an HTTP/2 connection in ten seconds.
+    #[arg(
+        long,
+        value_name = "N",
+        default_value = "200",
+        help_heading = "Workers and limits"
+    )]
+    pub http2_resets_max: u32,
 
     /// HTTP/2 flow-control window of a stream.
     #[arg(

@@ -54,6 +54,8 @@ pub struct Config {
     pub workers: usize,
     /// Client connections.
     pub max_connections: usize,
+    /// Client connections of one source; `None` for no limit.
+    pub max_connections_per_source: Option<NonZeroUsize>,
     /// TLS sessions kept; `None` for no resumption.
     pub sessions_max: Option<NonZeroUsize>,
     /// Callers kept.
@@ -72,10 +74,18 @@ pub struct Config {
     pub body_max: Option<u64>,
     /// Idle client connections.
     pub idle_timeout: Duration,
+    /// Clients that take nothing of an answer.
+    pub write_timeout: Duration,
+    /// Request bodies that stand still.
+    pub body_timeout: Duration,
+    /// Answered exchanges in which nothing moves.
+    pub exchange_idle_timeout: Duration,
     /// Silent tunnels.
     pub tunnel_idle_timeout: Duration,
     /// HTTP/2 streams.
     pub http2_streams_max: u32,
+    /// Requests broken off on an HTTP/2 connection in ten seconds.
+    pub http2_resets_max: u32,
     /// HTTP/2 stream window, bytes.
     pub http2_stream_window: u32,
     /// HTTP/2 connection window, bytes.

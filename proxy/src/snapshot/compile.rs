@@ -236,9 +236,12 @@ fn limits(config: &Config) -> Limits {
             head_bytes_max: config.head_max,
             head_fields_max: config.head_fields_max,
             http2_streams_max: config.http2_streams_max,
+            http2_resets_max: config.http2_resets_max,
+            write_timeout: config.write_timeout,
             http2_stream_window: config.http2_stream_window,
             http2_connection_window: config.http2_connection_window,
         },
+        exchange_idle: config.exchange_idle_timeout,
         tunnel_idle: config.tunnel_idle_timeout,
         body_max: config.body_max,
     }
