@@ -12,7 +12,8 @@ use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
 
-use crate::config::{Config, Mistakes};
+use crate::admin::{Admin, Subject};
+use crate::config::{AdminAddr, Config, Mistakes};
 use crate::drain::{self, DrainTrigger};
 use crate::listen;
 use crate::snapshot::Snapshot;
@@ -33,6 +34,14 @@ pub enum StartError {
         /// The kernel's answer.
         error: io::Error,
     },
+    /// The admin address.
+    #[error("can't serve the admin address {address}: {error}")]
+    Admin {
+        /// The address asked for.
+        address: AdminAddr,
+        /// The kernel's answer.
+        error: io::Error,
+    },
     /// A log.
     #[error(transparent)]
     Log(#[from] LogError),
@@ -49,6 +58,7 @@ pub struct App {
     drain: DrainTrigger,
     drain_timeout: Duration,
     telemetry: Arc<Telemetry>,
+    admin: Option<Admin>,
 }
 
 /// How a stop went.
@@ -66,6 +76,10 @@ impl App {
         let snapshot = Arc::new(Snapshot::compile(config).map_err(StartError::Config)?);
         let telemetry = Telemetry::start(config)?;
         let (bound, sockets) = bind_all(&config.listen, config.workers)?;
+        let admin = Admin::bind(&config.admin).map_err(|error| StartError::Admin {
+            address: config.admin.clone(),
+            error,
+        })?;
         let (drain, watch) = drain::channel();
         let places = Arc::new(Semaphore::new(
             config.max_connections.min(Semaphore::MAX_PERMITS),
@@ -86,6 +100,9 @@ impl App {
         for address in &bound {
             tracing::info!("listening on {address}");
         }
+        if let Some(address) = admin.as_ref().and_then(|admin| admin.address().ok()) {
+            tracing::info!("admin on {address}");
+        }
         tracing::info!(workers = workers.len(), "ready");
         Ok(Self {
             bound,
@@ -93,6 +110,7 @@ impl App {
             drain,
             drain_timeout: config.drain_timeout,
             telemetry,
+            admin,
         })
     }
 
@@ -102,7 +120,7 @@ impl App {
     }
 
     /// Serves until SIGTERM or SIGINT, then stops gracefully; a second signal stops at once.
-    pub fn run(self) -> io::Result<Stopped> {
+    pub fn run(mut self) -> io::Result<Stopped> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
@@ -122,6 +140,13 @@ impl App {
                     telemetry.reopen_logs();
                 }
             }));
+            if let Some(admin) = self.admin.take() {
+                let subject = Subject {
+                    telemetry: Arc::clone(&self.telemetry),
+                    listeners: self.bound.clone(),
+                };
+                drop(tokio::spawn(admin.serve(Arc::new(subject))));
+            }
             let signal = asked().await;
             tracing::info!(signal, "stopping: no new connections, finishing open ones");
             tokio::select! {
