@@ -18,7 +18,7 @@ use crate::telemetry::connection::Agreed;
 use crate::telemetry::limit::HeldBack;
 use crate::telemetry::reason::{self, ConnectionEnd, HandshakeFailure, Reason};
 use crate::telemetry::tally::Tallied;
-use crate::telemetry::{ConnectionRecord, Identity, Ledger, Record, Telemetry};
+use crate::telemetry::{ConnectionRecord, Identity, Ledger, Record, RequestIds, Telemetry};
 use crate::tls::{self, HandshakeError, Handshaken, VerifiedPeer};
 use crate::upstream::Upstream;
 
@@ -29,7 +29,9 @@ pub struct Worker {
     pub snapshot: Arc<Snapshot>,
     /// The worker's own copy of the snapshot's name tables: no other core writes near it.
     pub hygiene: Rc<Hygiene>,
-    /// The worker's connections to the origin.
+    /// Where the ids of this worker's requests come from.
+    pub request_ids: Rc<RequestIds>,
+    /// The worker's connections to the origins.
     pub upstream: Rc<Upstream>,
     /// The worker's counters and records.
     pub ledger: Rc<Ledger>,
@@ -73,7 +75,9 @@ pub async fn connection(accepted: Accepted, worker: Rc<Worker>, drain: DrainWatc
     let exchange = Rc::new(Exchange {
         caller,
         snapshot: Arc::clone(&snapshot),
+        hop: snapshot.forwarding.hop(client.ip()),
         hygiene: Rc::clone(&worker.hygiene),
+        request_ids: Rc::clone(&worker.request_ids),
         upstream: Rc::clone(&worker.upstream),
         scope: Rc::clone(record.scope()),
         client: client.ip(),

@@ -15,26 +15,30 @@ use hyper::body::Incoming;
 
 use crate::caller::{Caller, Standing};
 use crate::clock;
-use crate::headers::{self, Hygiene, Outbound};
-use crate::http::RequestHead;
+use crate::headers::{self, ClientHop, Hygiene, Outbound, Way};
+use crate::http::{RequestBody, RequestHead};
 use crate::policy;
 use crate::relay::{End, RelayBody, RelayError, Totals, Watch};
-use crate::respond::{Failure, upstream_reason};
+use crate::respond::{Asked, Failure, upstream_reason};
 use crate::snapshot::Snapshot;
 use crate::telemetry::reason::{Ending, Reason};
-use crate::telemetry::{Record, Scope, Telemetry};
-use crate::upstream::{Transfer, Upstream};
+use crate::telemetry::{Record, RequestId, RequestIds, Scope, Telemetry};
+use crate::upstream::{OriginBody, Upstream};
 
 /// What all requests of one connection share.
 #[derive(Debug)]
 pub struct Exchange {
     /// Who is calling.
     pub caller: Caller,
+    /// The way its requests come.
+    pub hop: ClientHop,
     /// The configuration the connection was accepted under.
     pub snapshot: Arc<Snapshot>,
     /// The worker's own copy of the snapshot's name tables.
     pub hygiene: Rc<Hygiene>,
-    /// The worker's connections to the origin.
+    /// Where requests get their ids.
+    pub request_ids: Rc<RequestIds>,
+    /// The worker's connections to the origins.
     pub upstream: Rc<Upstream>,
     /// The connection, as records see it.
     pub scope: Rc<Scope>,
@@ -47,21 +51,24 @@ pub struct Exchange {
 impl Exchange {
     /// Answers one request: from the origin, or with the reason why not.
     pub async fn answer(self: Rc<Self>, request: Request<Incoming>) -> Response<Reply> {
-        let is_head = request.method() == Method::HEAD;
+        let asked = Asked::of(&request);
         let is_http2 = request.version() == Version::HTTP_2;
         let standing = self.caller.standing(&*self.snapshot, clock::unix_now());
+        let id = self.hop.request_id(request.headers(), &self.request_ids);
         let mut record = Record::begin(&self.scope, &standing.identity, &request);
-        let mut response = match self.forward(request, &standing, &mut record).await {
+        record.request_id(id.as_bytes());
+        let mut response = match self.forward(request, &standing, &id, &mut record).await {
             Ok(response) => {
                 record.answered(response.status().as_u16());
                 response.map(|body| Reply::Relay(RelayBody::watched(body, Recorded(record))))
             }
             Err(failure) => {
-                self.tell(&failure);
+                self.tell(&failure, &id);
                 record.failed(failure.reason());
                 record.answered(failure.status().as_u16());
+                let is_head = *asked.method() == Method::HEAD;
                 failure
-                    .response()
+                    .response(&asked, &id)
                     .map(|page| Reply::Page(Page::new(page, record, is_head)))
             }
         };
@@ -75,17 +82,27 @@ impl Exchange {
         &self,
         request: Request<Incoming>,
         standing: &Standing,
+        id: &RequestId,
         record: &mut Record,
-    ) -> Result<Response<Transfer<Incoming>>, Failure> {
+    ) -> Result<Response<OriginBody<RequestBody>>, Failure> {
         let (parts, body) = request.into_parts();
         // First the request must mean one thing only ...
         let head = RequestHead::check(parts, &body, &self.snapshot.fallback_authority)?;
         // ... then the caller may pass or not, as it stands now, not as of the handshake ...
         let permit = policy::authorize(self.snapshot.client_auth, &standing.verdict)?;
+        let body = RequestBody::new(body, self.snapshot.limits.body_max)?;
         // ... then what the client said of itself goes and what Herald knows comes in ...
-        let outbound = Outbound::new(head, permit, &self.hygiene, &standing.block)?;
-        record.forwarding(&self.snapshot.upstream_label);
-        let response = self.upstream.send(&outbound, body).await?;
+        let way = Way { hop: &self.hop, id };
+        let outbound = Outbound::new(head, permit, &self.hygiene, &standing.block, way)?;
+        record.forwarding();
+        let caller = standing.fingerprint.as_ref();
+        let answered = self.upstream.send(&outbound, body, caller).await;
+        let endpoint = answered
+            .as_ref()
+            .ok()
+            .map(|answer| answer.body().endpoint());
+        record.upstream(self.snapshot.origin_label(endpoint));
+        let response = answered?;
         // ... and the answer is cleaned on its way back.
         let (mut parts, body) = response.into_parts();
         headers::clean_response(&mut parts.headers, &self.hygiene);
@@ -93,7 +110,7 @@ impl Exchange {
     }
 
     /// A line for who looks closely; the record says it in any case.
-    fn tell(&self, failure: &Failure) {
+    fn tell(&self, failure: &Failure, id: &RequestId) {
         if tracing::enabled!(tracing::Level::DEBUG)
             && let Some(held) = self
                 .telemetry
@@ -102,7 +119,7 @@ impl Exchange {
         {
             let (client, status) = (self.client, failure.status().as_u16());
             let (suppressed, elsewhere) = (held.source, held.others);
-            tracing::debug!(%client, status, %failure, suppressed, elsewhere, "request not served");
+            tracing::debug!(%client, status, %failure, %id, suppressed, elsewhere, "request not served");
         }
     }
 }
@@ -170,7 +187,7 @@ pub enum Reply {
     /// Herald's own words.
     Page(Page),
     /// The origin's.
-    Relay(RelayBody<Incoming, Recorded>),
+    Relay(RelayBody<RequestBody, Recorded>),
 }
 
 impl Body for Reply {

@@ -24,6 +24,7 @@ pub mod log;
 pub mod metrics;
 pub mod prometheus;
 pub mod reason;
+pub mod request_id;
 pub mod sink;
 mod stamp;
 pub mod tally;
@@ -33,6 +34,7 @@ pub use connection::{ConnectionRecord, Scope};
 pub use features::Feature;
 pub use identity::Identity;
 pub use ledger::Ledger;
+pub use request_id::{RequestId, RequestIds};
 
 use ledger::Pen;
 use limit::SourceLimit;
