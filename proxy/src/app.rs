@@ -17,6 +17,7 @@ use crate::config::{AdminAddr, Config, Mistakes};
 use crate::drain::{self, DrainTrigger};
 use crate::listen;
 use crate::snapshot::Snapshot;
+use crate::telemetry::ledger::FLUSH_AFTER;
 use crate::telemetry::{LogError, Telemetry};
 use crate::worker;
 
@@ -175,6 +176,8 @@ impl App {
                 Stopped::Drained
             }
             Err(_elapsed) => {
+                // Records of what was over by now are handed over by the workers, which go on.
+                tokio::time::sleep(2 * FLUSH_AFTER).await;
                 tracing::warn!("stopped: the drain timeout passed with connections open");
                 Stopped::Forced
             }
