@@ -12,11 +12,13 @@ use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
 
-use crate::config::{Config, Mistakes};
+use crate::admin::{Admin, Subject};
+use crate::config::{AdminAddr, Config, Mistakes};
 use crate::drain::{self, DrainTrigger};
 use crate::listen::sources::Sources;
 use crate::listen::{self, Places};
 use crate::snapshot::Snapshot;
+use crate::telemetry::ledger::FLUSH_AFTER;
 use crate::telemetry::{LogError, Telemetry};
 use crate::worker;
 
@@ -31,6 +33,14 @@ pub enum StartError {
     Listen {
         /// The address asked for.
         address: SocketAddr,
+        /// The kernel's answer.
+        error: io::Error,
+    },
+    /// The admin address.
+    #[error("can't serve the admin address {address}: {error}")]
+    Admin {
+        /// The address asked for.
+        address: AdminAddr,
         /// The kernel's answer.
         error: io::Error,
     },
@@ -50,6 +60,7 @@ pub struct App {
     drain: DrainTrigger,
     drain_timeout: Duration,
     telemetry: Arc<Telemetry>,
+    admin: Option<Admin>,
 }
 
 /// How a stop went.
@@ -67,6 +78,10 @@ impl App {
         let snapshot = Arc::new(Snapshot::compile(config).map_err(StartError::Config)?);
         let telemetry = Telemetry::start(config)?;
         let (bound, sockets) = bind_all(&config.listen, config.workers)?;
+        let admin = Admin::bind(&config.admin).map_err(|error| StartError::Admin {
+            address: config.admin.clone(),
+            error,
+        })?;
         let (drain, watch) = drain::channel();
         let most = config.max_connections.min(Semaphore::MAX_PERMITS);
         let places = Places {
@@ -89,6 +104,9 @@ impl App {
         for address in &bound {
             tracing::info!("listening on {address}");
         }
+        if let Some(address) = admin.as_ref().and_then(|admin| admin.address().ok()) {
+            tracing::info!("admin on {address}");
+        }
         tracing::info!(workers = workers.len(), "ready");
         Ok(Self {
             bound,
@@ -96,6 +114,7 @@ impl App {
             drain,
             drain_timeout: config.drain_timeout,
             telemetry,
+            admin,
         })
     }
 
@@ -105,7 +124,7 @@ impl App {
     }
 
     /// Serves until SIGTERM or SIGINT, then stops gracefully; a second signal stops at once.
-    pub fn run(self) -> io::Result<Stopped> {
+    pub fn run(mut self) -> io::Result<Stopped> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
@@ -125,6 +144,13 @@ impl App {
                     telemetry.reopen_logs();
                 }
             }));
+            if let Some(admin) = self.admin.take() {
+                let subject = Subject {
+                    telemetry: Arc::clone(&self.telemetry),
+                    listeners: self.bound.clone(),
+                };
+                drop(tokio::spawn(admin.serve(Arc::new(subject))));
+            }
             let signal = asked().await;
             tracing::info!(signal, "stopping: no new connections, finishing open ones");
             tokio::select! {
@@ -153,6 +179,8 @@ impl App {
                 Stopped::Drained
             }
             Err(_elapsed) => {
+                // Records of what was over by now are handed over by the workers, which go on.
+                tokio::time::sleep(2 * FLUSH_AFTER).await;
                 tracing::warn!("stopped: the drain timeout passed with connections open");
                 Stopped::Forced
             }

@@ -14,7 +14,7 @@ use crate::config::{ClientAuth, Config, LogFormat, Mistakes};
 use crate::headers::{Forwarding, Hygiene, Mapping};
 use crate::http::{Upgrades, serve};
 use crate::identity::{self, Facts, OnFailure, Variable, VariableSet};
-use crate::telemetry::access::Certificate;
+use crate::telemetry::identity::Certificate;
 use crate::telemetry::{Identity, reason::VerdictKind};
 use crate::tls::{HandshakeLimits, ReasonStyle, TrustStore, Verdict};
 use crate::upstream;

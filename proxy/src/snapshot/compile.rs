@@ -44,19 +44,15 @@ pub(super) fn compile(config: &Config) -> Result<Snapshot, Mistakes> {
     .map_err(|error| Mistakes(vec![pair_mistake(config, &error)]))?;
     let authority = origins::authority(config)?;
     let allowed = config.allow_header_names.iter().map(String::as_str);
+    let origins = origins::compile(config);
     Ok(Snapshot {
         client_auth: config.client_auth,
         tls: Arc::new(tls),
         hygiene: Hygiene::new(mapping.names(), allowed),
         upgrades: Upgrades::new(config.upgrades.iter().map(String::as_str)),
         forwarding: forwarding(config),
-        origin_labels: config
-            .upstream
-            .upstream
-            .iter()
-            .map(ToString::to_string)
-            .collect(),
-        origins: origins::compile(config),
+        origin_labels: origins.iter().map(ToString::to_string).collect(),
+        origins,
         upstream: origins::settings(config),
         resolve_interval: config.upstream.upstream_resolve.0,
         fallback_authority: authority,
