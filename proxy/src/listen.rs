@@ -10,15 +10,34 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// A client's connection, counted against the listener's limit as long as it lives.
+pub mod sources;
+
+use sources::{SourcePlace, Sources};
+
+/// A client's connection, counted against the limits as long as it lives.
 #[derive(Debug)]
 pub struct Accepted {
     /// The client's socket, TCP_NODELAY set.
     pub tcp: TcpStream,
     /// The client's address.
     pub client: SocketAddr,
-    /// Gives the place back on drop.
-    pub place: OwnedSemaphorePermit,
+    /// Gives the places back on drop.
+    pub place: Place,
+}
+
+/// A connection's place within the limits.
+#[derive(Debug)]
+pub struct Place {
+    _among_all: OwnedSemaphorePermit,
+    /// `None` where its source has as many as it may: the connection is to be closed.
+    of_source: Option<SourcePlace>,
+}
+
+impl Place {
+    /// Whether the connection's source may have it.
+    pub fn is_granted(&self) -> bool {
+        self.of_source.is_some()
+    }
 }
 
 /// Binds one of several sockets that share `address`.
@@ -44,12 +63,21 @@ pub fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
 #[derive(Debug)]
 pub struct Acceptor {
     listener: TcpListener,
-    places: Arc<Semaphore>,
+    places: Places,
+}
+
+/// The limits on connections, shared by all workers.
+#[derive(Clone, Debug)]
+pub struct Places {
+    /// All that there are.
+    pub all: Arc<Semaphore>,
+    /// Those of each source.
+    pub sources: Arc<Sources>,
 }
 
 impl Acceptor {
-    /// Takes a bound socket into the worker's runtime; `places` is the limit on connections.
-    pub fn new(listener: std::net::TcpListener, places: Arc<Semaphore>) -> io::Result<Self> {
+    /// Takes a bound socket into the worker's runtime.
+    pub fn new(listener: std::net::TcpListener, places: Places) -> io::Result<Self> {
         Ok(Self {
             listener: TcpListener::from_std(listener)?,
             places,
@@ -60,13 +88,17 @@ impl Acceptor {
     /// when descriptors or memory are short, which no retry at once would mend.
     pub async fn accept(&self) -> Option<Accepted> {
         loop {
-            let place = Arc::clone(&self.places).acquire_owned().await.ok()?;
+            let among_all = Arc::clone(&self.places.all).acquire_owned().await.ok()?;
             match self.listener.accept().await {
                 Ok((tcp, client)) => {
                     if let Err(error) = tcp.set_nodelay(true) {
                         tracing::debug!(%client, %error, "TCP_NODELAY refused: the client is gone");
                         continue;
                     }
+                    let place = Place {
+                        _among_all: among_all,
+                        of_source: self.places.sources.place(client.ip()),
+                    };
                     return Some(Accepted { tcp, client, place });
                 }
                 Err(error) if is_about_one_connection(&error) => {}

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use thiserror::Error;
 
@@ -24,6 +25,18 @@ pub enum UpstreamError {
         #[source]
         source: io::Error,
     },
+    /// The origin's Unix socket did not accept.
+    #[error("cannot connect to the origin at unix:{}", path.display())]
+    ConnectUnix {
+        /// The socket.
+        path: PathBuf,
+        /// What the kernel answered.
+        #[source]
+        source: io::Error,
+    },
+    /// The TLS handshake with the origin failed; above all, its certificate was not accepted.
+    #[error("the TLS handshake with the origin failed")]
+    Tls(#[source] io::Error),
     /// `Limits::connect_timeout` passed before a connection stood.
     #[error("connecting to the origin took too long")]
     ConnectTimeout,
@@ -39,7 +52,8 @@ pub enum UpstreamError {
     /// The origin closed the connection inside a framed response body (RFC 9112 §8).
     #[error("the origin closed the connection inside its response body")]
     Truncated,
-    /// `Limits::response_timeout` passed after the request without a response head.
+    /// `Limits::response_timeout` passed after the request without a response head, or the origin
+    /// took nothing of the request's body for a whole `Limits::body_timeout`.
     #[error("the origin took too long to answer")]
     ResponseTimeout,
     /// The response breaks HTTP/1.1 or a limit.
@@ -60,7 +74,7 @@ pub enum UpstreamError {
     /// The client's request body is longer than declared.
     #[error("the client's request body is longer than declared")]
     ClientBodyLong,
-    /// The client sent no byte of its request body for a whole `Limits::response_timeout`.
+    /// The client sent no byte of its request body for a whole `Limits::body_timeout`.
     #[error("the client stopped sending its request body")]
     ClientStalled,
 }
@@ -71,6 +85,8 @@ impl UpstreamError {
         match self {
             Self::Resolve(_)
             | Self::Connect { .. }
+            | Self::ConnectUnix { .. }
+            | Self::Tls(_)
             | Self::ConnectTimeout
             | Self::Write(_)
             | Self::Read(_)
