@@ -15,7 +15,7 @@ pub mod reference;
 pub mod units;
 mod validate;
 
-pub use address::{Place, UpstreamAddr};
+pub use address::{Place, Scheme, UpstreamAddr};
 pub use flags::{Balance, ClientAuth, Flags, Isolate, OnFailure, ReasonSpelling, UpstreamFlags};
 pub use mistake::{Mistake, Mistakes, Origin};
 pub use model::Config;

@@ -26,8 +26,9 @@ pub(super) fn compile(config: &Config) -> Result<Snapshot, Mistakes> {
     let trust = trust(config, &mut mistakes);
     let chain_pem = read(config, "cert", 0, &config.cert, &mut mistakes);
     let key_pem = read(config, "key", 0, &config.key, &mut mistakes);
-    let (Some(mapping), Some(chain_pem), Some(key_pem), true) =
-        (mapping, chain_pem, key_pem, mistakes.is_empty())
+    let origins = origins::compile(config, &mut mistakes);
+    let (Some(mapping), Some(chain_pem), Some(key_pem), Some(origins), true) =
+        (mapping, chain_pem, key_pem, origins, mistakes.is_empty())
     else {
         return Err(Mistakes(mistakes));
     };
@@ -45,7 +46,7 @@ pub(super) fn compile(config: &Config) -> Result<Snapshot, Mistakes> {
         client_auth: config.client_auth,
         tls: Arc::new(tls),
         hygiene: Hygiene::new(mapping.names(), allowed),
-        origins: origins::compile(config),
+        origins,
         upstream: origins::settings(config),
         resolve_interval: config.upstream.upstream_resolve.0,
         fallback_authority: authority,
