@@ -20,6 +20,7 @@ use crate::headers::{Framing, Outbound};
 mod answer;
 mod balance;
 mod body;
+mod check;
 mod chunked;
 mod connect;
 mod connection;
@@ -45,6 +46,7 @@ mod wait;
 
 pub use answer::OriginBody;
 pub use balance::{Balance, ENDPOINTS_MAX, Fingerprint};
+pub use check::HealthCheck;
 pub use connect::{Connect, OriginConnect, Version};
 pub use error::{BadResponse, Blame, BodyError, UpstreamError};
 pub use health::EndpointHealth;

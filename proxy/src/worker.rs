@@ -64,6 +64,9 @@ async fn serve(
         snapshot,
     });
     drop(tokio::task::spawn_local(sweep(Rc::clone(&worker))));
+    for origin in 0..worker.upstream.endpoints() {
+        drop(tokio::task::spawn_local(check(Rc::clone(&worker), origin)));
+    }
     if worker.upstream.has_names() {
         drop(tokio::task::spawn_local(resolve(Rc::clone(&worker))));
     }
@@ -94,6 +97,17 @@ async fn resolve(worker: Rc<Worker>) {
     loop {
         worker.upstream.resolve().await;
         tokio::time::sleep(worker.snapshot.resolve_interval).await;
+    }
+}
+
+/// Asks one origin how it does, off the request path.
+async fn check(worker: Rc<Worker>, origin: usize) {
+    let Some(check) = &worker.snapshot.health_check else {
+        return;
+    };
+    loop {
+        worker.upstream.check(origin, check).await;
+        tokio::time::sleep(check.interval).await;
     }
 }
 

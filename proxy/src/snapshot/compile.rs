@@ -27,6 +27,7 @@ pub(super) fn compile(config: &Config) -> Result<Snapshot, Mistakes> {
     let chain_pem = read(config, "cert", 0, &config.cert, &mut mistakes);
     let key_pem = read(config, "key", 0, &config.key, &mut mistakes);
     let origins = origins::compile(config, &mut mistakes);
+    let health_check = origins::health_check(config, &mut mistakes);
     let (Some(mapping), Some(chain_pem), Some(key_pem), Some(origins), true) =
         (mapping, chain_pem, key_pem, origins, mistakes.is_empty())
     else {
@@ -48,6 +49,7 @@ pub(super) fn compile(config: &Config) -> Result<Snapshot, Mistakes> {
         hygiene: Hygiene::new(mapping.names(), allowed),
         origins,
         upstream: origins::settings(config),
+        health_check,
         resolve_interval: config.upstream.upstream_resolve.0,
         fallback_authority: authority,
         limits: limits(config),

@@ -40,6 +40,9 @@ pub trait Connect {
 
     /// The scheme of requests over HTTP/2; `None` where that is never spoken.
     fn http2(&self) -> Option<Scheme>;
+
+    /// What the origin is called where no client names it.
+    fn authority(&self) -> String;
 }
 
 /// Connects to one [`Origin`].
@@ -98,6 +101,13 @@ impl Connect for OriginConnect {
             Speaks::Http1 => None,
             Speaks::Http2 => Some(Scheme::HTTP),
             Speaks::Tls(_) => Some(Scheme::HTTPS),
+        }
+    }
+
+    fn authority(&self) -> String {
+        match &self.origin.target {
+            UpstreamTarget::Unix(_) => "localhost".to_owned(),
+            target => target.to_string(),
         }
     }
 }

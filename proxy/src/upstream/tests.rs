@@ -22,6 +22,7 @@ use super::*;
 
 mod chunks;
 mod exchanges;
+mod failover;
 mod heads;
 mod http2;
 mod reuse;
@@ -305,6 +306,10 @@ impl Connect for CountedConnect {
 
     fn http2(&self) -> Option<Scheme> {
         None
+    }
+
+    fn authority(&self) -> String {
+        self.address.to_string()
     }
 }
 

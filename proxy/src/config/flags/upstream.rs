@@ -63,6 +63,14 @@ pub struct UpstreamFlags {
     #[arg(long, value_name = "TIME", default_value = "30s")]
     pub upstream_resolve: Span,
 
+    /// A path that every origin is asked for at an interval; one that answers no status of 200 to 399 twice gets no requests until it does. Without it there are no such checks.
+    #[arg(long, value_name = "PATH")]
+    pub upstream_health_path: Option<String>,
+
+    /// From one health check of an origin to the next, by each worker.
+    #[arg(long, value_name = "TIME", default_value = "5s")]
+    pub upstream_health_interval: Span,
+
     /// Connecting to the origin.
     #[arg(long, value_name = "TIME", default_value = "5s")]
     pub upstream_connect_timeout: Span,

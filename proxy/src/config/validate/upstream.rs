@@ -3,11 +3,18 @@
 use super::Checks;
 use crate::config::address::Scheme;
 use crate::config::flags::UpstreamFlags;
+use crate::config::mistake::quoted;
 
 impl Checks<'_> {
     pub(super) fn upstream(&mut self, flags: &UpstreamFlags) {
         self.origins(flags);
         self.origin_tls(flags);
+        if let Some(path) = &flags.upstream_health_path
+            && !is_path(path)
+        {
+            let message = format!("{} is not a path", quoted(path));
+            self.add("upstream_health_path", 0, message, "such as /healthz");
+        }
     }
 
     /// A repeated origin would get twice its share, and its health would be kept in two places.
@@ -60,6 +67,14 @@ impl Checks<'_> {
             }
         }
     }
+}
+
+/// A path with or without a query that stands in a request line as it is (RFC 9112 §3.2.1).
+fn is_path(path: &str) -> bool {
+    path.starts_with('/')
+        && path
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() && byte != b'#')
 }
 
 /// A request remembers in one word which it has tried.

@@ -4,13 +4,16 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::HeaderValue;
+use http::uri::PathAndQuery;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 
 use super::read;
 use crate::config::{self, Config, Isolate, Mistake, Mistakes, Place, Scheme, UpstreamAddr};
 use crate::tls::origin::{self, OriginTlsError, OwnCertificate};
-use crate::upstream::{Balance, Limits, Origin, Settings, Speaks, TlsOrigin, UpstreamTarget};
+use crate::upstream::{
+    Balance, HealthCheck, Limits, Origin, Settings, Speaks, TlsOrigin, UpstreamTarget,
+};
 
 /// Each origin, in the order of the configuration; `None` after a mistake.
 pub(super) fn compile(config: &Config, mistakes: &mut Vec<Mistake>) -> Option<Vec<Origin>> {
@@ -137,6 +140,19 @@ pub(super) fn settings(config: &Config) -> Settings {
             ..Limits::default()
         },
     }
+}
+
+/// How origins are checked, if they are.
+pub(super) fn health_check(config: &Config, mistakes: &mut Vec<Mistake>) -> Option<HealthCheck> {
+    let flags = &config.upstream;
+    let path = PathAndQuery::try_from(flags.upstream_health_path.clone()?);
+    let interval = flags.upstream_health_interval.0;
+    path.map(|path| HealthCheck { path, interval })
+        .map_err(|error| {
+            let origin = config.origin("upstream_health_path", 0);
+            mistakes.push(Mistake::new(origin, error.to_string(), "such as /healthz"));
+        })
+        .ok()
 }
 
 /// What stands in for the `Host` that an HTTP/1.0 client may leave out: the first origin's.
