@@ -9,6 +9,7 @@ mod extensions;
 mod facts;
 pub mod handshake;
 mod name;
+pub mod origin;
 mod path;
 pub mod possession;
 pub mod reason;

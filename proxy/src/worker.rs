@@ -82,6 +82,9 @@ async fn serve(index: usize, listeners: Vec<TcpListener>, common: Common) -> io:
         telemetry,
     });
     drop(tokio::task::spawn_local(sweep(Rc::clone(&worker))));
+    for origin in 0..worker.upstream.endpoints() {
+        drop(tokio::task::spawn_local(check(Rc::clone(&worker), origin)));
+    }
     if worker.upstream.has_names() {
         drop(tokio::task::spawn_local(resolve(Rc::clone(&worker))));
     }
@@ -132,7 +135,7 @@ async fn publish(worker: Rc<Worker>) {
     let board = &worker.ledger.board;
     loop {
         board.beat.set(clock::monotonic_coarse());
-        let endpoints = worker.upstream.endpoints(Instant::now());
+        let endpoints = worker.upstream.views(Instant::now());
         let states = endpoints.map(|endpoint| OriginState {
             label: endpoint.label.to_owned(),
             healthy: Some(!endpoint.health.ejected),
@@ -144,6 +147,17 @@ async fn publish(worker: Rc<Worker>) {
         });
         board.publish(states.collect());
         tokio::time::sleep(PUBLISH_INTERVAL).await;
+    }
+}
+
+/// Asks one origin how it does, off the request path.
+async fn check(worker: Rc<Worker>, origin: usize) {
+    let Some(check) = &worker.snapshot.health_check else {
+        return;
+    };
+    loop {
+        worker.upstream.check(origin, check).await;
+        tokio::time::sleep(check.interval).await;
     }
 }
 

@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::Path;
 
-use super::flags::{ClientAuth, Flags, TlsVersion, UpstreamFlags};
+use super::address::SCHEMES;
+use super::flags::{ClientAuth, Flags, TlsVersion};
 use super::mistake::{Mistake, Mistakes, Origin, quoted};
 use super::model::{Config, Origins};
 use super::observe::LogTarget;
@@ -34,6 +35,10 @@ impl Config {
         let window = checks.window("http2_stream_window", flags.http2_stream_window.0);
         let connection_window =
             checks.window("http2_connection_window", flags.http2_connection_window.0);
+        checks.window(
+            "upstream_http2_window",
+            flags.upstream.upstream_http2_window.0,
+        );
         let mistakes = checks.mistakes;
         let (Some(cert), Some(key), true) = (flags.cert, flags.key, mistakes.is_empty()) else {
             return Err(Mistakes::in_order(mistakes));
@@ -88,6 +93,8 @@ impl Config {
     }
 }
 
+mod upstream;
+
 /// The mistakes found so far, and where values came from.
 struct Checks<'a> {
     origins: &'a Origins,
@@ -117,7 +124,7 @@ impl Checks<'_> {
         self.require(flags.cert.is_some(), "cert", "a PEM file");
         self.require(flags.key.is_some(), "key", "a PEM file");
         let origins = &flags.upstream.upstream;
-        self.require(!origins.is_empty(), "upstream", "http://HOST:PORT");
+        self.require(!origins.is_empty(), "upstream", SCHEMES);
     }
 
     fn headers(&mut self, headers: &[String]) -> Vec<(String, String)> {
@@ -179,23 +186,6 @@ impl Checks<'_> {
                 let message = format!("{address} is listed twice");
                 self.add("listen", index, message, "each address and port once");
             }
-        }
-    }
-
-    /// A repeated origin would get twice its share, and its health would be kept in two places.
-    fn upstream(&mut self, flags: &UpstreamFlags) {
-        let origins = &flags.upstream;
-        for (index, origin) in origins.iter().enumerate() {
-            let mut before = origins.iter().take(index);
-            if before.any(|other| other == origin) {
-                let message = format!("{origin} is listed twice");
-                self.add("upstream", index, message, "each origin once");
-            }
-        }
-        if origins.len() > ORIGINS_MAX {
-            let message = format!("{} origins are listed", origins.len());
-            let allowed = format!("at most {ORIGINS_MAX}");
-            self.add("upstream", ORIGINS_MAX, message, &allowed);
         }
     }
 
@@ -272,6 +262,11 @@ impl Checks<'_> {
                 flags.upstream.upstream_idle_max,
                 0..=65_536,
             ),
+            (
+                "upstream_http2_streams",
+                flags.upstream.upstream_http2_streams,
+                1..=10_000,
+            ),
             ("sessions_max", flags.sessions_max, 0..=TEN_MILLION),
             ("callers_max", flags.callers_max.get(), 1..=TEN_MILLION),
         ] {
@@ -339,8 +334,6 @@ fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// A request remembers in one word which it has tried.
-const ORIGINS_MAX: usize = 64;
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 const TEN_MILLION: usize = 10_000_000;
