@@ -3,8 +3,6 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use hyper_util::rt::TokioIo;
-
 use crate::caller::Caller;
 use crate::clock;
 use crate::drain::DrainWatch;
@@ -65,13 +63,9 @@ pub async fn connection(accepted: Accepted, worker: Rc<Worker>, drain: DrainWatc
         hygiene: Rc::clone(&worker.hygiene),
         upstream: Rc::clone(&worker.upstream),
     });
-    let served = http::serve(
-        TokioIo::new(io),
-        protocol,
-        &snapshot.limits.http,
-        drain,
-        move |request| Rc::clone(&exchange).answer(request),
-    )
+    let served = http::serve(io, protocol, &snapshot.limits.http, drain, move |request| {
+        Rc::clone(&exchange).answer(request)
+    })
     .await;
     if let Err(error) = served
         && let Some(suppressed) = CONNECTIONS_BROKEN.permit(clock::unix_now())
