@@ -21,6 +21,8 @@ mod connect;
 mod connection;
 mod error;
 mod fields;
+#[cfg(feature = "fuzzing")]
+pub mod fuzz;
 mod head;
 mod limits;
 mod piece;
