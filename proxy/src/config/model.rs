@@ -75,6 +75,8 @@ pub struct Config {
     pub upstream_idle_max: usize,
     /// Drain deadline.
     pub drain_timeout: Duration,
+    /// How long an idle HTTP/1.1 connection may send one more request at a stop.
+    pub drain_idle_timeout: Duration,
     /// Log level.
     pub log_level: LogLevel,
     pub(super) origins: Origins,

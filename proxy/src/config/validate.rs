@@ -67,6 +67,7 @@ impl Config {
             upstream_idle_timeout: flags.upstream_idle_timeout.0,
             upstream_idle_max: flags.upstream_idle_max,
             drain_timeout: flags.drain_timeout.0,
+            drain_idle_timeout: flags.drain_idle_timeout.0,
             log_level: flags.log_level,
             origins,
             values: HashMap::new(),

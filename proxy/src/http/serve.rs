@@ -6,7 +6,7 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response, header};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::rt::{Read, Write};
@@ -33,6 +33,8 @@ pub struct Limits {
     pub head_timeout: Duration,
     /// Without a request in flight for this long, the connection is closed.
     pub idle_timeout: Duration,
+    /// When the drain starts, an idle HTTP/1.1 connection may send one more request for this long.
+    pub drain_idle_timeout: Duration,
     /// Most bytes of a request head.
     pub head_bytes_max: usize,
     /// Most fields of a request head (HTTP/1.1).
@@ -50,6 +52,8 @@ pub struct Limits {
 struct Activity {
     in_flight: Cell<usize>,
     finished: Cell<u64>,
+    /// From here on an HTTP/1.1 answer says that it is the connection's last.
+    last_answer: Cell<bool>,
 }
 
 /// Serves `io` until the client or the drain ends it. The error is hyper's, for the log.
@@ -72,33 +76,48 @@ where
     let counted = Rc::clone(&activity);
     let service = service_fn(move |request| {
         let guard = InFlight::new(Rc::clone(&counted));
+        let activity = Rc::clone(&counted);
         let response = exchange(request);
         async move {
-            let response = response.await.map(|body| Watched {
+            let mut response = response.await.map(|body| Watched {
                 body,
                 _guard: guard,
             });
+            // A 101 ends HTTP on the connection by itself.
+            if activity.last_answer.get() && !response.status().is_informational() {
+                let close = HeaderValue::from_static("close");
+                response.headers_mut().insert(header::CONNECTION, close);
+            }
             Ok::<_, std::convert::Infallible>(response)
         }
     });
     match protocol {
         Protocol::Http1 => {
             let connection = http1_builder(limits).serve_connection(io, service);
-            let finish = http1::Connection::graceful_shutdown;
+            let finish = Finish::AfterLastAnswer(http1::Connection::graceful_shutdown);
             run(connection, finish, limits, drain, &activity).await
         }
         Protocol::Http2 => {
             let connection = http2_builder(limits).serve_connection(io, service);
-            let finish = http2::Connection::graceful_shutdown;
+            let finish = Finish::AtOnce(http2::Connection::graceful_shutdown);
             run(connection, finish, limits, drain, &activity).await
         }
     }
 }
 
+/// How a connection is asked to end when the drain starts.
+enum Finish<C> {
+    /// HTTP/2: GOAWAY says which requests will not be answered, so none is lost (RFC 9113 §6.8).
+    AtOnce(fn(Pin<&mut C>)),
+    /// HTTP/1.1: closing an idle connection loses a request that is on its way (RFC 9112 §9.5). The
+    /// next answer says `Connection: close` instead, and only what stays idle is closed.
+    AfterLastAnswer(fn(Pin<&mut C>)),
+}
+
 /// Polls the connection; asks it to finish when the drain starts or it has been idle too long.
 async fn run<C>(
     connection: C,
-    finish: fn(Pin<&mut C>),
+    finish: Finish<C>,
     limits: &Limits,
     mut drain: DrainWatch,
     activity: &Activity,
@@ -109,13 +128,23 @@ where
     let mut connection = pin!(connection);
     let mut draining = pin!(drain.started());
     let mut idle_check = pin!(sleep_until(Instant::now() + limits.idle_timeout));
+    let mut last_call = pin!(sleep_until(Instant::now() + limits.idle_timeout));
     let mut finished_before = activity.finished.get();
-    let mut finishing = false;
+    let (finish, delay) = match finish {
+        Finish::AtOnce(finish) => (finish, Duration::ZERO),
+        Finish::AfterLastAnswer(finish) => (finish, limits.drain_idle_timeout),
+    };
+    let (mut finishing, mut is_draining) = (false, false);
     loop {
         tokio::select! {
             biased;
             result = connection.as_mut() => return result,
-            () = draining.as_mut(), if !finishing => {
+            () = draining.as_mut(), if !is_draining => {
+                is_draining = true;
+                activity.last_answer.set(delay > Duration::ZERO);
+                last_call.as_mut().reset(Instant::now() + delay);
+            }
+            () = last_call.as_mut(), if is_draining && !finishing => {
                 finishing = true;
                 finish(connection.as_mut());
             }

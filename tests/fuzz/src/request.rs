@@ -209,6 +209,7 @@ thread_local! {
 static LIMITS: LazyLock<serve::Limits> = LazyLock::new(|| serve::Limits {
     head_timeout: Duration::from_secs(10),
     idle_timeout: Duration::from_secs(60),
+    drain_idle_timeout: Duration::from_secs(1),
     head_bytes_max: 16 * 1024,
     head_fields_max: 100,
     http2_streams_max: 8,
