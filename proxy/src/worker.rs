@@ -162,19 +162,35 @@ async fn check(worker: Rc<Worker>, origin: usize) {
 }
 
 async fn accept(acceptor: Acceptor, worker: Rc<Worker>, drain: DrainWatch) {
+    let serve = |accepted| {
+        let connection = connection(accepted, Rc::clone(&worker), drain.clone());
+        drop(tokio::task::spawn_local(connection));
+    };
     let mut stop = drain.clone();
-    loop {
-        let accepted = tokio::select! {
-            biased;
-            () = stop.started() => return,
-            accepted = acceptor.accept() => accepted,
-        };
-        let Some(accepted) = accepted else { return };
-        drop(tokio::task::spawn_local(connection(
-            accepted,
-            Rc::clone(&worker),
-            drain.clone(),
-        )));
+    while let Some(accepted) = either(stop.started(), acceptor.accept()).await {
+        serve(accepted);
+    }
+    // No accept is missed: the queue is taken once more when the last call is over.
+    let over = tokio::time::sleep(acceptor.last_call());
+    tokio::pin!(over);
+    while let Some(accepted) = either(over.as_mut(), acceptor.accept()).await {
+        serve(accepted);
+    }
+    match acceptor.close() {
+        Ok(rest) => rest.into_iter().for_each(serve),
+        Err(error) => tracing::warn!(%error, "the queue of a listening socket is lost"),
+    }
+}
+
+/// What comes, or nothing once it is time to stop.
+async fn either<T>(
+    stop: impl Future<Output = ()>,
+    next: impl Future<Output = Option<T>>,
+) -> Option<T> {
+    tokio::select! {
+        biased;
+        () = stop => None,
+        next = next => next,
     }
 }
 

@@ -393,6 +393,17 @@ pub struct Flags {
     )]
     pub drain_timeout: Span,
 
+    /// At a stop, an idle HTTP/1.1 connection may send one more request for this long.
+    ///
+    /// A client may just be sending it. It is answered with `Connection: close`.
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "1s",
+        help_heading = "Workers and limits"
+    )]
+    pub drain_idle_timeout: Span,
+
     /// Least severe events logged.
     #[arg(
         long,

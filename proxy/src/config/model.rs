@@ -92,6 +92,8 @@ pub struct Config {
     pub http2_connection_window: u32,
     /// Drain deadline.
     pub drain_timeout: Duration,
+    /// How long an idle HTTP/1.1 connection may send one more request at a stop.
+    pub drain_idle_timeout: Duration,
     /// Log level.
     pub log_level: LogLevel,
     /// Records of requests.

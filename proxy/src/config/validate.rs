@@ -82,6 +82,7 @@ impl Config {
             http2_stream_window: window,
             http2_connection_window: connection_window,
             drain_timeout: flags.drain_timeout.0,
+            drain_idle_timeout: flags.drain_idle_timeout.0,
             log_level: flags.log_level,
             access_log: flags.access_log,
             connection_log: flags.connection_log,
