@@ -1,5 +1,5 @@
 //! The project's own commands: `cargo xtask tidy`, `cargo xtask test`, `cargo xtask ci`,
-//! `cargo xtask bench`.
+//! `cargo xtask vm`, `cargo xtask bench`.
 
 #![expect(
     clippy::print_stdout,
@@ -17,6 +17,7 @@ mod ci;
 mod command;
 mod test;
 mod tidy;
+mod vm;
 
 /// Herald's development commands.
 #[derive(Debug, Parser)]
@@ -34,6 +35,8 @@ enum Task {
     Test(test::Options),
     /// Everything that continuous integration runs, by the same code.
     Ci,
+    /// Run the tests that need kernels of their own, on Debian's, in QEMU.
+    Vm(vm::Options),
     /// Herald and its peers side by side: CPU time a request, latency, memory.
     Bench(bench::Options),
 }
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
         Task::Tidy => tidy::run(root),
         Task::Test(options) => test::run(root, &options),
         Task::Ci => ci::run(root),
+        Task::Vm(options) => vm::run(root, &options),
         Task::Bench(options) => bench::run(root, &options),
     };
     match outcome {
