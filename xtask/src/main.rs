@@ -1,5 +1,5 @@
 //! The project's own commands: `cargo xtask tidy`, `cargo xtask test`, `cargo xtask fuzz`,
-//! `cargo xtask ci`, `cargo xtask bench`.
+//! `cargo xtask ci`, `cargo xtask vm`, `cargo xtask bench`.
 
 #![expect(
     clippy::print_stdout,
@@ -18,6 +18,7 @@ mod command;
 mod fuzz;
 mod test;
 mod tidy;
+mod vm;
 
 /// Herald's development commands.
 #[derive(Debug, Parser)]
@@ -37,6 +38,8 @@ enum Task {
     Fuzz(fuzz::Options),
     /// Everything that continuous integration runs, by the same code.
     Ci,
+    /// Run the tests that need kernels of their own, on Debian's, in QEMU.
+    Vm(vm::Options),
     /// Herald and its peers side by side: CPU time a request, latency, memory.
     Bench(bench::Options),
 }
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
         Task::Test(options) => test::run(root, &options),
         Task::Fuzz(options) => fuzz::run(root, &options),
         Task::Ci => ci::run(root),
+        Task::Vm(options) => vm::run(root, &options),
         Task::Bench(options) => bench::run(root, &options),
     };
     match outcome {
