@@ -1,5 +1,5 @@
 //! The project's own commands: `cargo xtask tidy`, `cargo xtask test`, `cargo xtask ci`,
-//! `cargo xtask bench`.
+//! `cargo xtask bench`, `cargo xtask ebpf`.
 
 #![expect(
     clippy::print_stdout,
@@ -15,6 +15,7 @@ use clap::{Parser, Subcommand};
 mod bench;
 mod ci;
 mod command;
+mod ebpf;
 mod test;
 mod tidy;
 
@@ -36,6 +37,9 @@ enum Task {
     Ci,
     /// Herald and its peers side by side: CPU time a request, latency, memory.
     Bench(bench::Options),
+    /// The kernel programs: build what is committed, or verify it.
+    #[command(subcommand)]
+    Ebpf(ebpf::Action),
 }
 
 fn main() -> ExitCode {
@@ -49,6 +53,7 @@ fn main() -> ExitCode {
         Task::Test(options) => test::run(root, &options),
         Task::Ci => ci::run(root),
         Task::Bench(options) => bench::run(root, &options),
+        Task::Ebpf(action) => ebpf::run(root, action),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
