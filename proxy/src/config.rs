@@ -9,6 +9,7 @@ pub mod flags;
 mod found;
 pub mod mistake;
 pub mod model;
+pub mod observe;
 pub mod plan;
 mod reader;
 pub mod reference;
@@ -16,6 +17,7 @@ pub mod units;
 mod validate;
 
 pub use address::UpstreamAddr;
-pub use flags::{ClientAuth, Flags, OnFailure, ReasonSpelling};
+pub use flags::{ClientAuth, Flags, LogFormat, OnFailure, ReasonSpelling};
 pub use mistake::{Mistake, Mistakes, Origin};
 pub use model::Config;
+pub use observe::{AdminAddr, LogTarget};

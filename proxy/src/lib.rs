@@ -14,6 +14,7 @@
 //! `connection` (once a connection) and `exchange` (once a request) hold all control flow;
 //! `docs/ARCHITECTURE.md` follows a request through the files.
 
+pub mod admin;
 pub mod app;
 pub mod bounded;
 pub mod caller;

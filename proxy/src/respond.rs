@@ -8,6 +8,7 @@ use thiserror::Error;
 use crate::headers::Refusal;
 use crate::http::Malformed;
 use crate::policy::Denied;
+use crate::telemetry::reason::Reason;
 use crate::upstream::{Blame, UpstreamError};
 
 /// Why a request got no answer from the origin.
@@ -35,6 +36,29 @@ impl Failure {
             Self::Malformed(_) | Self::Refused(_) => StatusCode::BAD_REQUEST,
             Self::Denied(_) => StatusCode::FORBIDDEN,
             Self::Upstream(error) => upstream_status(error),
+        }
+    }
+
+    /// The word for it in records and metrics.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Malformed(malformed) => match malformed {
+                Malformed::AuthorityConflict => Reason::AuthorityConflict,
+                Malformed::AuthorityInvalid => Reason::AuthorityInvalid,
+                Malformed::AuthorityMissing => Reason::AuthorityMissing,
+                Malformed::Connect => Reason::Connect,
+                Malformed::HostRepeated => Reason::HostRepeated,
+                Malformed::TargetInvalid => Reason::TargetInvalid,
+                Malformed::TransferEncoding => Reason::TransferEncoding,
+            },
+            Self::Refused(refusal) => match refusal {
+                Refusal::ConnectionBytes => Reason::ConnectionBytes,
+                Refusal::ConnectionNamesProtected => Reason::ConnectionNamesProtected,
+                Refusal::ConnectionTooLong => Reason::ConnectionTooLong,
+            },
+            Self::Denied(Denied::NoCertificate) => Reason::NoCertificate,
+            Self::Denied(Denied::CertificateFailed(_)) => Reason::CertificateFailed,
+            Self::Upstream(error) => upstream_reason(error),
         }
     }
 
@@ -74,6 +98,26 @@ impl Failure {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         response
+    }
+}
+
+/// The word for what went wrong between Herald and an origin.
+pub fn upstream_reason(error: &UpstreamError) -> Reason {
+    match error {
+        UpstreamError::Resolve(_) => Reason::Resolve,
+        UpstreamError::Connect { .. } => Reason::ConnectFailed,
+        UpstreamError::ConnectTimeout => Reason::ConnectTimeout,
+        UpstreamError::Write(_) => Reason::OriginWrite,
+        UpstreamError::Read(_) => Reason::OriginRead,
+        UpstreamError::Closed => Reason::OriginClosed,
+        UpstreamError::Truncated => Reason::OriginTruncated,
+        UpstreamError::ResponseTimeout => Reason::ResponseTimeout,
+        UpstreamError::BadResponse(_) => Reason::BadResponse,
+        UpstreamError::UnexpectedUpgrade => Reason::UnexpectedUpgrade,
+        UpstreamError::ClientBody(_) => Reason::ClientBody,
+        UpstreamError::ClientBodyShort { .. } => Reason::ClientBodyShort,
+        UpstreamError::ClientBodyLong => Reason::ClientBodyLong,
+        UpstreamError::ClientStalled => Reason::ClientStalled,
     }
 }
 

@@ -8,10 +8,12 @@ use rustls::ServerConfig;
 use rustls::pki_types::CertificateDer;
 
 use crate::caller::{Judge, Standing, Standings};
-use crate::config::{ClientAuth, Config, Mistakes};
+use crate::config::{ClientAuth, Config, LogFormat, Mistakes};
 use crate::headers::{Hygiene, Mapping};
 use crate::http::serve;
-use crate::identity::{self, Facts, OnFailure};
+use crate::identity::{self, Facts, OnFailure, Variable, VariableSet};
+use crate::telemetry::identity::Certificate;
+use crate::telemetry::{Identity, reason::VerdictKind};
 use crate::tls::{HandshakeLimits, ReasonStyle, TrustStore, Verdict};
 use crate::upstream::{self, UpstreamTarget};
 
@@ -28,6 +30,8 @@ pub struct Snapshot {
     pub hygiene: Hygiene,
     /// Where requests go.
     pub upstream: UpstreamTarget,
+    /// The origin, as records name it.
+    pub upstream_label: String,
     /// Stands in for the Host an HTTP/1.0 client leaves out.
     pub fallback_authority: HeaderValue,
     /// Limits of every stage.
@@ -38,6 +42,8 @@ pub struct Snapshot {
     reason_style: ReasonStyle,
     on_failure: OnFailure,
     standings: Standings,
+    /// The format of records, where any are written.
+    records: Option<LogFormat>,
 }
 
 /// The limits of every stage of the data path.
@@ -79,6 +85,38 @@ impl Snapshot {
     }
 }
 
+impl Snapshot {
+    /// What records say of a caller.
+    fn identity(&self, facts: &Facts<'_>) -> Identity {
+        let verdict = match facts.verdict {
+            Verdict::None => VerdictKind::None,
+            Verdict::Success(_) => VerdictKind::Success,
+            Verdict::Failed(_) => VerdictKind::Failed,
+        };
+        let Some(format) = self.records else {
+            return Identity::counted(verdict);
+        };
+        let facts = Facts {
+            on_failure: OnFailure::Send,
+            ..*facts
+        };
+        let wanted = [
+            Variable::Verified,
+            Variable::SubjectDn,
+            Variable::Serial,
+            Variable::FingerprintSha256,
+        ];
+        let values = identity::values(&facts, VariableSet::from_iter(wanted));
+        let verified = values.get(Variable::Verified).unwrap_or_default();
+        let certificate = Certificate {
+            subject: values.get(Variable::SubjectDn),
+            serial: values.get(Variable::Serial),
+            fingerprint: values.get(Variable::FingerprintSha256),
+        };
+        Identity::rendered(verdict, format, verified, certificate)
+    }
+}
+
 impl Judge for Snapshot {
     fn judge(&self, chain: &[CertificateDer<'static>], now: u64) -> Standing {
         let (verdict, holds_until) = match (chain.first(), &self.trust) {
@@ -99,6 +137,7 @@ impl Judge for Snapshot {
         let block = self.mapping.render(&values);
         let holds_until = holds_until.min(block.holds_until);
         Standing {
+            identity: self.identity(&facts),
             verdict,
             block,
             holds_until,

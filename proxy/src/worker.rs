@@ -12,21 +12,35 @@ use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use crate::clock;
 use crate::connection::{Worker, connection};
 use crate::drain::{self, DrainWatch};
 use crate::headers::clean_trailers;
 use crate::listen::Acceptor;
 use crate::snapshot::Snapshot;
+use crate::telemetry::Telemetry;
+use crate::telemetry::metrics::OriginState;
 use crate::upstream::{TrailerFilter, Upstream};
+
+/// What all workers are given.
+#[derive(Clone, Debug)]
+pub struct Common {
+    /// The configuration.
+    pub snapshot: Arc<Snapshot>,
+    /// The limit on connections.
+    pub places: Arc<Semaphore>,
+    /// What all threads report to.
+    pub telemetry: Arc<Telemetry>,
+    /// Starts the drain.
+    pub drain: DrainWatch,
+}
 
 /// Starts worker `index` on its sockets. It ends when the drain has started and its last
 /// connection is done.
 pub fn spawn(
     index: usize,
     listeners: Vec<TcpListener>,
-    snapshot: Arc<Snapshot>,
-    places: Arc<Semaphore>,
-    drain: DrainWatch,
+    common: Common,
 ) -> io::Result<JoinHandle<()>> {
     let runtime_builder = || -> io::Result<LocalRuntime> {
         Builder::new_current_thread()
@@ -38,19 +52,20 @@ pub fn spawn(
         .name(format!("worker-{index}"))
         .spawn(move || {
             let served = runtime_builder()
-                .and_then(|runtime| runtime.block_on(serve(listeners, snapshot, places, drain)));
+                .and_then(|runtime| runtime.block_on(serve(index, listeners, common)));
             if let Err(error) = served {
                 tracing::error!(%error, worker = index, "worker could not start");
             }
         })
 }
 
-async fn serve(
-    listeners: Vec<TcpListener>,
-    snapshot: Arc<Snapshot>,
-    places: Arc<Semaphore>,
-    mut drain: DrainWatch,
-) -> io::Result<()> {
+async fn serve(index: usize, listeners: Vec<TcpListener>, common: Common) -> io::Result<()> {
+    let Common {
+        snapshot,
+        places,
+        telemetry,
+        mut drain,
+    } = common;
     let hygiene = Rc::new(snapshot.hygiene.clone());
     let names = Rc::clone(&hygiene);
     let trailers: TrailerFilter = Rc::new(move |trailers| clean_trailers(trailers, &names));
@@ -63,8 +78,13 @@ async fn serve(
             trailers,
         ),
         snapshot,
+        ledger: telemetry.ledger(index),
+        telemetry,
     });
     drop(tokio::task::spawn_local(sweep(Rc::clone(&worker))));
+    drop(tokio::task::spawn_local(publish(Rc::clone(&worker))));
+    let flushing = Rc::clone(&worker.ledger).keep_flushing();
+    drop(tokio::task::spawn_local(flushing));
     // The worker's own drain: it is over when this thread's connections are.
     let (mut local_trigger, local_drain) = drain::channel();
     for listener in listeners {
@@ -76,6 +96,7 @@ async fn serve(
     drain.started().await;
     local_trigger.start();
     local_trigger.drained().await;
+    worker.ledger.flush();
     Ok(())
 }
 
@@ -84,6 +105,25 @@ async fn sweep(worker: Rc<Worker>) {
     loop {
         tokio::time::sleep(SWEEP_INTERVAL).await;
         worker.upstream.sweep(Instant::now());
+    }
+}
+
+/// Tells the control thread what only this thread knows, and that it lives.
+async fn publish(worker: Rc<Worker>) {
+    let board = &worker.ledger.board;
+    loop {
+        let stats = worker.upstream.stats();
+        board.beat.set(clock::monotonic_coarse());
+        board.publish(vec![OriginState {
+            label: worker.snapshot.upstream_label.clone(),
+            healthy: None,
+            idle: worker.upstream.idle() as u64,
+            opened: stats.opened,
+            reused: stats.reused,
+            retried: stats.retried,
+            discarded: stats.discarded,
+        }]);
+        tokio::time::sleep(PUBLISH_INTERVAL).await;
     }
 }
 
@@ -104,4 +144,6 @@ async fn accept(acceptor: Acceptor, worker: Rc<Worker>, drain: DrainWatch) {
     }
 }
 
+/// How old what the control thread shows may be.
+const PUBLISH_INTERVAL: Duration = Duration::from_secs(1);
 const SWEEP_INTERVAL: Duration = Duration::from_secs(5);

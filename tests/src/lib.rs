@@ -14,6 +14,7 @@ pub mod herald;
 pub mod nginx;
 pub mod origin;
 pub mod pki;
+pub mod records;
 pub mod soak;
 pub mod table;
 pub mod wait;

@@ -7,8 +7,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::address::UpstreamAddr;
-use super::flags::{ClientAuth, LogLevel, OnFailure, ReasonSpelling};
+use super::flags::{ClientAuth, LogFormat, LogLevel, OnFailure, ReasonSpelling};
 use super::mistake::Origin;
+use super::observe::{AdminAddr, LogTarget};
 
 /// What Herald was asked to do. Made by [`Config::load`] or [`Config::from_flags`] alone.
 #[derive(Clone, Debug)]
@@ -77,6 +78,14 @@ pub struct Config {
     pub drain_timeout: Duration,
     /// Log level.
     pub log_level: LogLevel,
+    /// Records of requests.
+    pub access_log: LogTarget,
+    /// Records of connections.
+    pub connection_log: LogTarget,
+    /// How both are written.
+    pub access_log_format: LogFormat,
+    /// Where status and metrics are served.
+    pub admin: AdminAddr,
     pub(super) origins: Origins,
     /// The values in force as they would be written, by key, for the plan.
     pub(super) values: HashMap<String, Vec<String>>,

@@ -3,10 +3,12 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
+use std::path::Path;
 
 use super::flags::{ClientAuth, Flags, TlsVersion};
 use super::mistake::{Mistake, Mistakes, Origin, quoted};
 use super::model::{Config, Origins};
+use super::observe::LogTarget;
 use super::units::{WORKERS_MAX, Workers};
 
 impl Config {
@@ -26,6 +28,7 @@ impl Config {
         checks.required(&flags);
         checks.listen(&flags.listen);
         checks.bounds(&flags);
+        checks.logs(&flags);
         let window = checks.window("http2_stream_window", flags.http2_stream_window.0);
         let connection_window =
             checks.window("http2_connection_window", flags.http2_connection_window.0);
@@ -68,6 +71,10 @@ impl Config {
             upstream_idle_max: flags.upstream_idle_max,
             drain_timeout: flags.drain_timeout.0,
             log_level: flags.log_level,
+            access_log: flags.access_log,
+            connection_log: flags.connection_log,
+            access_log_format: flags.access_log_format,
+            admin: flags.admin,
             origins,
             values: HashMap::new(),
         })
@@ -145,6 +152,33 @@ impl Checks<'_> {
                 let message = format!("{address} is listed twice");
                 self.add("listen", index, message, "each address and port once");
             }
+        }
+    }
+
+    /// What opening a log would fail with, told before anything is served.
+    fn logs(&mut self, flags: &Flags) {
+        for (key, target) in [
+            ("access_log", &flags.access_log),
+            ("connection_log", &flags.connection_log),
+        ] {
+            let LogTarget::File(path) = target else {
+                continue;
+            };
+            let folder = path.parent().filter(|folder| *folder != Path::new(""));
+            let message = if path.is_dir() {
+                "is a directory"
+            } else if folder.is_some_and(|folder| !folder.is_dir()) {
+                "its directory does not exist"
+            } else {
+                continue;
+            };
+            let message = format!("{}: {message}", path.display());
+            self.add(
+                key,
+                0,
+                message,
+                "a file in a directory that exists, - or off",
+            );
         }
     }
 

@@ -11,7 +11,9 @@ use rustls::server::danger::ClientCertVerifier;
 
 use super::{Limits, Snapshot};
 use crate::caller::Standings;
-use crate::config::{self, ClientAuth, Config, Mistake, Mistakes, ReasonSpelling, UpstreamAddr};
+use crate::config::{
+    self, ClientAuth, Config, LogFormat, LogTarget, Mistake, Mistakes, ReasonSpelling, UpstreamAddr,
+};
 use crate::headers::{Hygiene, Mapping, Preset};
 use crate::http::serve;
 use crate::identity::OnFailure;
@@ -54,6 +56,7 @@ pub(super) fn compile(config: &Config) -> Result<Snapshot, Mistakes> {
         tls: Arc::new(tls),
         hygiene: Hygiene::new(mapping.names(), allowed),
         upstream: target(&config.upstream),
+        upstream_label: config.upstream.to_string(),
         fallback_authority: authority,
         limits: limits(config),
         trust,
@@ -68,7 +71,13 @@ pub(super) fn compile(config: &Config) -> Result<Snapshot, Mistakes> {
             config::OnFailure::Send => OnFailure::Send,
         },
         standings: Standings::new(config.callers_max),
+        records: records(config),
     })
+}
+
+fn records(config: &Config) -> Option<LogFormat> {
+    let off = config.access_log == LogTarget::Off && config.connection_log == LogTarget::Off;
+    (!off).then_some(config.access_log_format)
 }
 
 fn mapping(config: &Config, mistakes: &mut Vec<Mistake>) -> Option<Mapping> {
