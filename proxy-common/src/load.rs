@@ -28,11 +28,11 @@ pub struct WorkerLoad {
 pub const WORKERS_MAX: u32 = 256;
 
 /// How often a worker's timer writes, also while it has nothing to do.
-pub const HEARTBEAT_INTERVAL_NS: u64 = 20_000_000;
+pub const HEARTBEAT_INTERVAL_NS: u64 = 100_000_000;
 
 /// A worker that has not written for this long is taken for stuck, and gets no new connection
 /// while another is alive.
-pub const HEARTBEAT_EXPIRY_NS: u64 = 100_000_000;
+pub const HEARTBEAT_EXPIRY_NS: u64 = 500_000_000;
 
 const _: () = assert!(size_of::<WorkerLoad>() == 64);
 const _: () = assert!(align_of::<WorkerLoad>() == 8);

@@ -1,9 +1,10 @@
 //! The only wiring. Start order: configuration (validated before) → snapshot (keys, certificates,
-//! trust, mapping: every mistake at once) → bind → workers → ready. Stop order: stop accepting →
-//! finish (GOAWAY, `Connection: close`) → deadline → end.
+//! trust, mapping: every mistake at once) → kernel programs → bind → workers → ready. Stop order:
+//! stop accepting → finish (GOAWAY, `Connection: close`) → deadline → end.
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -17,7 +18,9 @@ use crate::config::{AdminAddr, Config, Mistakes};
 use crate::drain::{self, DrainTrigger};
 use crate::listen;
 use crate::snapshot::Snapshot;
-use crate::telemetry::{LogError, Telemetry};
+use crate::steering::{Required, Steering};
+use crate::telemetry::features::EBPF_STEERING;
+use crate::telemetry::{Feature, LogError, Telemetry};
 use crate::worker;
 
 /// Why Herald did not start.
@@ -42,6 +45,9 @@ pub enum StartError {
         /// The kernel's answer.
         error: io::Error,
     },
+    /// A kernel program.
+    #[error("can't start: {0}")]
+    Steering(#[from] Required),
     /// A log.
     #[error(transparent)]
     Log(#[from] LogError),
@@ -59,6 +65,8 @@ pub struct App {
     drain_timeout: Duration,
     telemetry: Arc<Telemetry>,
     admin: Option<Admin>,
+    /// What is attached goes with this.
+    steering: Steering,
 }
 
 /// How a stop went.
@@ -75,7 +83,11 @@ impl App {
     pub fn start(config: &Config) -> Result<Self, StartError> {
         let snapshot = Arc::new(Snapshot::compile(config).map_err(StartError::Config)?);
         let telemetry = Telemetry::start(config)?;
-        let (bound, sockets) = bind_all(&config.listen, config.workers)?;
+        // Before any socket: each belongs to the control group in which it is made.
+        let mut steering = Steering::start(config)?;
+        let (bound, sockets) = bind_all(&config.listen, config.workers, &mut steering)?;
+        steering.demand(config)?;
+        tell(&steering, &telemetry);
         let admin = Admin::bind(&config.admin).map_err(|error| StartError::Admin {
             address: config.admin.clone(),
             error,
@@ -93,7 +105,15 @@ impl App {
         let workers = sockets
             .into_iter()
             .enumerate()
-            .map(|(index, sockets)| worker::spawn(index, sockets, common.clone()))
+            .map(|(index, listeners)| {
+                let load = steering.slot(index);
+                let seat = worker::Seat {
+                    index,
+                    listeners,
+                    load,
+                };
+                worker::spawn(seat, common.clone())
+            })
             .collect::<io::Result<Vec<_>>>()?;
         drop(common);
         telemetry.set_ready(true);
@@ -111,7 +131,13 @@ impl App {
             drain_timeout: config.drain_timeout,
             telemetry,
             admin,
+            steering,
         })
+    }
+
+    /// The kernel's help with new connections.
+    pub fn steering(&self) -> &Steering {
+        &self.steering
     }
 
     /// The addresses bound, in the order of the configuration, with real ports.
@@ -184,24 +210,42 @@ impl App {
 
 type Sockets = Vec<std::net::TcpListener>;
 
+/// Logs which kernel programs are in use, and shows it in the status.
+fn tell(steering: &Steering, telemetry: &Telemetry) {
+    for (program, standing) in steering.report().programs() {
+        tracing::info!(program, "ebpf: {standing}");
+        let name = format!("{EBPF_STEERING}: {program}");
+        let active = standing.is_attached();
+        telemetry.report(Feature::new(&name, active, standing.to_string()));
+    }
+}
+
 /// Binds every address once a worker. Port 0 is resolved by the first bind and shared by the rest.
 fn bind_all(
     addresses: &[SocketAddr],
     workers: usize,
+    steering: &mut Steering,
 ) -> Result<(Vec<SocketAddr>, Vec<Sockets>), StartError> {
     let mut bound = Vec::with_capacity(addresses.len());
     let mut sockets: Vec<Sockets> = (0..workers).map(|_| Vec::new()).collect();
-    for address in addresses {
+    for (service, address) in addresses.iter().enumerate() {
+        let at = |error| StartError::Listen {
+            address: *address,
+            error,
+        };
         let mut actual = *address;
-        for sockets in &mut sockets {
-            let at = |error| StartError::Listen {
-                address: *address,
-                error,
-            };
+        for (worker, sockets) in sockets.iter_mut().enumerate() {
             let socket = listen::bind(actual).map_err(at)?;
             actual = socket.local_addr().map_err(at)?;
+            steering.bound(socket.as_fd(), service, worker);
+            listen::listen(&socket).map_err(at)?;
             sockets.push(socket);
         }
+        let of_address: Vec<_> = sockets
+            .iter()
+            .filter_map(|sockets| sockets.last().map(AsFd::as_fd))
+            .collect();
+        steering.listening(&of_address, service);
         bound.push(actual);
     }
     Ok((bound, sockets))

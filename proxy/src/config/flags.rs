@@ -53,6 +53,17 @@ pub enum TlsVersion {
     Tls13,
 }
 
+/// Whether kernel programs help with new connections.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum EbpfMode {
+    /// Those that this process may load; the others are told with their reason.
+    Auto,
+    /// None.
+    Off,
+    /// All that the configuration has a use for, or no start.
+    Require,
+}
+
 /// The least severe events that are logged.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub enum LogLevel {
@@ -167,6 +178,17 @@ pub struct Flags {
         help_heading = "Workers and limits"
     )]
     pub workers: Workers,
+
+    /// Kernel programs that give each new connection to the least busy worker, and count. They need
+    /// CAP_BPF and CAP_NET_ADMIN; without them the kernel spreads connections blindly.
+    #[arg(
+        long,
+        value_enum,
+        value_name = "MODE",
+        default_value = "auto",
+        help_heading = "Workers and limits"
+    )]
+    pub ebpf: EbpfMode,
 
     /// Most client connections at a time, all listeners together.
     #[arg(

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::address::UpstreamAddr;
-use super::flags::{ClientAuth, LogFormat, LogLevel, OnFailure, ReasonSpelling};
+use super::flags::{ClientAuth, EbpfMode, LogFormat, LogLevel, OnFailure, ReasonSpelling};
 use super::mistake::Origin;
 use super::observe::{AdminAddr, LogTarget};
 
@@ -42,6 +42,8 @@ pub struct Config {
     pub allow_header_names: Vec<String>,
     /// Worker threads, at least one.
     pub workers: usize,
+    /// Kernel programs.
+    pub ebpf: EbpfMode,
     /// Client connections.
     pub max_connections: usize,
     /// TLS sessions kept; `None` for no resumption.

@@ -53,6 +53,7 @@ impl Config {
             reason_spelling: flags.reason_style,
             allow_header_names: flags.allow_header_name,
             workers: workers(flags.workers),
+            ebpf: flags.ebpf,
             max_connections: flags.max_connections.get(),
             sessions_max: NonZeroUsize::new(flags.sessions_max),
             callers_max: flags.callers_max,

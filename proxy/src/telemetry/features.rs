@@ -27,13 +27,13 @@ impl Feature {
 
 /// The features of this build.
 pub fn features() -> Vec<Feature> {
-    [KERNEL_TLS, EBPF_STEERING]
+    [KERNEL_TLS]
         .map(|name| Feature::new(name, false, NOT_BUILT))
         .into()
 }
 
 /// TLS records made by the kernel.
 pub const KERNEL_TLS: &str = "kernel TLS";
-/// New connections given to workers by an eBPF program.
+/// Kernel programs that help with new connections; each is told by its name after this one.
 pub const EBPF_STEERING: &str = "eBPF steering";
 const NOT_BUILT: &str = "not built in this version";
