@@ -66,7 +66,7 @@ pub struct App {
     telemetry: Arc<Telemetry>,
     admin: Option<Admin>,
     /// What is attached goes with this.
-    steering: Steering,
+    steering: Arc<Steering>,
 }
 
 /// How a stop went.
@@ -116,6 +116,11 @@ impl App {
             })
             .collect::<io::Result<Vec<_>>>()?;
         drop(common);
+        let steering = Arc::new(steering);
+        let asked = Arc::downgrade(&steering);
+        telemetry
+            .kernel
+            .ask(move || asked.upgrade().map_or_else(Vec::new, |it| it.counts()));
         telemetry.set_ready(true);
         for address in &bound {
             tracing::info!("listening on {address}");
@@ -245,7 +250,7 @@ fn bind_all(
             .iter()
             .filter_map(|sockets| sockets.last().map(AsFd::as_fd))
             .collect();
-        steering.listening(&of_address, service);
+        steering.listening(actual, &of_address, service);
         bound.push(actual);
     }
     Ok((bound, sockets))

@@ -20,6 +20,8 @@ pub struct Standing {
     pub verdict: Verdict,
     /// What the origin is told.
     pub block: HeaderBlock,
+    /// SHA-256 of the certificate, if there is one: the caller's name for balancing and isolation.
+    pub fingerprint: Option<[u8; 32]>,
     /// What records say.
     pub identity: Identity,
     /// Unix seconds from which both must be asked again.
@@ -170,6 +172,7 @@ mod tests {
                     pairs: Box::new([]),
                     holds_until: u64::MAX,
                 },
+                fingerprint: None,
                 identity: Identity::counted(VerdictKind::None),
                 holds_until: now + self.holds_for,
             }

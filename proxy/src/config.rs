@@ -16,8 +16,11 @@ pub mod reference;
 pub mod units;
 mod validate;
 
-pub use address::UpstreamAddr;
-pub use flags::{ClientAuth, Flags, LogFormat, OnFailure, ReasonSpelling};
+pub use address::{Place, UpstreamAddr};
+pub use flags::{
+    Balance, ClientAuth, Flags, ForwardedStyle, Isolate, LogFormat, OnFailure, ReasonSpelling,
+    UpstreamFlags,
+};
 pub use mistake::{Mistake, Mistakes, Origin};
-pub use model::Config;
+pub use model::{Config, Refusal};
 pub use observe::{AdminAddr, LogTarget};

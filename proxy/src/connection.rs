@@ -1,25 +1,28 @@
 //! One connection, from accept to close: the order of the stages, and nothing else.
 
+use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWriteExt};
 
 use crate::caller::Caller;
 use crate::clock;
 use crate::drain::DrainWatch;
 use crate::exchange::Exchange;
 use crate::headers::Hygiene;
-use crate::http::{self, Protocol};
+use crate::http::{self, Leftover, Protocol};
 use crate::listen::Accepted;
+use crate::net::HalfClose;
 use crate::snapshot::Snapshot;
 use crate::sys::load::LoadSlot;
 use crate::telemetry::connection::Agreed;
 use crate::telemetry::limit::HeldBack;
 use crate::telemetry::reason::{self, ConnectionEnd, HandshakeFailure, Reason};
 use crate::telemetry::tally::Tallied;
-use crate::telemetry::{ConnectionRecord, Identity, Ledger, Record, Telemetry};
+use crate::telemetry::{ConnectionRecord, Identity, Ledger, Record, RequestIds, Telemetry};
 use crate::tls::{self, HandshakeError, Handshaken, VerifiedPeer};
 use crate::upstream::Upstream;
 
@@ -30,7 +33,9 @@ pub struct Worker {
     pub snapshot: Arc<Snapshot>,
     /// The worker's own copy of the snapshot's name tables: no other core writes near it.
     pub hygiene: Rc<Hygiene>,
-    /// The worker's connections to the origin.
+    /// Where the ids of this worker's requests come from.
+    pub request_ids: Rc<RequestIds>,
+    /// The worker's connections to the origins.
     pub upstream: Rc<Upstream>,
     /// The worker's counters and records.
     pub ledger: Rc<Ledger>,
@@ -79,26 +84,49 @@ pub async fn connection(accepted: Accepted, worker: Rc<Worker>, drain: DrainWatc
     let exchange = Rc::new(Exchange {
         caller,
         snapshot: Arc::clone(&snapshot),
+        hop: snapshot.forwarding.hop(client.ip()),
         hygiene: Rc::clone(&worker.hygiene),
+        request_ids: Rc::clone(&worker.request_ids),
         upstream: Rc::clone(&worker.upstream),
         scope: Rc::clone(record.scope()),
         client: client.ip(),
         telemetry: Arc::clone(&worker.telemetry),
+        switched: RefCell::default(),
     });
+    let requests = Rc::clone(&exchange);
+    // A tunnel goes on after HTTP, and the drain waits for it too.
+    let _going = drain.clone();
     let served = http::serve(
         TokioIo::new(Tallied::new(io, Rc::clone(record.scope()))),
         protocol,
         &snapshot.limits.http,
         drain,
-        move |request| Rc::clone(&exchange).answer(request),
+        move |request| Rc::clone(&requests).answer(request),
     )
     .await;
     match served {
-        Ok(()) => record.ended(ConnectionEnd::Closed),
+        Ok(leftover) => {
+            after_http(&exchange, leftover).await;
+            record.ended(ConnectionEnd::Closed);
+        }
         Err(error) => {
             record.ended(ending(&record, &standing.identity, protocol, &error));
             tell_broken(&worker, client, &error);
         }
+    }
+}
+
+/// What follows on an HTTP/1.1 connection: a tunnel, or the end. hyper leaves a connection open on
+/// which an upgrade was asked for, whatever became of it.
+async fn after_http<C>(exchange: &Exchange, leftover: Option<Leftover<TokioIo<C>>>)
+where
+    C: AsyncRead + HalfClose + Unpin,
+{
+    if let Some(Leftover { io, read }) = leftover
+        && let Some(mut io) = exchange.tunnel(io.into_inner(), read).await
+    {
+        // An error means that the client is gone.
+        drop(io.shutdown().await);
     }
 }
 

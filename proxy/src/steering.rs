@@ -3,9 +3,10 @@
 //! a socket belongs to the control group in which it is made; given the listening sockets when
 //! they are bound and when they listen. All of it goes when this value or its process goes.
 
+use std::net::SocketAddr;
 use std::os::fd::{AsFd as _, BorrowedFd};
 
-use aya::maps::{Array, HashMap, Map, PerCpuArray, ReusePortSockArray, SkStorage};
+use aya::maps::{HashMap, Map, PerCpuArray, ReusePortSockArray, SkStorage};
 use aya::programs::CgroupAttachMode;
 use aya::programs::sock_ops::SockOpsLink;
 use proxy_common::load::WORKERS_MAX;
@@ -13,12 +14,13 @@ use proxy_common::mark::ROLE_CLIENT;
 use proxy_common::{Counter, SERVICES_MAX, SocketMark};
 use thiserror::Error;
 
-use crate::config::Config;
 use crate::config::flags::EbpfMode;
+use crate::config::{Config, Refusal};
 use crate::sys::load::{LoadSlot, SharedLoads};
 
 mod cgroup;
 mod object;
+mod refuse;
 mod report;
 
 use cgroup::{OwnCgroup, Place};
@@ -47,31 +49,20 @@ pub struct Steering {
 impl Steering {
     /// Loads and attaches what the configuration has a use for and the process may.
     pub fn start(config: &Config) -> Result<Self, Required> {
-        let mut steering = match unneeded(config) {
-            Some(standing) => Self::without(Report::all(&standing)),
-            None => Self::load(config),
-        };
-        if steering.loaded.is_some() {
-            steering.attach_sockops();
-        }
+        let mut steering = Self::load(config);
+        steering.attach_sockops();
+        steering.attach_lookup(config);
         steering.demand(config)?;
         Ok(steering)
     }
 
     /// What `start` would find, without entering a group or attaching anything.
     pub fn probe(config: &Config) -> Report {
-        if let Some(standing) = unneeded(config) {
-            return Report::all(&standing);
-        }
         let mut steering = Self::load(config);
-        if let Some(loaded) = &mut steering.loaded
-            && steering.report.sockops.is_attached()
-        {
-            let place = Place::find().map_err(|error| error.to_string());
-            let sockops = loaded.sockops().map(|_program| ());
-            steering.report.sockops = match sockops.and(place) {
+        if steering.report.sockops.is_attached() {
+            steering.report.sockops = match Place::find() {
                 Ok(place) => Standing::Attached(at_group(&place.wanted())),
-                Err(reason) => Standing::Missing(reason),
+                Err(error) => Standing::Missing(error.to_string()),
             };
         }
         steering.report
@@ -82,51 +73,58 @@ impl Steering {
         &self.report
     }
 
-    fn without(report: Report) -> Self {
-        Self {
-            report,
+    /// Loads the object with all programs, else the one with sk_reuseport alone, and the programs
+    /// that are of use.
+    fn load(config: &Config) -> Self {
+        let mut steering = Self {
+            report: wanted(config),
             loads: None,
             sockops: None,
             loaded: None,
             _cgroup: None,
+        };
+        let report = &mut steering.report;
+        if !report.programs().into_iter().any(|(_, s)| s.is_attached()) {
+            return steering;
         }
+        let workers = u32::try_from(config.workers).unwrap_or(0);
+        let loaded = Loaded::new(Which::All, workers).or_else(|reason| {
+            report.sockops.miss(&reason);
+            report.lookup.miss(&reason);
+            match report.reuseport.is_attached() {
+                true => Loaded::new(Which::ReuseportAlone, workers),
+                false => Err(reason),
+            }
+        });
+        match loaded {
+            Ok(loaded) => steering.loaded = Some(loaded),
+            Err(reason) => steering.report.reuseport.miss(&reason),
+        }
+        steering.load_programs();
+        steering
     }
 
-    /// Loads the object with all programs, else the one with sk_reuseport alone.
-    fn load(config: &Config) -> Self {
-        let workers = u32::try_from(config.workers).unwrap_or(u32::MAX);
-        let mut report = Report {
-            reuseport: Standing::Attached(format!("chooses among {workers} workers")),
-            sockops: Standing::Attached(String::new()),
-            lookup: Standing::NotNeeded("no source is refused"),
+    fn load_programs(&mut self) {
+        let Some(loaded) = &mut self.loaded else {
+            return;
         };
-        let all = Loaded::new(Which::All, workers);
-        let loaded = all.or_else(|reason| {
-            report.sockops = Standing::Missing(reason);
-            Loaded::new(Which::ReuseportAlone, workers)
-        });
-        let prepared = loaded.and_then(|mut loaded| {
-            loaded.reuseport()?;
-            let loads = match loaded.map("WORKERS")? {
-                Map::Array(map) => SharedLoads::new(map.fd().as_fd()),
-                _ => return Err("the map WORKERS is no array".into()),
-            };
-            Ok((loaded, loads.map_err(|error| one_line(&error))?))
-        });
-        match prepared {
-            Ok((loaded, loads)) => Self {
-                report,
-                loads: Some(loads),
-                sockops: None,
-                loaded: Some(loaded),
-                _cgroup: None,
-            },
-            // Without a choice there is no use for counts.
-            Err(reason) => Self::without(Report {
-                reuseport: Standing::Missing(reason.clone()),
-                sockops: Standing::Missing(reason),
-                ..report
-            }),
+        let report = &mut self.report;
+        if report.reuseport.is_attached() {
+            let loads = loaded.reuseport().map(|_program| ());
+            match loads.and_then(|()| map_loads(loaded)) {
+                Ok(loads) => self.loads = Some(loads),
+                Err(reason) => report.reuseport.miss(&reason),
+            }
+        }
+        if report.sockops.is_attached()
+            && let Err(reason) = loaded.sockops()
+        {
+            report.sockops.miss(&reason);
+        }
+        if report.lookup.is_attached()
+            && let Err(reason) = loaded.lookup()
+        {
+            report.lookup.miss(&reason);
         }
     }
 
@@ -152,7 +150,22 @@ impl Steering {
                 self.report.sockops = Standing::Attached(at_group(group.folder()));
                 self._cgroup = Some(group);
             }
-            Err(reason) => self.report.sockops = Standing::Missing(reason),
+            Err(reason) => self.report.sockops.miss(&reason),
+        }
+    }
+
+    fn attach_lookup(&mut self, config: &Config) {
+        let (Some(loaded), Some(refusal)) = (&mut self.loaded, config.refuse) else {
+            return;
+        };
+        if !self.report.lookup.is_attached() {
+            return;
+        }
+        if !self.report.sockops.is_attached() {
+            return self.report.lookup.miss("sockops is missing, and it counts");
+        }
+        if let Err(reason) = refuse::start(loaded, refusal, &config.refuse_exempt) {
+            self.report.lookup.miss(&reason);
         }
     }
 
@@ -163,7 +176,7 @@ impl Steering {
             return;
         }
         if let Err(reason) = self.mark(socket, service, worker) {
-            self.report.sockops = Standing::Missing(reason);
+            self.report.sockops.miss(&reason);
             self.sockops = None;
         }
     }
@@ -177,7 +190,7 @@ impl Steering {
         let Some(loaded) = &mut self.loaded else {
             return Ok(());
         };
-        let mut marks: SkStorage<_, SocketMark> = as_map(loaded.map("MARKS")?)?;
+        let mut marks: SkStorage<_, SocketMark> = loaded.map("MARKS")?;
         let mark = SocketMark {
             role: ROLE_CLIENT,
             service: index(service)?,
@@ -189,14 +202,20 @@ impl Steering {
             .map_err(|error| one_line(&error))
     }
 
-    /// When all workers' sockets of listening address `service` listen: from here the program
-    /// chooses among them.
-    pub fn listening(&mut self, sockets: &[BorrowedFd<'_>], service: usize) {
+    /// When all workers' sockets of listening address `service` listen: from here the programs
+    /// choose among them, and refuse.
+    pub fn listening(&mut self, address: SocketAddr, sockets: &[BorrowedFd<'_>], service: usize) {
+        if let Some(loaded) = &mut self.loaded
+            && self.report.lookup.is_attached()
+            && let Err(reason) = refuse::guard(loaded, address)
+        {
+            self.report.lookup.miss(&reason);
+        }
         if !self.report.reuseport.is_attached() {
             return;
         }
         if let Err(reason) = self.choose_among(sockets, service) {
-            self.report.reuseport = Standing::Missing(reason);
+            self.report.reuseport.miss(&reason);
         }
     }
 
@@ -210,13 +229,13 @@ impl Steering {
         }
         for (worker, socket) in (0..).zip(sockets) {
             let slot = service * WORKERS_MAX + worker;
-            let mut slots: ReusePortSockArray<_> = as_map(loaded.map("SOCKETS")?)?;
+            let mut slots: ReusePortSockArray<_> = loaded.map("SOCKETS")?;
             slots
                 .set(slot, socket, 0)
                 .map_err(|error| one_line(&error))?;
             let cookie =
                 rustix::net::sockopt::socket_cookie(socket).map_err(|error| one_line(&error))?;
-            let mut services: HashMap<_, u64, u32> = as_map(loaded.map("SERVICES")?)?;
+            let mut services: HashMap<_, u64, u32> = loaded.map("SERVICES")?;
             services
                 .insert(cookie, service, 0)
                 .map_err(|error| one_line(&error))?;
@@ -250,11 +269,9 @@ impl Steering {
     }
 
     /// How often each decision was taken; nothing without a program.
-    pub fn counts(&mut self) -> Vec<(&'static str, u64)> {
-        let Some(loaded) = &mut self.loaded else {
-            return Vec::new();
-        };
-        let Ok(counts) = loaded.map("COUNTS").and_then(as_map::<PerCpuArray<_, u64>>) else {
+    pub fn counts(&self) -> Vec<(&'static str, u64)> {
+        let map = self.loaded.as_ref().and_then(|it| it.ebpf.map("COUNTS"));
+        let Some(Ok(counts)) = map.map(PerCpuArray::<_, u64>::try_from) else {
             return Vec::new();
         };
         let of = |counter: Counter| {
@@ -263,39 +280,47 @@ impl Steering {
         };
         Counter::ALL.into_iter().filter_map(of).collect()
     }
+}
 
-    /// Established client connections of each of the first `workers`, as sockops counts them.
-    pub fn live(&mut self, workers: usize) -> Vec<u64> {
-        let Some(loaded) = &mut self.loaded else {
-            return Vec::new();
-        };
-        let Ok(live) = loaded.map("LIVE").and_then(as_map::<Array<_, u64>>) else {
-            return Vec::new();
-        };
-        live.iter().take(workers).map_while(Result::ok).collect()
+/// What the configuration has a use for.
+fn wanted(config: &Config) -> Report {
+    if config.ebpf == EbpfMode::Off {
+        return Report::all(&Standing::NotNeeded("ebpf is off"));
+    }
+    let workers = config.workers;
+    let reuseport = match workers {
+        0..=1 => Standing::NotNeeded("one worker serves all"),
+        _ if workers > WORKERS_MAX as usize => {
+            Standing::Missing(format!("more than {WORKERS_MAX} workers"))
+        }
+        _ => Standing::Attached(format!("chooses among {workers} workers")),
+    };
+    let lookup = match config.refuse {
+        Some(Refusal { rate, .. }) => {
+            Standing::Attached(format!("refuses sources over {rate} connections a second"))
+        }
+        None => Standing::NotNeeded("no refuse_rate"),
+    };
+    let sockops = match reuseport.is_attached() || lookup.is_attached() {
+        true => Standing::Attached(String::new()),
+        false => Standing::NotNeeded("nobody asks for its counts"),
+    };
+    Report {
+        reuseport,
+        sockops,
+        lookup,
     }
 }
 
-/// Why nothing is to be loaded.
-fn unneeded(config: &Config) -> Option<Standing> {
-    match config.ebpf {
-        EbpfMode::Off => Some(Standing::NotNeeded("ebpf is off")),
-        _ if config.workers < 2 => Some(Standing::NotNeeded("one worker serves all")),
-        _ if config.workers > WORKERS_MAX as usize => Some(Standing::Missing(format!(
-            "more than {WORKERS_MAX} workers"
-        ))),
-        EbpfMode::Auto | EbpfMode::Require => None,
+fn map_loads(loaded: &mut Loaded) -> Result<SharedLoads, String> {
+    match loaded.raw_map("WORKERS")? {
+        Map::Array(map) => SharedLoads::new(map.fd().as_fd()).map_err(|error| one_line(&error)),
+        _ => Err("the map WORKERS is no array".into()),
     }
 }
 
 fn at_group(folder: &std::path::Path) -> String {
     format!("counts connections of {}", folder.display())
-}
-
-fn as_map<'a, M: TryFrom<&'a mut Map, Error = aya::maps::MapError>>(
-    map: &'a mut Map,
-) -> Result<M, String> {
-    M::try_from(map).map_err(|error| one_line(&error))
 }
 
 fn index(number: usize) -> Result<u32, String> {

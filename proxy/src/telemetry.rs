@@ -24,15 +24,17 @@ pub mod log;
 pub mod metrics;
 pub mod prometheus;
 pub mod reason;
+pub mod request_id;
 pub mod sink;
 mod stamp;
 pub mod tally;
 
 pub use access::Record;
 pub use connection::{ConnectionRecord, Scope};
-pub use features::Feature;
+pub use features::{Feature, KernelCounts};
 pub use identity::Identity;
 pub use ledger::Ledger;
+pub use request_id::{RequestId, RequestIds};
 
 use ledger::Pen;
 use limit::SourceLimit;
@@ -64,6 +66,8 @@ pub struct Telemetry {
     logs: Vec<Log>,
     format: LogFormat,
     features: Mutex<Vec<Feature>>,
+    /// Decisions of the kernel programs.
+    pub kernel: KernelCounts,
     ready: AtomicBool,
 }
 
@@ -127,6 +131,7 @@ impl Telemetry {
             logs,
             format: config.access_log_format,
             features: Mutex::new(features::features()),
+            kernel: KernelCounts::default(),
             ready: AtomicBool::new(false),
         }))
     }

@@ -1,5 +1,5 @@
 //! A worker: one thread, one current-thread runtime, its own listening sockets and its own
-//! connections to the origin. Nothing is shared on a request's way but the immutable snapshot.
+//! connections to the origins. Nothing is shared on a request's way but the immutable snapshot.
 
 use std::io;
 use std::net::TcpListener;
@@ -20,9 +20,10 @@ use crate::headers::clean_trailers;
 use crate::listen::Acceptor;
 use crate::snapshot::Snapshot;
 use crate::sys::load::LoadSlot;
-use crate::telemetry::Telemetry;
 use crate::telemetry::metrics::OriginState;
-use crate::upstream::{TrailerFilter, Upstream};
+use crate::telemetry::{RequestIds, Telemetry};
+use crate::tls::context;
+use crate::upstream::{TrailerFilter, TrailerFilters, Upstream};
 
 /// What all workers are given.
 #[derive(Clone, Debug)]
@@ -91,14 +92,14 @@ async fn serve(seat: Seat, common: Common) -> io::Result<()> {
     let hygiene = Rc::new(snapshot.hygiene.clone());
     let names = Rc::clone(&hygiene);
     let trailers: TrailerFilter = Rc::new(move |trailers| clean_trailers(trailers, &names));
+    let filters = TrailerFilters {
+        request: Rc::clone(&trailers),
+        response: trailers,
+    };
     let worker = Rc::new(Worker {
         hygiene,
-        upstream: Upstream::with_trailers(
-            snapshot.upstream.clone(),
-            snapshot.limits.upstream.clone(),
-            Rc::clone(&trailers),
-            trailers,
-        ),
+        request_ids: Rc::new(RequestIds::new(random()?)),
+        upstream: Upstream::new(&snapshot.origins, snapshot.upstream.clone(), &filters),
         snapshot,
         ledger: telemetry.ledger(index),
         telemetry,
@@ -108,6 +109,9 @@ async fn serve(seat: Seat, common: Common) -> io::Result<()> {
         drop(tokio::task::spawn_local(beat(Rc::clone(&worker))));
     }
     drop(tokio::task::spawn_local(sweep(Rc::clone(&worker))));
+    if worker.upstream.has_names() {
+        drop(tokio::task::spawn_local(resolve(Rc::clone(&worker))));
+    }
     drop(tokio::task::spawn_local(publish(Rc::clone(&worker))));
     let flushing = Rc::clone(&worker.ledger).keep_flushing();
     drop(tokio::task::spawn_local(flushing));
@@ -134,6 +138,14 @@ async fn beat(worker: Rc<Worker>) {
     }
 }
 
+/// Random bytes, from the one cryptographic library.
+fn random() -> io::Result<[u8; 16]> {
+    let mut bytes = [0; 16];
+    let filled = context::provider().secure_random.fill(&mut bytes);
+    filled.map_err(|_unnamed| io::Error::other("no random bytes to be had"))?;
+    Ok(bytes)
+}
+
 /// Closes what has been idle for too long, so that no socket waits for a request that never comes.
 async fn sweep(worker: Rc<Worker>) {
     loop {
@@ -142,21 +154,30 @@ async fn sweep(worker: Rc<Worker>) {
     }
 }
 
+/// Keeps the addresses of origins fresh, off the request path.
+async fn resolve(worker: Rc<Worker>) {
+    loop {
+        worker.upstream.resolve().await;
+        tokio::time::sleep(worker.snapshot.resolve_interval).await;
+    }
+}
+
 /// Tells the control thread what only this thread knows, and that it lives.
 async fn publish(worker: Rc<Worker>) {
     let board = &worker.ledger.board;
     loop {
-        let stats = worker.upstream.stats();
         board.beat.set(clock::monotonic_coarse());
-        board.publish(vec![OriginState {
-            label: worker.snapshot.upstream_label.clone(),
-            healthy: None,
-            idle: worker.upstream.idle() as u64,
-            opened: stats.opened,
-            reused: stats.reused,
-            retried: stats.retried,
-            discarded: stats.discarded,
-        }]);
+        let endpoints = worker.upstream.endpoints(Instant::now());
+        let states = endpoints.map(|endpoint| OriginState {
+            label: endpoint.label.to_owned(),
+            healthy: Some(!endpoint.health.ejected),
+            idle: endpoint.idle as u64,
+            opened: endpoint.stats.opened,
+            reused: endpoint.stats.reused,
+            retried: endpoint.stats.retried,
+            discarded: endpoint.stats.discarded,
+        });
+        board.publish(states.collect());
         tokio::time::sleep(PUBLISH_INTERVAL).await;
     }
 }

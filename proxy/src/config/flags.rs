@@ -2,14 +2,18 @@
 //! `docs/config.md`; the field names are the keys of the file.
 
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, ValueEnum};
 
-use super::address::UpstreamAddr;
 use super::observe::{AdminAddr, LogTarget};
-use super::units::{Size, Span, Workers, path_parser};
+use super::units::{Size, SizeLimit, Span, Workers, path_parser};
+use crate::net::Network;
+
+mod upstream;
+
+pub use upstream::{Balance, Isolate, UpstreamFlags};
 
 /// Who may pass.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
@@ -40,6 +44,19 @@ pub enum ReasonSpelling {
     Openssl1,
     /// As OpenSSL 3 and today's nginx: `self-signed certificate`.
     Openssl3,
+}
+
+/// How the origin is told of the way a request came.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum ForwardedStyle {
+    /// In X-Forwarded-For, X-Forwarded-Proto and X-Forwarded-Host.
+    XForwarded,
+    /// In Forwarded (RFC 7239).
+    Forwarded,
+    /// In all of them.
+    Both,
+    /// Not at all.
+    Off,
 }
 
 /// The least TLS version.
@@ -110,10 +127,6 @@ pub struct Flags {
     #[arg(long, value_name = "PEM", value_parser = path_parser())]
     pub client_ca: Vec<PathBuf>,
 
-    /// The origin: http://HOST:PORT.
-    #[arg(long, value_name = "URL")]
-    pub upstream: Option<UpstreamAddr>,
-
     /// Who may pass.
     #[arg(long, value_enum, value_name = "MODE", default_value = "required")]
     pub client_auth: ClientAuth,
@@ -170,6 +183,38 @@ pub struct Flags {
     #[arg(long, value_name = "NAME", help_heading = "Headers for the origin")]
     pub allow_header_name: Vec<String>,
 
+    /// How the origin is told the client's address, the scheme and the host it asked for.
+    #[arg(
+        long,
+        value_enum,
+        value_name = "STYLE",
+        default_value = "x-forwarded",
+        help_heading = "Headers for the origin"
+    )]
+    pub forwarded: ForwardedStyle,
+
+    /// Tells the origin each request's id, which the log shows too, in X-Request-Id.
+    #[arg(
+        long,
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_value = "true",
+        default_missing_value = "true",
+        action = ArgAction::Set,
+        help_heading = "Headers for the origin"
+    )]
+    pub request_id: bool,
+
+    /// A network whose peers are proxies of yours: what they say in X-Forwarded-*, Forwarded, X-Real-IP and X-Request-Id
+    /// is kept. Repeatable; all others' is dropped.
+    #[arg(long, value_name = "CIDR", help_heading = "Headers for the origin")]
+    pub trusted_proxy: Vec<Network>,
+
+    /// A protocol that clients may switch to on HTTP/1.1, through a tunnel that the origin opens; off for none. Repeatable.
+    #[arg(long, value_name = "PROTOCOL", default_value = "websocket")]
+    pub upgrade: Vec<String>,
+
     /// Worker threads; auto (or 0) is one a core.
     #[arg(
         long,
@@ -189,6 +234,19 @@ pub struct Flags {
         help_heading = "Workers and limits"
     )]
     pub ebpf: EbpfMode,
+
+    /// Connections a second that one source, an IPv4 address or an IPv6 /64, may complete; a /48
+    /// may 16 times as many. Those above are refused by the kernel, before a handshake.
+    #[arg(long, value_name = "N", help_heading = "Workers and limits")]
+    pub refuse_rate: Option<NonZeroU32>,
+
+    /// Connections that one source may complete at once [default: twice refuse_rate].
+    #[arg(long, value_name = "N", help_heading = "Workers and limits")]
+    pub refuse_burst: Option<NonZeroU32>,
+
+    /// Network whose connections are never refused.
+    #[arg(long, value_name = "CIDR", help_heading = "Workers and limits")]
+    pub refuse_exempt: Vec<Network>,
 
     /// Most client connections at a time, all listeners together.
     #[arg(
@@ -244,6 +302,15 @@ pub struct Flags {
     )]
     pub head_fields_max: NonZeroUsize,
 
+    /// Most bytes of a request body; 0 is no limit (bodies are passed on as they come, never held).
+    #[arg(
+        long,
+        value_name = "SIZE",
+        default_value = "0",
+        help_heading = "Workers and limits"
+    )]
+    pub body_max: SizeLimit,
+
     /// A client connection without a request is closed after this.
     #[arg(
         long,
@@ -252,6 +319,15 @@ pub struct Flags {
         help_heading = "Workers and limits"
     )]
     pub idle_timeout: Span,
+
+    /// A tunnel in which nothing moves, either way, is cut after this.
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "10m",
+        help_heading = "Workers and limits"
+    )]
+    pub tunnel_idle_timeout: Span,
 
     /// Most concurrent requests on an HTTP/2 connection.
     #[arg(
@@ -279,42 +355,6 @@ pub struct Flags {
         help_heading = "Workers and limits"
     )]
     pub http2_connection_window: Size,
-
-    /// Connecting to the origin.
-    #[arg(
-        long,
-        value_name = "TIME",
-        default_value = "5s",
-        help_heading = "Workers and limits"
-    )]
-    pub upstream_connect_timeout: Span,
-
-    /// From the sent request to the head of the origin's answer.
-    #[arg(
-        long,
-        value_name = "TIME",
-        default_value = "60s",
-        help_heading = "Workers and limits"
-    )]
-    pub upstream_response_timeout: Span,
-
-    /// An unused connection to the origin is closed after this.
-    #[arg(
-        long,
-        value_name = "TIME",
-        default_value = "50s",
-        help_heading = "Workers and limits"
-    )]
-    pub upstream_idle_timeout: Span,
-
-    /// Most unused connections to the origin that a worker keeps.
-    #[arg(
-        long,
-        value_name = "N",
-        default_value = "128",
-        help_heading = "Workers and limits"
-    )]
-    pub upstream_idle_max: usize,
 
     /// TLS sessions kept for resumption; 0 switches resumption off.
     #[arg(
@@ -379,4 +419,8 @@ pub struct Flags {
         help_heading = "Administration"
     )]
     pub admin: AdminAddr,
+
+    /// Origins.
+    #[command(flatten)]
+    pub upstream: UpstreamFlags,
 }

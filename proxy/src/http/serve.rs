@@ -6,6 +6,7 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
@@ -52,14 +53,24 @@ struct Activity {
     finished: Cell<u64>,
 }
 
-/// Serves `io` until the client or the drain ends it. The error is hyper's, for the log.
+/// What is left of an HTTP/1.1 connection when HTTP is over on it.
+#[derive(Debug)]
+pub struct Leftover<IO> {
+    /// The stream: shut down, unless the last answer was a 101.
+    pub io: IO,
+    /// What the client sent behind its last request.
+    pub read: Bytes,
+}
+
+/// Serves `io` until the client or the drain ends it, or an answer switches protocols on HTTP/1.1,
+/// where the stream is given back. The error is hyper's, for the log.
 pub async fn serve<IO, F, R, B>(
     io: IO,
     protocol: Protocol,
     limits: &Limits,
     drain: DrainWatch,
     exchange: F,
-) -> Result<(), hyper::Error>
+) -> Result<Option<Leftover<IO>>, hyper::Error>
 where
     IO: Read + Write + Unpin + 'static,
     F: Fn(Request<Incoming>) -> R + Clone + 'static,
@@ -83,21 +94,25 @@ where
     });
     match protocol {
         Protocol::Http1 => {
-            let connection = http1_builder(limits).serve_connection(io, service);
+            let mut connection = http1_builder(limits).serve_connection(io, service);
             let finish = http1::Connection::graceful_shutdown;
-            run(connection, finish, limits, drain, &activity).await
+            run(Pin::new(&mut connection), finish, limits, drain, &activity).await?;
+            let parts = connection.into_parts();
+            let (io, read) = (parts.io, parts.read_buf);
+            Ok(Some(Leftover { io, read }))
         }
         Protocol::Http2 => {
             let connection = http2_builder(limits).serve_connection(io, service);
             let finish = http2::Connection::graceful_shutdown;
-            run(connection, finish, limits, drain, &activity).await
+            run(pin!(connection), finish, limits, drain, &activity).await?;
+            Ok(None)
         }
     }
 }
 
 /// Polls the connection; asks it to finish when the drain starts or it has been idle too long.
 async fn run<C>(
-    connection: C,
+    mut connection: Pin<&mut C>,
     finish: fn(Pin<&mut C>),
     limits: &Limits,
     mut drain: DrainWatch,
@@ -106,7 +121,6 @@ async fn run<C>(
 where
     C: Future<Output = Result<(), hyper::Error>>,
 {
-    let mut connection = pin!(connection);
     let mut draining = pin!(drain.started());
     let mut idle_check = pin!(sleep_until(Instant::now() + limits.idle_timeout));
     let mut finished_before = activity.finished.get();

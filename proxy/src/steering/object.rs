@@ -3,8 +3,8 @@
 
 use std::error::Error;
 
-use aya::maps::Map;
-use aya::programs::{SkReuseport, SockOps};
+use aya::maps::{Map, MapError};
+use aya::programs::{SkLookup, SkReuseport, SockOps};
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
 use proxy_common::{LAYOUT_GLOBAL, LAYOUT_VERSION};
 
@@ -57,7 +57,24 @@ impl Loaded {
         Ok(program)
     }
 
-    pub(super) fn map(&mut self, name: &str) -> Result<&mut Map, String> {
+    pub(super) fn lookup(&mut self) -> Result<&mut SkLookup, String> {
+        let program = self.ebpf.program_mut("herald_lookup").ok_or(NO_PROGRAM)?;
+        let program: &mut SkLookup = program.try_into().map_err(|error| one_line(&error))?;
+        if program.fd().is_err() {
+            program.load().map_err(|error| one_line(&error))?;
+        }
+        Ok(program)
+    }
+
+    /// The map `name`, which the programs know as an `M`.
+    pub(super) fn map<'a, M>(&'a mut self, name: &str) -> Result<M, String>
+    where
+        M: TryFrom<&'a mut Map, Error = MapError>,
+    {
+        M::try_from(self.raw_map(name)?).map_err(|error| one_line(&error))
+    }
+
+    pub(super) fn raw_map(&mut self, name: &str) -> Result<&mut Map, String> {
         self.ebpf
             .map_mut(name)
             .ok_or_else(|| format!("the kernel object has no map {name}"))

@@ -59,6 +59,13 @@ impl Standing {
     pub fn is_attached(&self) -> bool {
         matches!(self, Self::Attached(_))
     }
+
+    /// It can't be had, and would have been of use.
+    pub(super) fn miss(&mut self, reason: &str) {
+        if self.is_attached() {
+            *self = Self::Missing(reason.to_owned());
+        }
+    }
 }
 
 impl fmt::Display for Standing {

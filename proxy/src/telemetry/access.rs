@@ -107,12 +107,20 @@ impl Record {
         }
     }
 
-    /// The request passed the policy and goes to `upstream` now.
-    pub fn forwarding(&mut self, upstream: &str) {
+    /// The request passed the policy and goes to an origin now.
+    pub fn forwarding(&mut self) {
         if let Some(mut fields) = self.fields() {
             fields.word(name!("policy"), "allow");
-            fields.bytes(name!("upstream"), upstream.as_bytes(), HOST_MAX);
             self.forwarded = clock::monotonic();
+        }
+    }
+
+    /// Which origin it was, where that is known.
+    pub fn upstream(&mut self, origin: Option<&str>) {
+        if let Some(origin) = origin
+            && let Some(mut fields) = self.fields()
+        {
+            fields.bytes(name!("upstream"), origin.as_bytes(), HOST_MAX);
         }
     }
 

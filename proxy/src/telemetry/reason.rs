@@ -70,6 +70,8 @@ labelled! {
         ClientGone = "client_gone",
         /// The client's body failed.
         ClientBody = "client_body",
+        /// The client's body is larger than is taken.
+        BodyTooLarge = "body_too_large",
         /// The client's body was shorter than declared.
         ClientBodyShort = "client_body_short",
         /// The client's body was longer than declared.
@@ -82,6 +84,8 @@ labelled! {
         Resolve = "resolve",
         /// No address of the origin accepts.
         ConnectFailed = "connect_failed",
+        /// The TLS handshake with the origin failed.
+        OriginTls = "origin_tls",
         /// Connecting took too long.
         ConnectTimeout = "connect_timeout",
         /// The connection broke under the request.
@@ -124,6 +128,7 @@ impl Reason {
             Self::Resolve
             | Self::ConnectFailed
             | Self::ConnectTimeout
+            | Self::OriginTls
             | Self::OriginWrite
             | Self::OriginRead
             | Self::OriginClosed
