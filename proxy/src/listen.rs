@@ -40,7 +40,7 @@ impl Place {
     }
 }
 
-/// Binds one of several sockets that share `address`.
+/// Binds one of several sockets that share `address`. It does not listen yet.
 pub fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     let socket = Socket::new(
         Domain::for_address(address),
@@ -55,8 +55,12 @@ pub fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     }
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
     Ok(socket.into())
+}
+
+/// From here the kernel takes connections.
+pub fn listen(socket: &std::net::TcpListener) -> io::Result<()> {
+    SockRef::from(socket).listen(BACKLOG)
 }
 
 /// A worker's end of a listening socket.
