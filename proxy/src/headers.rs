@@ -13,6 +13,7 @@ pub mod preset;
 mod refusal;
 pub mod response;
 pub mod rewrite;
+pub mod sample;
 pub mod template;
 pub mod trailers;
 
@@ -24,5 +25,6 @@ pub use preset::Preset;
 pub use refusal::Refusal;
 pub use response::clean_response;
 pub use rewrite::{Framing, Outbound};
+pub use sample::sample;
 pub use template::Template;
 pub use trailers::clean_trailers;
