@@ -464,7 +464,8 @@ pub const HEADERS: u8 = 1;
 pub const RST_STREAM: u8 = 3;
 /// SETTINGS.
 pub const SETTINGS: u8 = 4;
-const PING: u8 = 6;
+/// PING.
+pub const PING: u8 = 6;
 const GOAWAY: u8 = 7;
 /// CONTINUATION.
 pub const CONTINUATION: u8 = 9;

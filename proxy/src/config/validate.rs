@@ -32,9 +32,7 @@ impl Config {
         checks.upstream(&flags.upstream);
         checks.bounds(&flags);
         checks.logs(&flags);
-        let window = checks.window("http2_stream_window", flags.http2_stream_window.0);
-        let connection_window =
-            checks.window("http2_connection_window", flags.http2_connection_window.0);
+        let (window, connection_window) = checks.windows(&flags);
         checks.window(
             "upstream_http2_window",
             flags.upstream.upstream_http2_window.0,
@@ -276,6 +274,13 @@ impl Checks<'_> {
                 self.add(key, 0, message, &allowed);
             }
         }
+    }
+
+    /// Those of a stream and of a connection.
+    fn windows(&mut self, flags: &Flags) -> (u32, u32) {
+        let stream = self.window("http2_stream_window", flags.http2_stream_window.0);
+        let connection = flags.http2_connection_window.0;
+        (stream, self.window("http2_connection_window", connection))
     }
 
     /// RFC 9113 §6.9.1 ends windows at 2^31-1.

@@ -220,9 +220,12 @@ pin_project_lite::pin_project! {
 
 impl<B: Body> Watched<B> {
     fn new(body: B, mut guard: InFlight) -> Self {
-        // hyper does not ask for a body that is over from the start.
         if body.is_end_stream() {
+            // hyper does not ask for a body that is over from the start.
             guard.complete();
+        } else {
+            // It has the head, and asks for the body when the client has room for it.
+            guard.gave();
         }
         Self { body, guard }
     }
@@ -259,7 +262,7 @@ impl<B: Body> Body for Watched<B> {
 }
 
 /// hyper's floor for its connection buffer.
-const HTTP1_BUFFER_MIN: usize = 16 * 1024;
+const HTTP1_BUFFER_MIN: usize = 128 * 1024;
 /// Bytes a stream may hold towards a slow client.
 const HTTP2_SEND_BUFFER: usize = 256 * 1024;
 /// An unanswered PING closes the connection after this long.
