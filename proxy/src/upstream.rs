@@ -27,6 +27,8 @@ mod connection;
 mod endpoint;
 mod error;
 mod fields;
+#[cfg(feature = "fuzzing")]
+pub mod fuzz;
 mod head;
 mod health;
 mod http1;
@@ -41,6 +43,7 @@ mod target;
 #[cfg(test)]
 pub(crate) mod tests;
 mod transfer;
+mod tunnel;
 mod upload;
 mod wait;
 
@@ -55,6 +58,7 @@ pub use limits::Limits;
 pub use pool::{Stats, TrailerFilter, TrailerFilters};
 pub use target::{Origin, Speaks, TlsOrigin, UpstreamTarget};
 pub use transfer::Transfer;
+pub use tunnel::OriginSide;
 
 use answer::Transfers;
 use balance::{Chooser, Tried};
@@ -69,6 +73,19 @@ pub struct Upstream<C: Connect = OriginConnect> {
     chooser: Chooser,
     isolate: bool,
     connect_timeout: Duration,
+}
+
+/// What a worker knows of an endpoint.
+#[derive(Clone, Copy, Debug)]
+pub struct EndpointView<'a> {
+    /// How the configuration names it.
+    pub label: &'a str,
+    /// How it does.
+    pub health: EndpointHealth,
+    /// How many connections are idle.
+    pub idle: usize,
+    /// What its connections did since the start.
+    pub stats: Stats,
 }
 
 /// What an application's origins have in common.
@@ -182,6 +199,17 @@ impl<C: Connect> Upstream<C> {
         endpoints.map(move |endpoint| (&*endpoint.label, endpoint.health.view(now)))
     }
 
+    /// What this worker knows of each endpoint, in the order of the configuration.
+    pub fn views(&self, now: Instant) -> impl Iterator<Item = EndpointView<'_>> {
+        let endpoints = self.endpoints.iter();
+        endpoints.map(move |endpoint| EndpointView {
+            label: &endpoint.label,
+            health: endpoint.health.view(now),
+            idle: endpoint.idle(),
+            stats: endpoint.pool.stats.snapshot(),
+        })
+    }
+
     async fn send_request<H, B>(
         &self,
         head: &H,
@@ -274,6 +302,8 @@ impl<C: Connect> fmt::Debug for Upstream<C> {
 trait RequestHead {
     fn method(&self) -> &Method;
     fn framing(&self) -> Framing;
+    /// The protocol that the origin is asked to switch to.
+    fn upgrade(&self) -> Option<&str>;
     fn write_http1_head(&self, head: &mut BytesMut);
     /// `None` if it cannot be said in HTTP/2.
     fn http2_request(&self, scheme: Scheme) -> Option<Request<()>>;
@@ -286,6 +316,10 @@ impl RequestHead for Outbound<'_> {
 
     fn framing(&self) -> Framing {
         self.framing()
+    }
+
+    fn upgrade(&self) -> Option<&str> {
+        self.upgrade()
     }
 
     fn write_http1_head(&self, head: &mut BytesMut) {

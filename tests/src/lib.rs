@@ -15,6 +15,7 @@ pub mod live;
 pub mod nginx;
 pub mod origin;
 pub mod pki;
+pub mod records;
 pub mod soak;
 pub mod table;
 pub mod wait;

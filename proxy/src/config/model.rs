@@ -2,12 +2,17 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::flags::{ClientAuth, LogLevel, OnFailure, ReasonSpelling, UpstreamFlags};
+use super::flags::{
+    ClientAuth, EbpfMode, ForwardedStyle, LogFormat, LogLevel, OnFailure, ReasonSpelling,
+    UpstreamFlags,
+};
 use super::mistake::Origin;
+use super::observe::{AdminAddr, LogTarget};
+use crate::net::Network;
 
 /// What Herald was asked to do. Made by [`Config::load`] or [`Config::from_flags`] alone.
 #[derive(Clone, Debug)]
@@ -38,10 +43,26 @@ pub struct Config {
     pub reason_spelling: ReasonSpelling,
     /// Odd client header names that pass.
     pub allow_header_names: Vec<String>,
+    /// How the origin is told of the way a request came.
+    pub forwarded: ForwardedStyle,
+    /// Whether the origin is told a request's id.
+    pub request_id: bool,
+    /// Peers whose claims about earlier hops are kept.
+    pub trusted_proxies: Vec<Network>,
+    /// Protocols that clients may switch to.
+    pub upgrades: Vec<String>,
     /// Worker threads, at least one.
     pub workers: usize,
+    /// Kernel programs.
+    pub ebpf: EbpfMode,
+    /// Connections a second that one source may complete, and how many at once.
+    pub refuse: Option<Refusal>,
+    /// Sources that are never refused.
+    pub refuse_exempt: Vec<Network>,
     /// Client connections.
     pub max_connections: usize,
+    /// Client connections of one source; `None` for no limit.
+    pub max_connections_per_source: Option<NonZeroUsize>,
     /// TLS sessions kept; `None` for no resumption.
     pub sessions_max: Option<NonZeroUsize>,
     /// Callers kept.
@@ -56,21 +77,52 @@ pub struct Config {
     pub head_max: usize,
     /// Request head fields.
     pub head_fields_max: usize,
+    /// Request body bytes; `None` for no limit.
+    pub body_max: Option<u64>,
     /// Idle client connections.
     pub idle_timeout: Duration,
+    /// Clients that take nothing of an answer.
+    pub write_timeout: Duration,
+    /// Request bodies that stand still.
+    pub body_timeout: Duration,
+    /// Answered exchanges in which nothing moves.
+    pub exchange_idle_timeout: Duration,
+    /// Silent tunnels.
+    pub tunnel_idle_timeout: Duration,
     /// HTTP/2 streams.
     pub http2_streams_max: u32,
+    /// Requests broken off on an HTTP/2 connection in ten seconds.
+    pub http2_resets_max: u32,
     /// HTTP/2 stream window, bytes.
     pub http2_stream_window: u32,
     /// HTTP/2 connection window, bytes.
     pub http2_connection_window: u32,
     /// Drain deadline.
     pub drain_timeout: Duration,
+    /// How long an idle HTTP/1.1 connection may send one more request at a stop.
+    pub drain_idle_timeout: Duration,
     /// Log level.
     pub log_level: LogLevel,
+    /// Records of requests.
+    pub access_log: LogTarget,
+    /// Records of connections.
+    pub connection_log: LogTarget,
+    /// How both are written.
+    pub access_log_format: LogFormat,
+    /// Where status and metrics are served.
+    pub admin: AdminAddr,
     pub(super) origins: Origins,
     /// The values in force as they would be written, by key, for the plan.
     pub(super) values: HashMap<String, Vec<String>>,
+}
+
+/// How fast one source may complete connections.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Refusal {
+    /// A second.
+    pub rate: NonZeroU32,
+    /// At once.
+    pub burst: NonZeroU32,
 }
 
 /// Where each value of each key came from.

@@ -9,9 +9,12 @@ use rustls::server::danger::ClientCertVerifier;
 
 use super::{Limits, Snapshot};
 use crate::caller::Standings;
-use crate::config::{self, ClientAuth, Config, Mistake, Mistakes, ReasonSpelling};
-use crate::headers::{Hygiene, Mapping, Preset};
-use crate::http::serve;
+use crate::config::{
+    self, ClientAuth, Config, ForwardedStyle, LogFormat, LogTarget, Mistake, Mistakes,
+    ReasonSpelling,
+};
+use crate::headers::{Forwarding, Hygiene, Mapping, Preset};
+use crate::http::{Upgrades, serve};
 use crate::identity::OnFailure;
 use crate::tls::context::{self, ContextError, Settings};
 use crate::tls::{
@@ -47,6 +50,9 @@ pub(super) fn compile(config: &Config) -> Result<Snapshot, Mistakes> {
         client_auth: config.client_auth,
         tls: Arc::new(tls),
         hygiene: Hygiene::new(mapping.names(), allowed),
+        upgrades: Upgrades::new(config.upgrades.iter().map(String::as_str)),
+        forwarding: forwarding(config),
+        origin_labels: origins.iter().map(ToString::to_string).collect(),
         origins,
         upstream: origins::settings(config),
         health_check,
@@ -65,7 +71,13 @@ pub(super) fn compile(config: &Config) -> Result<Snapshot, Mistakes> {
             config::OnFailure::Send => OnFailure::Send,
         },
         standings: Standings::new(config.callers_max),
+        records: records(config),
     })
+}
+
+fn records(config: &Config) -> Option<LogFormat> {
+    let off = config.access_log == LogTarget::Off && config.connection_log == LogTarget::Off;
+    (!off).then_some(config.access_log_format)
 }
 
 fn mapping(config: &Config, mistakes: &mut Vec<Mistake>) -> Option<Mapping> {
@@ -200,6 +212,16 @@ fn read(
     None
 }
 
+fn forwarding(config: &Config) -> Forwarding {
+    let style = config.forwarded;
+    Forwarding {
+        x_forwarded: matches!(style, ForwardedStyle::XForwarded | ForwardedStyle::Both),
+        forwarded: matches!(style, ForwardedStyle::Forwarded | ForwardedStyle::Both),
+        request_id: config.request_id,
+        trusted: config.trusted_proxies.clone(),
+    }
+}
+
 fn limits(config: &Config) -> Limits {
     Limits {
         handshake: HandshakeLimits {
@@ -209,12 +231,19 @@ fn limits(config: &Config) -> Limits {
         http: serve::Limits {
             head_timeout: config.head_timeout,
             idle_timeout: config.idle_timeout,
+            // Idle connections alone never make a stop a forced one.
+            drain_idle_timeout: config.drain_idle_timeout.min(config.drain_timeout / 2),
             head_bytes_max: config.head_max,
             head_fields_max: config.head_fields_max,
             http2_streams_max: config.http2_streams_max,
+            http2_resets_max: config.http2_resets_max,
+            write_timeout: config.write_timeout,
             http2_stream_window: config.http2_stream_window,
             http2_connection_window: config.http2_connection_window,
         },
+        exchange_idle: config.exchange_idle_timeout,
+        tunnel_idle: config.tunnel_idle_timeout,
+        body_max: config.body_max,
     }
 }
 

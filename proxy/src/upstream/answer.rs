@@ -18,7 +18,7 @@ use super::transfer::Transfer;
 pub struct OriginBody<B, S = OriginIo> {
     transfer: Transfers<B, S>,
     endpoint: usize,
-    _in_flight: InFlight,
+    in_flight: InFlight,
 }
 
 /// The transfer of either protocol.
@@ -47,8 +47,13 @@ impl<B, S> OriginBody<B, S> {
         Self {
             transfer,
             endpoint,
-            _in_flight: in_flight,
+            in_flight,
         }
+    }
+
+    /// The exchange, and what counts it as in flight.
+    pub(super) fn into_parts(self) -> (Transfers<B, S>, InFlight) {
+        (self.transfer, self.in_flight)
     }
 
     /// The number of the endpoint that answered, in the order of the configuration.

@@ -98,6 +98,10 @@ impl RequestHead for CheckHead<'_> {
         Framing::None
     }
 
+    fn upgrade(&self) -> Option<&str> {
+        None
+    }
+
     fn write_http1_head(&self, head: &mut BytesMut) {
         for part in [
             "GET ",

@@ -36,6 +36,11 @@ impl<S> Connection<S> {
         }
     }
 
+    /// The socket and what was read from it, for those who go on without HTTP.
+    pub(super) fn into_parts(self) -> (S, BytesMut) {
+        (self.io, self.read)
+    }
+
     /// The socket itself, for those who move bytes past the buffers.
     pub(super) fn io(&self) -> &S {
         &self.io

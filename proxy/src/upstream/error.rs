@@ -58,7 +58,8 @@ pub enum UpstreamError {
     /// The origin closed the connection inside a framed response body (RFC 9112 §8).
     #[error("the origin closed the connection inside its response body")]
     Truncated,
-    /// `Limits::response_timeout` passed after the request without a response head.
+    /// `Limits::response_timeout` passed after the request without a response head, or the origin
+    /// took nothing of the request's body for a whole `Limits::body_timeout`.
     #[error("the origin took too long to answer")]
     ResponseTimeout,
     /// The response breaks HTTP/1.1 or a limit.
@@ -79,7 +80,7 @@ pub enum UpstreamError {
     /// The client's request body is longer than declared.
     #[error("the client's request body is longer than declared")]
     ClientBodyLong,
-    /// The client sent no byte of its request body for a whole `Limits::response_timeout`.
+    /// The client sent no byte of its request body for a whole `Limits::body_timeout`.
     #[error("the client stopped sending its request body")]
     ClientStalled,
 }

@@ -64,7 +64,7 @@ where
     B::Error: Into<BodyError>,
 {
     let mut upload = Upload::new(body, head.framing());
-    let mut wait = HeadWait::new(head.method());
+    let mut wait = HeadWait::new(head.method(), head.upgrade());
     head.write_http1_head(&mut lease.connection.out);
     lease
         .connection

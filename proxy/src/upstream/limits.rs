@@ -7,9 +7,10 @@ use std::time::Duration;
 pub struct Limits {
     /// Resolving the name and connecting to one of its addresses, together.
     pub connect_timeout: Duration,
-    /// From the end of the request to the end of the response head. It starts again while the
-    /// request's body is moving.
+    /// From the end of the request to the end of the response head.
     pub response_timeout: Duration,
+    /// How long a request's body may stand still before it is sent to its end.
+    pub body_timeout: Duration,
     /// How long an idle connection is kept. Keep it below the origin's own.
     pub idle_timeout: Duration,
     /// How many idle connections are kept.
@@ -31,6 +32,7 @@ impl Default for Limits {
         Self {
             connect_timeout: Duration::from_secs(5),
             response_timeout: Duration::from_secs(60),
+            body_timeout: Duration::from_secs(60),
             idle_timeout: Duration::from_secs(60),
             max_idle: 128,
             max_response_head: 64 * 1024,

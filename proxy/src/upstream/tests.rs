@@ -64,6 +64,10 @@ impl RequestHead for Request {
         self.framing
     }
 
+    fn upgrade(&self) -> Option<&str> {
+        None
+    }
+
     fn write_http1_head(&self, head: &mut BytesMut) {
         let framing = match self.framing {
             Framing::None => String::new(),
@@ -164,6 +168,7 @@ fn quick() -> Limits {
     Limits {
         connect_timeout: Duration::from_secs(5),
         response_timeout: Duration::from_millis(500),
+        body_timeout: Duration::from_millis(500),
         ..Limits::default()
     }
 }

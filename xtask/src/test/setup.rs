@@ -13,11 +13,11 @@ use crate::command;
 
 /// What the machine offers after set-up.
 #[derive(Debug, Default)]
-pub(super) struct Ready {
+pub(crate) struct Ready {
     /// A Python that can import `requests`.
-    pub(super) python: Option<PathBuf>,
+    pub(crate) python: Option<PathBuf>,
     /// What is missing, each with its use.
-    pub(super) missing: Vec<String>,
+    pub(crate) missing: Vec<String>,
 }
 
 /// A program that tests start.
@@ -29,7 +29,7 @@ struct Need {
     why: &'static str,
 }
 
-const NEEDS: [Need; 4] = [
+const NEEDS: [Need; 6] = [
     Need {
         program: "nginx",
         probe: &["-v"],
@@ -54,17 +54,29 @@ const NEEDS: [Need; 4] = [
         packages: &["python3", "python3-venv"],
         why: "real clients: Python requests, gRPC",
     },
+    Need {
+        program: "qemu-system-x86_64",
+        probe: &["--version"],
+        packages: &["qemu-system-x86"],
+        why: "boots the kernels that this machine does not run",
+    },
+    Need {
+        program: "xz",
+        probe: &["--version"],
+        packages: &["xz-utils"],
+        why: "unpacks those kernels' modules",
+    },
 ];
 
 /// Versions are pinned so that a new release cannot turn the tests red.
 const PYTHON_PACKAGES: [&str; 2] = ["requests==2.34.2", "grpcio==1.85.3"];
 
 /// Installs what is missing where that is possible, and reports what is still missing.
-pub(super) fn prepare(target: &Path) -> Ready {
+pub(crate) fn prepare(target: &Path) -> Ready {
     let lacking: Vec<&Need> = NEEDS.iter().filter(|need| !need.works()).collect();
     for need in &NEEDS {
         let state = if need.works() { "here" } else { "missing" };
-        println!("{:<8} {state:<8} ({})", need.program, need.why);
+        println!("{:<18} {state:<8} ({})", need.program, need.why);
     }
     if !lacking.is_empty() {
         if may_install() {

@@ -1,10 +1,12 @@
 //! `Outbound` as the head of an HTTP/2 request: the same fields as over HTTP/1.1, as a map.
 
+use bytes::{BufMut, BytesMut};
 use http::header::{self, HeaderName, HeaderValue};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, Request, Uri, Version, uri};
 
 use super::{Framing, Outbound, asks_for_trailers};
+use crate::headers::forwarded::FieldSink;
 
 impl Outbound<'_> {
     /// The whole head, its map made once in its full size. `None` if the authority is none of a
@@ -35,7 +37,7 @@ impl Outbound<'_> {
 
     fn http2_fields(&self) -> Option<HeaderMap> {
         let client = self.head.headers();
-        let own = self.block.pairs.len() + FRAMING_FIELDS;
+        let own = self.block.pairs.len() + FRAMING_FIELDS + WAY_FIELDS;
         let mut fields = HeaderMap::try_with_capacity(client.len() + own).ok()?;
         for (name, value) in self.client_fields() {
             put(&mut fields, name.clone(), value.clone())?;
@@ -54,6 +56,16 @@ impl Outbound<'_> {
                 header::TE,
                 HeaderValue::from_static("trailers"),
             )?;
+        }
+        let mut way = MapSink {
+            fields: &mut fields,
+            scratch: BytesMut::with_capacity(WAY_BYTES),
+            name: "",
+            complete: true,
+        };
+        self.put_way(&mut way);
+        if !way.complete {
+            return None;
         }
         for (name, value) in &self.block.pairs {
             put(&mut fields, name.clone(), value.clone())?;
@@ -75,6 +87,32 @@ impl Outbound<'_> {
     }
 }
 
+/// Fields of a map, their values cut from one buffer.
+struct MapSink<'a> {
+    fields: &'a mut HeaderMap,
+    scratch: BytesMut,
+    name: &'static str,
+    /// Whether every field was taken.
+    complete: bool,
+}
+
+impl FieldSink for MapSink<'_> {
+    fn begin(&mut self, name: &'static str) {
+        self.name = name;
+    }
+
+    fn piece(&mut self, bytes: &[u8]) {
+        self.scratch.put_slice(bytes);
+    }
+
+    fn end(&mut self) {
+        let name = HeaderName::from_static(self.name);
+        let value = HeaderValue::from_maybe_shared(self.scratch.split().freeze()).ok();
+        let put = value.and_then(|value| put(self.fields, name, value));
+        self.complete &= put.is_some();
+    }
+}
+
 /// All callers share a connection's compression table, so secrets stay out of it: a caller could
 /// guess another's by the size of what Herald sends (RFC 7541 §7.1).
 fn put(fields: &mut HeaderMap, name: HeaderName, mut value: HeaderValue) -> Option<()> {
@@ -86,3 +124,7 @@ fn put(fields: &mut HeaderMap, name: HeaderName, mut value: HeaderValue) -> Opti
 
 /// `trailer`, `te`, `content-length`.
 const FRAMING_FIELDS: usize = 3;
+/// `x-forwarded-*`, `forwarded`, `x-request-id`.
+const WAY_FIELDS: usize = 5;
+/// What their values take, as a rule.
+const WAY_BYTES: usize = 256;

@@ -5,8 +5,10 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::config::ClientAuth;
+use crate::headers::Forwarding;
 use crate::headers::names::canonical_key;
 use crate::policy;
+use crate::telemetry::RequestIds;
 use crate::tls::Verdict;
 
 fn block() -> HeaderBlock {
@@ -38,7 +40,10 @@ fn rewrite<B: http_body::Body>(request: Request<B>) -> Result<String, Refusal> {
     let head = RequestHead::check(parts, &body, &HeaderValue::from_static("fallback")).unwrap();
     let permit = policy::authorize(ClientAuth::Off, &Verdict::None).unwrap();
     let (hygiene, block) = (hygiene(), block());
-    let outbound = Outbound::new(head, permit, &hygiene, &block)?;
+    let hop = Forwarding::default().hop(std::net::Ipv4Addr::LOCALHOST.into());
+    let id = RequestIds::new([0; 16]).next();
+    let way = Way { hop: &hop, id: &id };
+    let outbound = Outbound::new(head, permit, &hygiene, &block, way)?;
     let mut out = BytesMut::new();
     outbound.write_http1_head(&mut out);
     let text = String::from_utf8(out.to_vec()).unwrap();
@@ -111,7 +116,10 @@ fn secrets_and_identity_are_never_indexed() {
     for (_, value) in &mut block.pairs {
         value.set_sensitive(true);
     }
-    let outbound = Outbound::new(head, permit, &hygiene, &block).unwrap();
+    let hop = Forwarding::default().hop(std::net::Ipv4Addr::LOCALHOST.into());
+    let id = RequestIds::new([0; 16]).next();
+    let way = Way { hop: &hop, id: &id };
+    let outbound = Outbound::new(head, permit, &hygiene, &block, way).unwrap();
     let request = outbound.http2_request(http::uri::Scheme::HTTP).unwrap();
     let fields = request.headers().iter();
     let indexed: Vec<_> = fields
