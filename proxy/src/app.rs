@@ -78,8 +78,8 @@ impl App {
         let snapshot = Arc::new(Snapshot::compile(config).map_err(StartError::Config)?);
         let telemetry = Telemetry::start(config)?;
         let (bound, sockets) = bind_all(&config.listen, config.workers)?;
-        let admin = Admin::bind(&config.admin).map_err(|error| StartError::Admin {
-            address: config.admin.clone(),
+        let admin = Admin::bind(&config.observe.admin).map_err(|error| StartError::Admin {
+            address: config.observe.admin.clone(),
             error,
         })?;
         let (drain, watch) = drain::channel();

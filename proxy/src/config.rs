@@ -18,9 +18,8 @@ mod validate;
 
 pub use address::{Place, UpstreamAddr};
 pub use flags::{
-    Balance, ClientAuth, Flags, ForwardedStyle, Isolate, LogFormat, OnFailure, ReasonSpelling,
-    UpstreamFlags,
+    Balance, ClientAuth, Flags, ForwardedStyle, Isolate, OnFailure, ReasonSpelling, UpstreamFlags,
 };
 pub use mistake::{Mistake, Mistakes, Origin};
 pub use model::Config;
-pub use observe::{AdminAddr, LogTarget};
+pub use observe::{AdminAddr, LogFormat, LogTarget};
