@@ -1,5 +1,5 @@
 //! The only wiring. Start order: configuration (validated before) → snapshot (keys, certificates,
-//! trust, mapping: every mistake at once) → bind → workers → ready. Stop order: stop accepting →
+//! trust, mapping: every mistake at once) → bind → give up privileges → workers → ready. Stop order: stop accepting →
 //! finish (GOAWAY, `Connection: close`) → deadline → end.
 
 use std::io;
@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use sd_notify::NotifyState;
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
@@ -15,6 +16,7 @@ use tokio::sync::Semaphore;
 use crate::config::{Config, Mistakes};
 use crate::drain::{self, DrainTrigger};
 use crate::listen;
+use crate::privilege::{self, PrivilegeError};
 use crate::snapshot::Snapshot;
 use crate::worker;
 
@@ -24,6 +26,9 @@ pub enum StartError {
     /// The configuration, or a file it names.
     #[error("{0}")]
     Config(Mistakes),
+    /// Privileges that could not be given up.
+    #[error("can't give up privileges: {0}")]
+    Privilege(#[from] PrivilegeError),
     /// A listening socket.
     #[error("can't listen on {address}: {error}")]
     Listen {
@@ -56,32 +61,18 @@ pub enum Stopped {
 }
 
 impl App {
-    /// Compiles `config`, binds, and starts the workers.
+    /// Compiles `config`, binds, gives up all privileges, and starts the workers. Nothing after
+    /// that may need a privilege; no thread may have been started before.
     pub fn start(config: &Config) -> Result<Self, StartError> {
-        let snapshot = Arc::new(Snapshot::compile(config).map_err(StartError::Config)?);
-        let (bound, sockets) = bind_all(&config.listen, config.workers)?;
-        let (drain, watch) = drain::channel();
-        let places = Arc::new(Semaphore::new(
-            config.max_connections.min(Semaphore::MAX_PERMITS),
-        ));
-        let workers = sockets
-            .into_iter()
-            .enumerate()
-            .map(|(index, sockets)| {
-                let (snapshot, places) = (Arc::clone(&snapshot), Arc::clone(&places));
-                worker::spawn(index, sockets, snapshot, places, watch.clone())
-            })
-            .collect::<io::Result<Vec<_>>>()?;
-        for address in &bound {
-            tracing::info!("listening on {address}");
-        }
-        tracing::info!(workers = workers.len(), "ready");
-        Ok(Self {
-            bound,
-            workers,
-            drain,
-            drain_timeout: config.drain_timeout,
-        })
+        let bound = Bound::bind(config)?;
+        privilege::give_up(config)?;
+        bound.serve(config)
+    }
+
+    /// As [`App::start`], with the privileges of the process left alone: for a demonstration inside
+    /// a process that does other things.
+    pub fn start_as_is(config: &Config) -> Result<Self, StartError> {
+        Bound::bind(config)?.serve(config)
     }
 
     /// The addresses bound, in the order of the configuration, with real ports.
@@ -103,7 +94,10 @@ impl App {
                     _ = interrupt.recv() => "SIGINT",
                 }
             };
+            // Signals are listened to: from here on a stop is a graceful one.
+            tell_manager(NotifyState::Ready);
             let signal = asked().await;
+            tell_manager(NotifyState::Stopping);
             tracing::info!(signal, "stopping: no new connections, finishing open ones");
             tokio::select! {
                 stopped = self.stop() => Ok(stopped),
@@ -133,6 +127,58 @@ impl App {
                 Stopped::Forced
             }
         }
+    }
+}
+
+/// Tells the service manager, if one listens (sd_notify(3)).
+fn tell_manager(state: NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        tracing::warn!(%error, "the service manager can't be told");
+    }
+}
+
+/// What needed files and privileged ports, before any thread runs.
+struct Bound {
+    snapshot: Arc<Snapshot>,
+    addresses: Vec<SocketAddr>,
+    sockets: Vec<Sockets>,
+}
+
+impl Bound {
+    fn bind(config: &Config) -> Result<Self, StartError> {
+        let snapshot = Arc::new(Snapshot::compile(config).map_err(StartError::Config)?);
+        let (addresses, sockets) = bind_all(&config.listen, config.workers)?;
+        Ok(Self {
+            snapshot,
+            addresses,
+            sockets,
+        })
+    }
+
+    fn serve(self, config: &Config) -> Result<App, StartError> {
+        let (drain, watch) = drain::channel();
+        let places = Arc::new(Semaphore::new(
+            config.max_connections.min(Semaphore::MAX_PERMITS),
+        ));
+        let workers = self
+            .sockets
+            .into_iter()
+            .enumerate()
+            .map(|(index, sockets)| {
+                let (snapshot, places) = (Arc::clone(&self.snapshot), Arc::clone(&places));
+                worker::spawn(index, sockets, snapshot, places, watch.clone())
+            })
+            .collect::<io::Result<Vec<_>>>()?;
+        for address in &self.addresses {
+            tracing::info!("listening on {address}");
+        }
+        tracing::info!(workers = workers.len(), "ready");
+        Ok(App {
+            bound: self.addresses,
+            workers,
+            drain,
+            drain_timeout: config.drain_timeout,
+        })
     }
 }
 

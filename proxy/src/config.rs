@@ -3,6 +3,7 @@
 //! [`Config`] or every [`Mistake`] at once. Knows numbers, paths, names and durations, never a
 //! type of a later stage.
 
+pub mod account;
 pub mod address;
 pub mod file;
 pub mod flags;
@@ -15,6 +16,7 @@ pub mod reference;
 pub mod units;
 mod validate;
 
+pub use account::{Group, User};
 pub use address::UpstreamAddr;
 pub use flags::{ClientAuth, Flags, OnFailure, ReasonSpelling};
 pub use mistake::{Mistake, Mistakes, Origin};

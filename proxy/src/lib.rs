@@ -29,6 +29,7 @@ pub mod http;
 pub mod identity;
 pub mod listen;
 pub mod policy;
+pub mod privilege;
 pub mod relay;
 pub mod respond;
 pub mod snapshot;

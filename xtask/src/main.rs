@@ -1,5 +1,5 @@
 //! The project's own commands: `cargo xtask tidy`, `cargo xtask test`, `cargo xtask fuzz`,
-//! `cargo xtask ci`, `cargo xtask bench`.
+//! `cargo xtask package`, `cargo xtask ci`, `cargo xtask bench`.
 
 #![expect(
     clippy::print_stdout,
@@ -16,6 +16,7 @@ mod bench;
 mod ci;
 mod command;
 mod fuzz;
+mod package;
 mod test;
 mod tidy;
 
@@ -35,6 +36,8 @@ enum Task {
     Test(test::Options),
     /// Fuzz everything that parses: build once, run each target for some seconds.
     Fuzz(fuzz::Options),
+    /// Build the Debian package and check what is in it.
+    Package,
     /// Everything that continuous integration runs, by the same code.
     Ci,
     /// Herald and its peers side by side: CPU time a request, latency, memory.
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
         Task::Tidy => tidy::run(root),
         Task::Test(options) => test::run(root, &options),
         Task::Fuzz(options) => fuzz::run(root, &options),
+        Task::Package => package::run(root),
         Task::Ci => ci::run(root),
         Task::Bench(options) => bench::run(root, &options),
     };

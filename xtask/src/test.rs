@@ -12,7 +12,7 @@ use clap::Args;
 use crate::command::{self, Failure};
 use crate::tidy;
 
-mod build;
+pub(crate) mod build;
 mod report;
 mod setup;
 mod suite;

@@ -67,6 +67,8 @@ impl Config {
             upstream_idle_timeout: flags.upstream_idle_timeout.0,
             upstream_idle_max: flags.upstream_idle_max,
             drain_timeout: flags.drain_timeout.0,
+            user: flags.user,
+            group: flags.group,
             drain_idle_timeout: flags.drain_idle_timeout.0,
             log_level: flags.log_level,
             origins,

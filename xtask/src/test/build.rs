@@ -18,7 +18,7 @@ pub(super) struct TestBinary {
 }
 
 /// Builds `herald` as operators run it; returns its path.
-pub(super) fn herald(root: &Path, target: &Path) -> Result<PathBuf, Failure> {
+pub(crate) fn herald(root: &Path, target: &Path) -> Result<PathBuf, Failure> {
     command::run(command::cargo(root).args([
         "build",
         "--release",
