@@ -1,9 +1,11 @@
 //! The only wiring. Start order: configuration (validated before) → snapshot (keys, certificates,
-//! trust, mapping: every mistake at once) → bind → give up privileges → workers → ready. Stop order: stop accepting →
-//! finish (GOAWAY, `Connection: close`) → deadline → end.
+//! trust, mapping: every mistake at once) → kernel programs → bind → give up privileges → logs →
+//! workers → ready. Stop order: stop accepting → finish (GOAWAY, `Connection: close`) → deadline →
+//! end.
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -13,11 +15,17 @@ use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
 
-use crate::config::{Config, Mistakes};
+use crate::admin::{Admin, Subject};
+use crate::config::{AdminAddr, Config, Mistakes};
 use crate::drain::{self, DrainTrigger};
-use crate::listen;
+use crate::listen::sources::Sources;
+use crate::listen::{self, Places};
 use crate::privilege::{self, PrivilegeError};
 use crate::snapshot::Snapshot;
+use crate::steering::{Required, Steering};
+use crate::telemetry::features::EBPF_STEERING;
+use crate::telemetry::ledger::FLUSH_AFTER;
+use crate::telemetry::{Feature, LogError, Telemetry};
 use crate::worker;
 
 /// Why Herald did not start.
@@ -37,6 +45,20 @@ pub enum StartError {
         /// The kernel's answer.
         error: io::Error,
     },
+    /// The admin address.
+    #[error("can't serve the admin address {address}: {error}")]
+    Admin {
+        /// The address asked for.
+        address: AdminAddr,
+        /// The kernel's answer.
+        error: io::Error,
+    },
+    /// A kernel program.
+    #[error("can't start: {0}")]
+    Steering(#[from] Required),
+    /// A log.
+    #[error(transparent)]
+    Log(#[from] LogError),
     /// A thread or a runtime.
     #[error("can't start: {0}")]
     Start(#[from] io::Error),
@@ -49,6 +71,10 @@ pub struct App {
     workers: Vec<JoinHandle<()>>,
     drain: DrainTrigger,
     drain_timeout: Duration,
+    telemetry: Arc<Telemetry>,
+    admin: Option<Admin>,
+    /// What is attached goes with this.
+    steering: Arc<Steering>,
 }
 
 /// How a stop went.
@@ -75,13 +101,18 @@ impl App {
         Bound::bind(config)?.serve(config)
     }
 
+    /// The kernel's help with new connections.
+    pub fn steering(&self) -> &Steering {
+        &self.steering
+    }
+
     /// The addresses bound, in the order of the configuration, with real ports.
     pub fn bound(&self) -> &[SocketAddr] {
         &self.bound
     }
 
     /// Serves until SIGTERM or SIGINT, then stops gracefully; a second signal stops at once.
-    pub fn run(self) -> io::Result<Stopped> {
+    pub fn run(mut self) -> io::Result<Stopped> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
@@ -94,6 +125,20 @@ impl App {
                     _ = interrupt.recv() => "SIGINT",
                 }
             };
+            let mut rotated = signal(SignalKind::user_defined1())?;
+            let telemetry = Arc::clone(&self.telemetry);
+            drop(tokio::spawn(async move {
+                while rotated.recv().await.is_some() {
+                    telemetry.reopen_logs();
+                }
+            }));
+            if let Some(admin) = self.admin.take() {
+                let subject = Subject {
+                    telemetry: Arc::clone(&self.telemetry),
+                    listeners: self.bound.clone(),
+                };
+                drop(tokio::spawn(admin.serve(Arc::new(subject))));
+            }
             // Signals are listened to: from here on a stop is a graceful one.
             tell_manager(NotifyState::Ready);
             let signal = asked().await;
@@ -111,6 +156,7 @@ impl App {
 
     /// Stops accepting and waits for the connections, up to the configured deadline.
     pub async fn stop(mut self) -> Stopped {
+        self.telemetry.set_ready(false);
         self.drain.start();
         match tokio::time::timeout(self.drain_timeout, self.drain.drained()).await {
             Ok(()) => {
@@ -119,10 +165,13 @@ impl App {
                         tracing::error!("a worker had panicked");
                     }
                 }
+                self.telemetry.stop_logs();
                 tracing::info!("stopped: every connection finished");
                 Stopped::Drained
             }
             Err(_elapsed) => {
+                // Records of what was over by now are handed over by the workers, which go on.
+                tokio::time::sleep(2 * FLUSH_AFTER).await;
                 tracing::warn!("stopped: the drain timeout passed with connections open");
                 Stopped::Forced
             }
@@ -137,40 +186,78 @@ fn tell_manager(state: NotifyState<'_>) {
     }
 }
 
-/// What needed files and privileged ports, before any thread runs.
+/// What needed files, privileged ports and the kernel's leave, before any thread runs.
 struct Bound {
     snapshot: Arc<Snapshot>,
     addresses: Vec<SocketAddr>,
     sockets: Vec<Sockets>,
+    steering: Steering,
+    admin: Option<Admin>,
 }
 
 impl Bound {
     fn bind(config: &Config) -> Result<Self, StartError> {
         let snapshot = Arc::new(Snapshot::compile(config).map_err(StartError::Config)?);
-        let (addresses, sockets) = bind_all(&config.listen, config.workers)?;
+        // Before any socket: each belongs to the control group in which it is made.
+        let mut steering = Steering::start(config)?;
+        let (addresses, sockets) = bind_all(&config.listen, config.workers, &mut steering)?;
+        steering.demand(config)?;
+        let admin = Admin::bind(&config.admin).map_err(|error| StartError::Admin {
+            address: config.admin.clone(),
+            error,
+        })?;
         Ok(Self {
             snapshot,
             addresses,
             sockets,
+            steering,
+            admin,
         })
     }
 
+    /// Opens the logs, with no more rights than there are to reopen them, and starts the workers.
     fn serve(self, config: &Config) -> Result<App, StartError> {
+        let telemetry = Telemetry::start(config)?;
+        tell(&self.steering, &telemetry);
         let (drain, watch) = drain::channel();
-        let places = Arc::new(Semaphore::new(
-            config.max_connections.min(Semaphore::MAX_PERMITS),
-        ));
+        let most = config.max_connections.min(Semaphore::MAX_PERMITS);
+        let places = Places {
+            all: Arc::new(Semaphore::new(most)),
+            sources: Sources::new(config.max_connections_per_source, &config.trusted_proxies),
+        };
+        let common = worker::Common {
+            snapshot: self.snapshot,
+            places,
+            telemetry: Arc::clone(&telemetry),
+            drain: watch,
+        };
+        let steering = self.steering;
         let workers = self
             .sockets
             .into_iter()
             .enumerate()
-            .map(|(index, sockets)| {
-                let (snapshot, places) = (Arc::clone(&self.snapshot), Arc::clone(&places));
-                worker::spawn(index, sockets, snapshot, places, watch.clone())
+            .map(|(index, listeners)| {
+                let load = steering.slot(index);
+                let seat = worker::Seat {
+                    index,
+                    listeners,
+                    load,
+                };
+                worker::spawn(seat, common.clone())
             })
             .collect::<io::Result<Vec<_>>>()?;
+        drop(common);
+        let steering = Arc::new(steering);
+        let asked = Arc::downgrade(&steering);
+        telemetry
+            .kernel
+            .ask(move || asked.upgrade().map_or_else(Vec::new, |it| it.counts()));
+        telemetry.set_ready(true);
         for address in &self.addresses {
             tracing::info!("listening on {address}");
+        }
+        if let Some(address) = self.admin.as_ref().and_then(|admin| admin.address().ok()) {
+            tracing::info!("admin on {address}");
         }
         tracing::info!(workers = workers.len(), "ready");
         Ok(App {
@@ -178,30 +265,51 @@ impl Bound {
             workers,
             drain,
             drain_timeout: config.drain_timeout,
+            telemetry,
+            admin: self.admin,
+            steering,
         })
     }
 }
 
 type Sockets = Vec<std::net::TcpListener>;
 
+/// Logs which kernel programs are in use, and shows it in the status.
+fn tell(steering: &Steering, telemetry: &Telemetry) {
+    for (program, standing) in steering.report().programs() {
+        tracing::info!(program, "ebpf: {standing}");
+        let name = format!("{EBPF_STEERING}: {program}");
+        let active = standing.is_attached();
+        telemetry.report(Feature::new(&name, active, standing.to_string()));
+    }
+}
+
 /// Binds every address once a worker. Port 0 is resolved by the first bind and shared by the rest.
 fn bind_all(
     addresses: &[SocketAddr],
     workers: usize,
+    steering: &mut Steering,
 ) -> Result<(Vec<SocketAddr>, Vec<Sockets>), StartError> {
     let mut bound = Vec::with_capacity(addresses.len());
     let mut sockets: Vec<Sockets> = (0..workers).map(|_| Vec::new()).collect();
-    for address in addresses {
+    for (service, address) in addresses.iter().enumerate() {
+        let at = |error| StartError::Listen {
+            address: *address,
+            error,
+        };
         let mut actual = *address;
-        for sockets in &mut sockets {
-            let at = |error| StartError::Listen {
-                address: *address,
-                error,
-            };
+        for (worker, sockets) in sockets.iter_mut().enumerate() {
             let socket = listen::bind(actual).map_err(at)?;
             actual = socket.local_addr().map_err(at)?;
+            steering.bound(socket.as_fd(), service, worker);
+            listen::listen(&socket).map_err(at)?;
             sockets.push(socket);
         }
+        let of_address: Vec<_> = sockets
+            .iter()
+            .filter_map(|sockets| sockets.last().map(AsFd::as_fd))
+            .collect();
+        steering.listening(actual, &of_address, service);
         bound.push(actual);
     }
     Ok((bound, sockets))

@@ -10,6 +10,7 @@ pub mod flags;
 mod found;
 pub mod mistake;
 pub mod model;
+pub mod observe;
 pub mod plan;
 mod reader;
 pub mod reference;
@@ -17,7 +18,11 @@ pub mod units;
 mod validate;
 
 pub use account::{Group, User};
-pub use address::UpstreamAddr;
-pub use flags::{ClientAuth, Flags, OnFailure, ReasonSpelling};
+pub use address::{Place, Scheme, UpstreamAddr};
+pub use flags::{
+    Balance, ClientAuth, Flags, ForwardedStyle, Isolate, LogFormat, OnFailure, ReasonSpelling,
+    UpstreamFlags,
+};
 pub use mistake::{Mistake, Mistakes, Origin};
-pub use model::Config;
+pub use model::{Config, Refusal};
+pub use observe::{AdminAddr, LogTarget};

@@ -10,18 +10,37 @@ use socket2::{Domain, Protocol, SockFilter, SockRef, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// A client's connection, counted against the listener's limit as long as it lives.
+pub mod sources;
+
+use sources::{SourcePlace, Sources};
+
+/// A client's connection, counted against the limits as long as it lives.
 #[derive(Debug)]
 pub struct Accepted {
     /// The client's socket, TCP_NODELAY set.
     pub tcp: TcpStream,
     /// The client's address.
     pub client: SocketAddr,
-    /// Gives the place back on drop.
-    pub place: OwnedSemaphorePermit,
+    /// Gives the places back on drop.
+    pub place: Place,
 }
 
-/// Binds one of several sockets that share `address`.
+/// A connection's place within the limits.
+#[derive(Debug)]
+pub struct Place {
+    _among_all: OwnedSemaphorePermit,
+    /// `None` where its source has as many as it may: the connection is to be closed.
+    of_source: Option<SourcePlace>,
+}
+
+impl Place {
+    /// Whether the connection's source may have it.
+    pub fn is_granted(&self) -> bool {
+        self.of_source.is_some()
+    }
+}
+
+/// Binds one of several sockets that share `address`. It does not listen yet.
 pub fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     let socket = Socket::new(
         Domain::for_address(address),
@@ -36,20 +55,33 @@ pub fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     }
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
     Ok(socket.into())
+}
+
+/// From here the kernel takes connections.
+pub fn listen(socket: &std::net::TcpListener) -> io::Result<()> {
+    SockRef::from(socket).listen(BACKLOG)
 }
 
 /// A worker's end of a listening socket.
 #[derive(Debug)]
 pub struct Acceptor {
     listener: TcpListener,
-    places: Arc<Semaphore>,
+    places: Places,
+}
+
+/// The limits on connections, shared by all workers.
+#[derive(Clone, Debug)]
+pub struct Places {
+    /// All that there are.
+    pub all: Arc<Semaphore>,
+    /// Those of each source.
+    pub sources: Arc<Sources>,
 }
 
 impl Acceptor {
-    /// Takes a bound socket into the worker's runtime; `places` is the limit on connections.
-    pub fn new(listener: std::net::TcpListener, places: Arc<Semaphore>) -> io::Result<Self> {
+    /// Takes a bound socket into the worker's runtime.
+    pub fn new(listener: std::net::TcpListener, places: Places) -> io::Result<Self> {
         Ok(Self {
             listener: TcpListener::from_std(listener)?,
             places,
@@ -76,13 +108,17 @@ impl Acceptor {
     pub fn close(self) -> io::Result<Vec<Accepted>> {
         let listener = self.listener.into_std()?;
         let mut accepted = Vec::new();
-        while let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
+        while let Ok(among_all) = Arc::clone(&self.places.all).try_acquire_owned() {
             match listener.accept() {
                 Ok((tcp, client)) => {
                     tcp.set_nonblocking(true)?;
                     let tcp = TcpStream::from_std(tcp)?;
                     // An error means that the client is gone, which its handshake will find.
                     drop(tcp.set_nodelay(true));
+                    let place = Place {
+                        _among_all: among_all,
+                        of_source: self.places.sources.place(client.ip()),
+                    };
                     accepted.push(Accepted { tcp, client, place });
                 }
                 Err(error) if is_about_one_connection(&error) => {}
@@ -97,13 +133,17 @@ impl Acceptor {
     /// when descriptors or memory are short, which no retry at once would mend.
     pub async fn accept(&self) -> Option<Accepted> {
         loop {
-            let place = Arc::clone(&self.places).acquire_owned().await.ok()?;
+            let among_all = Arc::clone(&self.places.all).acquire_owned().await.ok()?;
             match self.listener.accept().await {
                 Ok((tcp, client)) => {
                     if let Err(error) = tcp.set_nodelay(true) {
                         tracing::debug!(%client, %error, "TCP_NODELAY refused: the client is gone");
                         continue;
                     }
+                    let place = Place {
+                        _among_all: among_all,
+                        of_source: self.places.sources.place(client.ip()),
+                    };
                     return Some(Accepted { tcp, client, place });
                 }
                 Err(error) if is_about_one_connection(&error) => {}
@@ -159,9 +199,13 @@ mod tests {
     #[tokio::test(flavor = "current_thread")]
     async fn the_last_call_loses_no_connection() {
         let first = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        listen(&first).unwrap();
         let address = first.local_addr().unwrap();
-        let places = Arc::new(Semaphore::new(8));
-        let acceptor = Acceptor::new(first, Arc::clone(&places)).unwrap();
+        let places = Places {
+            all: Arc::new(Semaphore::new(8)),
+            sources: Sources::new(None, &[]),
+        };
+        let acceptor = Acceptor::new(first, places.clone()).unwrap();
         let waiting = TcpStream::connect(address).await.unwrap();
         assert!(acceptor.last_call() > Duration::ZERO);
         let late = tokio::spawn(TcpStream::connect(address));
@@ -174,6 +218,7 @@ mod tests {
         let clients: Vec<_> = accepted.iter().map(|accepted| accepted.client).collect();
         assert_eq!(clients, [waiting.local_addr().unwrap()]);
         let second = bind(address).unwrap();
+        listen(&second).unwrap();
         let acceptor = Acceptor::new(second, places).unwrap();
         let accepted = acceptor.accept().await.unwrap();
         let late = late.await.unwrap().unwrap();

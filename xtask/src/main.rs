@@ -1,5 +1,6 @@
 //! The project's own commands: `cargo xtask tidy`, `cargo xtask test`, `cargo xtask fuzz`,
-//! `cargo xtask package`, `cargo xtask ci`, `cargo xtask bench`.
+//! `cargo xtask package`, `cargo xtask ci`, `cargo xtask ebpf`, `cargo xtask vm`,
+//! `cargo xtask bench`.
 
 #![expect(
     clippy::print_stdout,
@@ -15,10 +16,12 @@ use clap::{Parser, Subcommand};
 mod bench;
 mod ci;
 mod command;
+mod ebpf;
 mod fuzz;
 mod package;
 mod test;
 mod tidy;
+mod vm;
 
 /// Herald's development commands.
 #[derive(Debug, Parser)]
@@ -40,8 +43,13 @@ enum Task {
     Package,
     /// Everything that continuous integration runs, by the same code.
     Ci,
+    /// Run the tests that need kernels of their own, on Debian's, in QEMU.
+    Vm(vm::Options),
     /// Herald and its peers side by side: CPU time a request, latency, memory.
     Bench(bench::Options),
+    /// The kernel programs: build what is committed, or verify it.
+    #[command(subcommand)]
+    Ebpf(ebpf::Action),
 }
 
 fn main() -> ExitCode {
@@ -56,7 +64,9 @@ fn main() -> ExitCode {
         Task::Fuzz(options) => fuzz::run(root, &options),
         Task::Package => package::run(root),
         Task::Ci => ci::run(root),
+        Task::Vm(options) => vm::run(root, &options),
         Task::Bench(options) => bench::run(root, &options),
+        Task::Ebpf(action) => ebpf::run(root, action),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

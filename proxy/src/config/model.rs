@@ -2,14 +2,18 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::account::{Group, User};
-use super::address::UpstreamAddr;
-use super::flags::{ClientAuth, LogLevel, OnFailure, ReasonSpelling};
+use super::flags::{
+    ClientAuth, EbpfMode, ForwardedStyle, LogFormat, LogLevel, OnFailure, ReasonSpelling,
+    UpstreamFlags,
+};
 use super::mistake::Origin;
+use super::observe::{AdminAddr, LogTarget};
+use crate::net::Network;
 
 /// What Herald was asked to do. Made by [`Config::load`] or [`Config::from_flags`] alone.
 #[derive(Clone, Debug)]
@@ -22,8 +26,8 @@ pub struct Config {
     pub key: PathBuf,
     /// Client CAs, PEM; empty only with [`ClientAuth::Off`].
     pub client_ca: Vec<PathBuf>,
-    /// The origin.
-    pub upstream: UpstreamAddr,
+    /// The origins, at least one, and the connections to them.
+    pub upstream: UpstreamFlags,
     /// Who may pass.
     pub client_auth: ClientAuth,
     /// Whether a TLS alert takes the place of 403.
@@ -40,10 +44,26 @@ pub struct Config {
     pub reason_spelling: ReasonSpelling,
     /// Odd client header names that pass.
     pub allow_header_names: Vec<String>,
+    /// How the origin is told of the way a request came.
+    pub forwarded: ForwardedStyle,
+    /// Whether the origin is told a request's id.
+    pub request_id: bool,
+    /// Peers whose claims about earlier hops are kept.
+    pub trusted_proxies: Vec<Network>,
+    /// Protocols that clients may switch to.
+    pub upgrades: Vec<String>,
     /// Worker threads, at least one.
     pub workers: usize,
+    /// Kernel programs.
+    pub ebpf: EbpfMode,
+    /// Connections a second that one source may complete, and how many at once.
+    pub refuse: Option<Refusal>,
+    /// Sources that are never refused.
+    pub refuse_exempt: Vec<Network>,
     /// Client connections.
     pub max_connections: usize,
+    /// Client connections of one source; `None` for no limit.
+    pub max_connections_per_source: Option<NonZeroUsize>,
     /// TLS sessions kept; `None` for no resumption.
     pub sessions_max: Option<NonZeroUsize>,
     /// Callers kept.
@@ -58,22 +78,26 @@ pub struct Config {
     pub head_max: usize,
     /// Request head fields.
     pub head_fields_max: usize,
+    /// Request body bytes; `None` for no limit.
+    pub body_max: Option<u64>,
     /// Idle client connections.
     pub idle_timeout: Duration,
+    /// Clients that take nothing of an answer.
+    pub write_timeout: Duration,
+    /// Request bodies that stand still.
+    pub body_timeout: Duration,
+    /// Answered exchanges in which nothing moves.
+    pub exchange_idle_timeout: Duration,
+    /// Silent tunnels.
+    pub tunnel_idle_timeout: Duration,
     /// HTTP/2 streams.
     pub http2_streams_max: u32,
+    /// Requests broken off on an HTTP/2 connection in ten seconds.
+    pub http2_resets_max: u32,
     /// HTTP/2 stream window, bytes.
     pub http2_stream_window: u32,
     /// HTTP/2 connection window, bytes.
     pub http2_connection_window: u32,
-    /// Connecting to the origin.
-    pub upstream_connect_timeout: Duration,
-    /// Awaiting the origin's answer.
-    pub upstream_response_timeout: Duration,
-    /// Unused connections to the origin.
-    pub upstream_idle_timeout: Duration,
-    /// Unused connections a worker keeps.
-    pub upstream_idle_max: usize,
     /// Drain deadline.
     pub drain_timeout: Duration,
     /// Who to become once the sockets are bound.
@@ -84,9 +108,26 @@ pub struct Config {
     pub drain_idle_timeout: Duration,
     /// Log level.
     pub log_level: LogLevel,
+    /// Records of requests.
+    pub access_log: LogTarget,
+    /// Records of connections.
+    pub connection_log: LogTarget,
+    /// How both are written.
+    pub access_log_format: LogFormat,
+    /// Where status and metrics are served.
+    pub admin: AdminAddr,
     pub(super) origins: Origins,
     /// The values in force as they would be written, by key, for the plan.
     pub(super) values: HashMap<String, Vec<String>>,
+}
+
+/// How fast one source may complete connections.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Refusal {
+    /// A second.
+    pub rate: NonZeroU32,
+    /// At once.
+    pub burst: NonZeroU32,
 }
 
 /// Where each value of each key came from.

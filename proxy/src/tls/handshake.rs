@@ -10,9 +10,10 @@ use rustls::{HandshakeKind, ProtocolVersion, ServerConfig};
 use thiserror::Error;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
 
 use super::socket::{ClientSocket, TooLarge};
+use super::stream::ClientStream;
+use crate::telemetry::reason::HandshakeFailure;
 
 /// The limits of one handshake.
 #[derive(Clone, Copy, Debug)]
@@ -27,7 +28,7 @@ pub struct HandshakeLimits {
 #[derive(Debug)]
 pub struct Handshaken {
     /// The client's stream.
-    pub io: TlsStream<ClientSocket>,
+    pub io: ClientStream,
     /// Who is at the other end.
     pub peer: VerifiedPeer,
 }
@@ -43,6 +44,8 @@ pub struct VerifiedPeer {
     pub resumed: bool,
     /// Protocol version, for records.
     pub version: Option<ProtocolVersion>,
+    /// The cipher suite's name, for records.
+    pub cipher: Option<&'static str>,
     /// The name the client asked for, if any.
     pub server_name: Option<String>,
 }
@@ -72,6 +75,33 @@ pub enum HandshakeError {
     Tls(rustls::Error),
 }
 
+impl HandshakeError {
+    /// Its class, for records and metrics.
+    pub fn class(&self) -> HandshakeFailure {
+        match self {
+            Self::Deadline(_) => HandshakeFailure::Timeout,
+            Self::TooLarge(_) => HandshakeFailure::TooLarge,
+            Self::Io(_) => HandshakeFailure::Io,
+            Self::Tls(error) => match error {
+                rustls::Error::AlertReceived(_) => HandshakeFailure::ClientAlert,
+                rustls::Error::PeerIncompatible(_) | rustls::Error::NoApplicationProtocol => {
+                    HandshakeFailure::Incompatible
+                }
+                rustls::Error::InvalidCertificate(_)
+                | rustls::Error::NoCertificatesPresented
+                | rustls::Error::UnsupportedNameType => HandshakeFailure::Certificate,
+                rustls::Error::PeerMisbehaved(_)
+                | rustls::Error::InappropriateMessage { .. }
+                | rustls::Error::InappropriateHandshakeMessage { .. }
+                | rustls::Error::InvalidMessage(_)
+                | rustls::Error::PeerSentOversizedRecord
+                | rustls::Error::DecryptError => HandshakeFailure::Protocol,
+                _ => HandshakeFailure::Other,
+            },
+        }
+    }
+}
+
 /// Completes the handshake on `tcp`.
 pub async fn handshake(
     config: Arc<ServerConfig>,
@@ -80,11 +110,11 @@ pub async fn handshake(
 ) -> Result<Handshaken, HandshakeError> {
     let socket = ClientSocket::new(tcp, limits.bytes_max);
     let accept = TlsAcceptor::from(config).accept(socket);
-    let mut io = tokio::time::timeout(limits.deadline, accept)
+    let (mut socket, connection) = tokio::time::timeout(limits.deadline, accept)
         .await
         .map_err(|_elapsed| HandshakeError::Deadline(limits.deadline))?
-        .map_err(|error| classify(error, limits))?;
-    let (socket, connection) = io.get_mut();
+        .map_err(|error| classify(error, limits))?
+        .into_inner();
     socket.lift_budget();
     let peer = VerifiedPeer {
         chain: connection
@@ -94,8 +124,12 @@ pub async fn handshake(
         http2: connection.alpn_protocol() == Some(b"h2"),
         resumed: connection.handshake_kind() == Some(HandshakeKind::Resumed),
         version: connection.protocol_version(),
+        cipher: connection
+            .negotiated_cipher_suite()
+            .and_then(|suite| suite.suite().as_str()),
         server_name: connection.server_name().map(str::to_owned),
     };
+    let io = ClientStream::new(socket, connection);
     Ok(Handshaken { io, peer })
 }
 

@@ -10,7 +10,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::time::{Instant, Sleep};
 
-/// A connection to an origin; `S` is a `TcpStream` but for tests.
+/// A connection to an origin; `S` is an `OriginIo` but for tests.
 #[derive(Debug)]
 pub(super) struct Connection<S> {
     io: S,
@@ -36,6 +36,11 @@ impl<S> Connection<S> {
         }
     }
 
+    /// The socket and what was read from it, for those who go on without HTTP.
+    pub(super) fn into_parts(self) -> (S, BytesMut) {
+        (self.io, self.read)
+    }
+
     /// The socket itself, for those who move bytes past the buffers.
     pub(super) fn io(&self) -> &S {
         &self.io
@@ -57,16 +62,24 @@ impl<S> Connection<S> {
         }
     }
 
-    /// Gives back what an idle connection does not need.
+    /// Gives back what a connection between two requests does not need. The size of the last
+    /// answers is remembered, so that the next one of that size is read at once.
     pub(super) fn shrink(&mut self) {
         self.out.clear();
         if self.out.capacity() > MAX_IDLE_BUFFER {
             self.out = BytesMut::new();
         }
-        if self.read_size > SMALL_READ || self.read.capacity() > MAX_IDLE_BUFFER {
+        self.read_size = self.read_size.min(MAX_IDLE_BUFFER);
+        if self.read.capacity() > MAX_IDLE_BUFFER {
             self.read = BytesMut::new();
-            self.read_size = SMALL_READ;
         }
+    }
+
+    /// Gives back what a connection without work does not need.
+    pub(super) fn rest(&mut self) {
+        self.read_size = SMALL_READ;
+        self.read = BytesMut::new();
+        self.out = BytesMut::new();
     }
 }
 
@@ -111,7 +124,7 @@ impl<S: AsyncRead + Unpin> Connection<S> {
 
 impl<S: AsyncWrite + Unpin> Connection<S> {
     /// Writes `out`, then `data`, then `tail`, and consumes what was written. Ready when nothing
-    /// is left.
+    /// is left, here or in a TLS session's buffer.
     pub(super) fn poll_flush(
         &mut self,
         cx: &mut Context<'_>,
@@ -133,7 +146,7 @@ impl<S: AsyncWrite + Unpin> Connection<S> {
             let rest = consume(data, rest);
             consume(tail, rest);
         }
-        Poll::Ready(Ok(()))
+        Pin::new(&mut self.io).poll_flush(cx)
     }
 }
 
@@ -150,5 +163,5 @@ const SMALL_READ: usize = 4 * 1024;
 /// The piece in which a large body is handed on.
 const LARGE_READ: usize = 64 * 1024;
 
-/// The most bytes that each buffer of an idle connection keeps.
-const MAX_IDLE_BUFFER: usize = 8 * 1024;
+/// The most bytes that each buffer keeps between two requests.
+const MAX_IDLE_BUFFER: usize = 16 * 1024;

@@ -35,7 +35,7 @@ fn report(text: &str) -> String {
 #[test]
 fn all_mistakes_of_a_file_are_reported_at_once() {
     let text = "listen = '127.0.0.1:0'\ncert = 'c'\nclient_uath = 'off'\nclient_auth = 'maybe'\n\
-                handshake_timeout = '10'\nworkers = true\nheader = ['X-A']\nupstream = 'https://o'\n";
+                handshake_timeout = '10'\nworkers = true\nheader = ['X-A']\nupstream = 'ftp://o'\n";
     assert_eq!(
         report(text),
         "8 mistakes in the configuration:\n\
@@ -49,8 +49,8 @@ fn all_mistakes_of_a_file_are_reported_at_once() {
          allowed: a string or a number\n\
          7:11: header: `X-A` is not a name and a value\n\
          allowed: NAME=VALUE, such as X-Device={certSubjectCN}\n\
-         8:12: upstream: `https://o` is not allowed\n\
-         allowed: http://HOST:PORT; `https` origins can't be reached yet\n\
+         8:12: upstream: `ftp://o` is not allowed\n\
+         allowed: http://HOST:PORT, https://HOST:PORT, h2c://HOST:PORT, unix:/PATH or h2c+unix:/PATH, and no other scheme\n\
          --client-ca: is missing (or `client_ca` in the file)\n\
          allowed: at least one PEM file of CA certificates (or client_auth off); Herald never falls back to other roots\n\
          --key: is missing (or `key` in the file)\n\
