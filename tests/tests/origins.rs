@@ -573,6 +573,43 @@ fn old_clients_and_waiting_ones_reach_an_http2_origin() {
     assert!(header(&seen, "expect").is_empty(), "{seen}");
 }
 
+/// An https origin that would choose HTTP/2, which cannot switch: HTTP/1.1 is agreed on for this request.
+#[test]
+fn a_websocket_reaches_an_origin_that_prefers_http2() {
+    use std::io::{Read as _, Write as _};
+
+    let origin = Live::tcp(tls(&["h2", "http/1.1"], false));
+    let herald = ca(Launch::toward("required", [origin.url()]), "ca.pem").start();
+    let settings = Settings::new(Some(&Pki::shared().good()));
+    for _ in 0..2 {
+        let seen = account(&ask(&herald, Protocol::H1, &Ask::get("/")).unwrap()).unwrap();
+        assert_eq!(seen["version"], "HTTP/2.0");
+        let mut client = settings.connect(herald.address()).unwrap();
+        let head = b"GET /switch HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\n\
+            Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+            Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+        let mut answer = Vec::new();
+        let stream = client.stream();
+        stream.write_all(head).unwrap();
+        while !answer.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).unwrap();
+            answer.push(byte[0]);
+        }
+        assert!(
+            answer.starts_with(b"HTTP/1.1 101"),
+            "{}",
+            answer.escape_ascii()
+        );
+        stream.write_all(b"through").unwrap();
+        let mut echoed = [0; 7];
+        stream.read_exact(&mut echoed).unwrap();
+        assert_eq!(&echoed, b"through");
+    }
+    // One for all HTTP/2 requests, one for each tunnel.
+    assert_eq!(origin.connections(), 3);
+}
+
 /// Health checks see what connections do not: an origin that accepts and answers nonsense.
 #[test]
 fn an_origin_that_fails_its_checks_gets_no_requests() {
