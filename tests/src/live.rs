@@ -115,9 +115,14 @@ impl Live {
         self.counts.requests.load(Ordering::SeqCst)
     }
 
+    /// Requests under way.
+    pub fn in_flight(&self) -> usize {
+        self.counts.in_flight.load(Ordering::SeqCst)
+    }
+
     /// Stops at once: the listener and all connections are closed. How many requests were in flight.
     pub fn kill(&mut self) -> usize {
-        let in_flight = self.counts.in_flight.load(Ordering::SeqCst);
+        let in_flight = self.in_flight();
         if let Some(runtime) = self.runtime.take() {
             // Waits until every task is dropped, and its socket with it.
             runtime.shutdown_timeout(Duration::from_secs(5));

@@ -10,6 +10,7 @@ use herald_tests::herald::{self, Herald, Launch};
 use herald_tests::live::{Live, Speaks};
 use herald_tests::pki::{Key, Pki};
 use herald_tests::table::{Table, check};
+use herald_tests::wait;
 use herald_tests::wire::sha256;
 use herald_tests::world::{Ask, Protocol};
 use rustls::pki_types::pem::PemObject as _;
@@ -367,6 +368,10 @@ fn only_requests_in_flight_on_a_killed_origin_fail() {
             let load = Load::start(&herald, clients, protocol, Ask::post("/", b"ab"));
             thread::sleep(Duration::from_millis(700));
             let served = first.requests();
+            // Clients in step with each other leave moments in which nothing is under way.
+            wait::until("requests under way", || {
+                (first.in_flight() > 1).then_some(())
+            });
             let killed = Instant::now();
             let in_flight = first.kill();
             thread::sleep(Duration::from_millis(1500));
@@ -641,12 +646,12 @@ fn an_origin_that_fails_its_checks_gets_no_requests() {
     };
     assert!(served() >= 2);
     *well.lock().unwrap() = false;
-    herald_tests::wait::until("the log to say so", || {
+    wait::until("the log to say so", || {
         herald.log().contains("health check fails").then_some(())
     });
     assert_eq!(served(), 0);
     *well.lock().unwrap() = true;
-    herald_tests::wait::until("the log to say so", || {
+    wait::until("the log to say so", || {
         herald.log().contains("health check passes").then_some(())
     });
     assert!(served() >= 2);
