@@ -8,8 +8,8 @@ use std::pin::Pin;
 use std::str::FromStr;
 use std::task::{Context, Poll};
 
-use hyper_util::rt::TokioIo;
 use ipnet::IpNet;
+use tokio::io::AsyncWrite;
 
 /// A network such as `10.0.0.0/8` or `fd00::/8`; a lone address is a network of one.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -19,6 +19,15 @@ impl Network {
     /// Whether `address` lies in it.
     pub fn contains(&self, address: IpAddr) -> bool {
         self.0.contains(&address)
+    }
+
+    /// Address and length as an IPv6 network; IPv4 is mapped (RFC 4291 §2.5.5.2).
+    pub fn as_ipv6(&self) -> ([u8; 16], u32) {
+        let length = u32::from(self.0.prefix_len());
+        match self.0.addr() {
+            IpAddr::V4(address) => (address.to_ipv6_mapped().octets(), length + 96),
+            IpAddr::V6(address) => (address.octets(), length),
+        }
     }
 }
 
@@ -64,15 +73,9 @@ pub fn source_of(address: IpAddr) -> IpAddr {
 /// A stream that can say that nothing follows and go on reading. With TLS that is the alert
 /// `close_notify` alone (RFC 8446 §6.1); `AsyncWrite::poll_shutdown` of a client's stream ends the
 /// socket as well.
-pub trait HalfClose {
+pub trait HalfClose: AsyncWrite {
     /// Ready when the peer has been told.
     fn poll_half_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
-}
-
-impl<T: HalfClose + Unpin> HalfClose for TokioIo<T> {
-    fn poll_half_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(self.get_mut().inner_mut()).poll_half_close(cx)
-    }
 }
 
 #[cfg(test)]

@@ -7,6 +7,8 @@ mod der;
 mod explain;
 mod extensions;
 mod facts;
+#[cfg(feature = "fuzzing")]
+pub mod fuzz;
 pub mod handshake;
 mod name;
 pub mod origin;

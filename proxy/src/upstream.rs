@@ -27,6 +27,8 @@ mod connection;
 mod endpoint;
 mod error;
 mod fields;
+#[cfg(feature = "fuzzing")]
+pub mod fuzz;
 mod head;
 mod health;
 mod http1;

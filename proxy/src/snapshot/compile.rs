@@ -231,6 +231,8 @@ fn limits(config: &Config) -> Limits {
         http: serve::Limits {
             head_timeout: config.head_timeout,
             idle_timeout: config.idle_timeout,
+            // Idle connections alone never make a stop a forced one.
+            drain_idle_timeout: config.drain_idle_timeout.min(config.drain_timeout / 2),
             head_bytes_max: config.head_max,
             head_fields_max: config.head_fields_max,
             http2_streams_max: config.http2_streams_max,

@@ -1,4 +1,4 @@
-//! The client's stream after the handshake: rustls's connection over the client's socket, as hyper
+//! The client's stream after the handshake: rustls's connection over the client's socket, as HTTP
 //! reads and writes it. Large bodies are moved in large steps: ciphertext is read 64 KiB at a time
 //! while an upload lasts (rustls alone reads 4 KiB), and plaintext is handed to rustls in pieces.
 //! Nothing but rustls's own few KiB is held while the connection is idle.
@@ -8,7 +8,6 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BytesMut};
-use hyper::rt::{Read, ReadBufCursor, Write};
 use rustls::ServerConnection;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
@@ -43,8 +42,15 @@ impl ClientStream {
         }
     }
 
+    fn close_notify(&mut self) {
+        if !self.closing {
+            self.closing = true;
+            self.tls.send_close_notify();
+        }
+    }
+
     /// Copies plaintext that rustls has ready; whether there was any, or a clean end.
-    fn take_plaintext(&mut self, buf: &mut ReadBufCursor<'_>) -> io::Result<bool> {
+    fn take_plaintext(&mut self, buf: &mut ReadBuf<'_>) -> io::Result<bool> {
         let mut taken = false;
         while buf.remaining() > 0 {
             let chunk = match self.tls.reader().into_first_chunk() {
@@ -129,13 +135,13 @@ impl ClientStream {
     }
 }
 
-impl Read for ClientStream {
+impl AsyncRead for ClientStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        mut buf: ReadBufCursor<'_>,
+        buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        while buf.remaining() > 0 && !self.take_plaintext(&mut buf)? {
+        while buf.remaining() > 0 && !self.take_plaintext(buf)? {
             ready!(self.poll_ciphertext(cx))?;
         }
         // What was read with it and costs no system call.
@@ -143,13 +149,21 @@ impl Read for ClientStream {
             if let Err(error) = self.decrypt_incoming(cx) {
                 self.broken = Some(error);
             }
-            self.take_plaintext(&mut buf)?;
+            self.take_plaintext(buf)?;
         }
         Poll::Ready(Ok(()))
     }
 }
 
-impl Write for ClientStream {
+impl HalfClose for ClientStream {
+    fn poll_half_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // Sent once, however often it is asked for; the TCP connection stays open both ways.
+        self.close_notify();
+        self.poll_flush(cx)
+    }
+}
+
+impl AsyncWrite for ClientStream {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -191,23 +205,9 @@ impl Write for ClientStream {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if !self.closing {
-            self.closing = true;
-            self.tls.send_close_notify();
-        }
+        self.close_notify();
         ready!(self.poll_write_tls(cx))?;
         Pin::new(&mut self.socket).poll_shutdown(cx)
-    }
-}
-
-impl HalfClose for ClientStream {
-    fn poll_half_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // Sent once, however often it is asked for; the TCP connection stays open both ways.
-        if !self.closing {
-            self.closing = true;
-            self.tls.send_close_notify();
-        }
-        self.poll_flush(cx)
     }
 }
 

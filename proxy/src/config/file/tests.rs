@@ -335,6 +335,19 @@ fn mistakes_of_flags_file_and_syntax_come_together() {
     assert!(!mistakes.contains("is missing"), "{mistakes}");
 }
 
+/// Found by fuzzing: an unknown key was told as it stood, escape sequences and all, to a terminal
+/// and to a log that keeps a line a record.
+#[test]
+fn a_key_cannot_steer_a_terminal() {
+    let long = "k".repeat(500);
+    let told = report(&format!("\"a\\u001b[2J\\nb\" = 1\n{long} = 1\n"));
+    assert!(
+        told.contains("1:1: a\\u{1b}[2J\\nb: is not a known key"),
+        "{told}"
+    );
+    assert!(!told.contains(&long), "{told}");
+}
+
 #[test]
 fn a_misspelled_key_is_not_missing_as_well() {
     let report = report(&COMPLETE.replace("upstream", "upstraem"));
