@@ -5,6 +5,7 @@ mod activity;
 pub mod body;
 mod drive;
 pub mod guarded;
+pub mod limits;
 mod refused;
 pub mod request;
 pub mod serve;

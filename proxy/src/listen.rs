@@ -199,6 +199,7 @@ mod tests {
     #[tokio::test(flavor = "current_thread")]
     async fn the_last_call_loses_no_connection() {
         let first = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        listen(&first).unwrap();
         let address = first.local_addr().unwrap();
         let places = Places {
             all: Arc::new(Semaphore::new(8)),
@@ -217,6 +218,7 @@ mod tests {
         let clients: Vec<_> = accepted.iter().map(|accepted| accepted.client).collect();
         assert_eq!(clients, [waiting.local_addr().unwrap()]);
         let second = bind(address).unwrap();
+        listen(&second).unwrap();
         let acceptor = Acceptor::new(second, places).unwrap();
         let accepted = acceptor.accept().await.unwrap();
         let late = late.await.unwrap().unwrap();

@@ -14,7 +14,7 @@ use crate::config::{
     ReasonSpelling,
 };
 use crate::headers::{Forwarding, Hygiene, Mapping, Preset};
-use crate::http::{Upgrades, serve};
+use crate::http::{Upgrades, limits};
 use crate::identity::OnFailure;
 use crate::tls::context::{self, ContextError, Settings};
 use crate::tls::{
@@ -76,8 +76,9 @@ pub(super) fn compile(config: &Config) -> Result<Snapshot, Mistakes> {
 }
 
 fn records(config: &Config) -> Option<LogFormat> {
-    let off = config.access_log == LogTarget::Off && config.connection_log == LogTarget::Off;
-    (!off).then_some(config.access_log_format)
+    let off = config.observe.access_log == LogTarget::Off
+        && config.observe.connection_log == LogTarget::Off;
+    (!off).then_some(config.observe.access_log_format)
 }
 
 fn mapping(config: &Config, mistakes: &mut Vec<Mistake>) -> Option<Mapping> {
@@ -228,7 +229,7 @@ fn limits(config: &Config) -> Limits {
             deadline: config.handshake_timeout,
             bytes_max: config.handshake_max,
         },
-        http: serve::Limits {
+        http: limits::Limits {
             head_timeout: config.head_timeout,
             idle_timeout: config.idle_timeout,
             // Idle connections alone never make a stop a forced one.
