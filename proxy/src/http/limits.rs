@@ -1,4 +1,4 @@
-//! The limits of a client's connection, as the configuration has them.
+//! The limits of a client connection, all of them.
 
 use std::time::Duration;
 
