@@ -16,10 +16,10 @@ pub mod reference;
 pub mod units;
 mod validate;
 
-pub use address::{Place, UpstreamAddr};
+pub use address::{Place, Scheme, UpstreamAddr};
 pub use flags::{
     Balance, ClientAuth, Flags, ForwardedStyle, Isolate, OnFailure, ReasonSpelling, UpstreamFlags,
 };
 pub use mistake::{Mistake, Mistakes, Origin};
-pub use model::Config;
+pub use model::{Config, Refusal};
 pub use observe::{AdminAddr, LogFormat, LogTarget};

@@ -3,6 +3,7 @@
 
 mod activity;
 pub mod body;
+mod drive;
 pub mod guarded;
 mod refused;
 pub mod request;

@@ -38,6 +38,8 @@ pub struct Snapshot {
     pub origins: Vec<upstream::Origin>,
     /// How they go there.
     pub upstream: upstream::Settings,
+    /// How they are checked, if they are.
+    pub health_check: Option<upstream::HealthCheck>,
     /// At which interval the names of origins are resolved again.
     pub resolve_interval: Duration,
     /// The origins, as records name them.

@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::Path;
 
-use super::flags::{ClientAuth, Flags, TlsVersion, UpstreamFlags};
+use super::address::SCHEMES;
+use super::flags::{ClientAuth, EbpfMode, Flags, TlsVersion};
 use super::mistake::{Mistake, Mistakes, Origin, quoted};
-use super::model::{Config, Origins};
+use super::model::{Config, Origins, Refusal};
 use super::observe::LogTarget;
 use super::units::{WORKERS_MAX, Workers};
 
@@ -23,14 +24,9 @@ impl Config {
             mistakes,
         };
         let headers = checks.headers(&flags.header);
-        checks.names(&flags.allow_header_name);
         let upgrades = checks.upgrades(&flags.upgrade);
-        checks.client_auth(&flags);
-        checks.required(&flags);
-        checks.listen(&flags.listen);
-        checks.upstream(&flags.upstream);
-        checks.bounds(&flags);
-        checks.logs(&flags);
+        checks.whole(&flags);
+        let refuse = checks.refuse(&flags);
         let window = checks.window("http2_stream_window", flags.http2_stream_window.0);
         let connection_window =
             checks.window("http2_connection_window", flags.http2_connection_window.0);
@@ -57,6 +53,9 @@ impl Config {
             trusted_proxies: flags.trusted_proxy,
             upgrades,
             workers: workers(flags.workers),
+            ebpf: flags.ebpf,
+            refuse,
+            refuse_exempt: flags.refuse_exempt,
             max_connections: flags.max_connections.get(),
             max_connections_per_source: NonZeroUsize::new(flags.max_connections_per_source),
             sessions_max: NonZeroUsize::new(flags.sessions_max),
@@ -77,6 +76,7 @@ impl Config {
             http2_stream_window: window,
             http2_connection_window: connection_window,
             drain_timeout: flags.drain_timeout.0,
+            drain_idle_timeout: flags.drain_idle_timeout.0,
             log_level: flags.log_level,
             observe: flags.observe,
             origins,
@@ -84,6 +84,8 @@ impl Config {
         })
     }
 }
+
+mod upstream;
 
 /// The mistakes found so far, and where values came from.
 struct Checks<'a> {
@@ -95,6 +97,19 @@ impl Checks<'_> {
     fn add(&mut self, key: &str, index: usize, message: impl Into<String>, allowed: &str) {
         let origin = self.origins.of(key, index);
         self.mistakes.push(Mistake::new(origin, message, allowed));
+    }
+
+    /// The checks that give nothing back.
+    fn whole(&mut self, flags: &Flags) {
+        self.names(&flags.allow_header_name);
+        self.client_auth(flags);
+        self.required(flags);
+        self.listen(&flags.listen);
+        self.upstream(&flags.upstream);
+        self.bounds(flags);
+        self.logs(flags);
+        let window = flags.upstream.upstream_http2_window.0;
+        self.window("upstream_http2_window", window);
     }
 
     /// A value that was given and refused is not missing as well.
@@ -114,7 +129,7 @@ impl Checks<'_> {
         self.require(flags.cert.is_some(), "cert", "a PEM file");
         self.require(flags.key.is_some(), "key", "a PEM file");
         let origins = &flags.upstream.upstream;
-        self.require(!origins.is_empty(), "upstream", "http://HOST:PORT");
+        self.require(!origins.is_empty(), "upstream", SCHEMES);
     }
 
     fn headers(&mut self, headers: &[String]) -> Vec<(String, String)> {
@@ -179,23 +194,6 @@ impl Checks<'_> {
         }
     }
 
-    /// A repeated origin would get twice its share, and its health would be kept in two places.
-    fn upstream(&mut self, flags: &UpstreamFlags) {
-        let origins = &flags.upstream;
-        for (index, origin) in origins.iter().enumerate() {
-            let mut before = origins.iter().take(index);
-            if before.any(|other| other == origin) {
-                let message = format!("{origin} is listed twice");
-                self.add("upstream", index, message, "each origin once");
-            }
-        }
-        if origins.len() > ORIGINS_MAX {
-            let message = format!("{} origins are listed", origins.len());
-            let allowed = format!("at most {ORIGINS_MAX}");
-            self.add("upstream", ORIGINS_MAX, message, &allowed);
-        }
-    }
-
     /// What opening a log would fail with, told before anything is served.
     fn logs(&mut self, flags: &Flags) {
         for (key, target) in [
@@ -248,6 +246,39 @@ impl Checks<'_> {
         }
     }
 
+    /// A limit that nothing would keep is a mistake, not a limit.
+    fn refuse(&mut self, flags: &Flags) -> Option<Refusal> {
+        let Some(rate) = flags.refuse_rate else {
+            if flags.refuse_burst.is_some() {
+                let message = "a burst is given, but no rate";
+                self.add("refuse_burst", 0, message, "refuse_rate beside it");
+            }
+            if !flags.refuse_exempt.is_empty() {
+                let message = "a network is exempt, but nobody is refused";
+                self.add("refuse_exempt", 0, message, "refuse_rate beside it");
+            }
+            return None;
+        };
+        if flags.ebpf == EbpfMode::Off {
+            let message = "the kernel is to refuse, but ebpf is off";
+            self.add("refuse_rate", 0, message, "ebpf auto or require");
+        }
+        let twice = rate.saturating_mul(TWO);
+        let burst = flags.refuse_burst.unwrap_or(twice);
+        for (key, number) in [("refuse_rate", rate), ("refuse_burst", burst)] {
+            if number.get() > 2 * MILLION {
+                let message = format!("{number} is out of bounds");
+                self.add(key, 0, message, &format!("1 to {MILLION}"));
+            }
+        }
+        if flags.refuse_exempt.len() > EXEMPT_MAX {
+            let message = format!("{} networks are too many", flags.refuse_exempt.len());
+            let allowed = format!("at most {EXEMPT_MAX}");
+            self.add("refuse_exempt", EXEMPT_MAX, message, &allowed);
+        }
+        Some(Refusal { rate, burst })
+    }
+
     /// Bounds that the type of a number does not have. Each keeps a stage from a panic or from
     /// serving nobody.
     fn bounds(&mut self, flags: &Flags) {
@@ -268,6 +299,11 @@ impl Checks<'_> {
                 "upstream_idle_max",
                 flags.upstream.upstream_idle_max,
                 0..=65_536,
+            ),
+            (
+                "upstream_http2_streams",
+                flags.upstream.upstream_http2_streams,
+                1..=10_000,
             ),
             ("sessions_max", flags.sessions_max, 0..=TEN_MILLION),
             ("callers_max", flags.callers_max.get(), 1..=TEN_MILLION),
@@ -336,8 +372,10 @@ fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// A request remembers in one word which it has tried.
-const ORIGINS_MAX: usize = 64;
+const MILLION: u32 = 1_000_000;
+const TWO: NonZeroU32 = NonZeroU32::MIN.saturating_add(1);
+/// What the kernel's table of exempt networks holds.
+const EXEMPT_MAX: usize = 1024;
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 const TEN_MILLION: usize = 10_000_000;

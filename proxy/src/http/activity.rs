@@ -14,6 +14,8 @@ use super::guarded::{Abuse, Conduct};
 pub(super) struct Activity {
     in_flight: Cell<usize>,
     finished: Cell<u64>,
+    /// From here on an HTTP/1.1 answer says that it is the connection's last.
+    ending: Cell<bool>,
     /// Pieces of answers that were given to hyper and not asked beyond since, by the age of the
     /// piece: of this span, of the one before, of older ones.
     offered: [Cell<u32>; AGES],
@@ -56,6 +58,16 @@ impl Activity {
     /// Requests that are over.
     pub(super) fn finished(&self) -> u64 {
         self.finished.get()
+    }
+
+    /// Answers say from here on whether they are the connection's last.
+    pub(super) fn announce_end(&self, ending: bool) {
+        self.ending.set(ending);
+    }
+
+    /// Whether an answer is the connection's last and says so.
+    pub(super) fn is_ending(&self) -> bool {
+        self.ending.get()
     }
 
     /// Begins a span of time. Whether an answer has waited for the client through all of the last

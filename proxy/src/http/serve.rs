@@ -7,16 +7,16 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response, header};
 use http_body::{Body, Frame};
 use hyper::body::Incoming;
 use hyper::rt::{Read, Write};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioTimer;
-use tokio::time::{Instant, sleep_until};
 
 use super::activity::{Activity, InFlight};
+use super::drive::{Finish, HeadClock, drive};
 use super::guarded::Guarded;
 use crate::drain::DrainWatch;
 
@@ -36,6 +36,8 @@ pub struct Limits {
     pub head_timeout: Duration,
     /// Without a request in flight for this long, the connection is closed.
     pub idle_timeout: Duration,
+    /// How long an HTTP/1.1 connection may stay idle once the drain has started.
+    pub drain_idle_timeout: Duration,
     /// Most bytes of a request head.
     pub head_bytes_max: usize,
     /// Most fields of a request head (HTTP/1.1).
@@ -84,88 +86,44 @@ where
     let counted = Rc::clone(&activity);
     let service = service_fn(move |request| {
         let guard = InFlight::new(Rc::clone(&counted));
+        let activity = Rc::clone(&counted);
         let response = exchange(request);
         async move {
-            let response = response.await.map(|body| Watched::new(body, guard));
+            let mut response = response.await.map(|body| Watched::new(body, guard));
+            // A 101 ends HTTP on the connection by itself.
+            if activity.is_ending() && !response.status().is_informational() {
+                let close = HeaderValue::from_static("close");
+                response.headers_mut().insert(header::CONNECTION, close);
+            }
             Ok::<_, std::convert::Infallible>(response)
         }
     });
+    let heads = HeadClock::new();
     match protocol {
         Protocol::Http1 => {
-            let mut connection = http1_builder(limits).serve_connection(io, service);
-            let finish = http1::Connection::graceful_shutdown;
-            run(Pin::new(&mut connection), finish, limits, drain, &activity).await?;
+            let builder = http1_builder(limits, heads.clone());
+            let mut connection = builder.serve_connection(io, service);
+            let finish = Finish::AfterLastAnswer(http1::Connection::graceful_shutdown);
+            let pinned = Pin::new(&mut connection);
+            drive(pinned, finish, (limits, &heads), drain, &activity).await?;
             let parts = connection.into_parts();
             let (io, read) = (parts.io.into_inner(), parts.read_buf);
             Ok(Some(Leftover { io, read }))
         }
         Protocol::Http2 => {
             let connection = http2_builder(limits).serve_connection(io, service);
-            let finish = http2::Connection::graceful_shutdown;
-            run(pin!(connection), finish, limits, drain, &activity).await?;
+            let finish = Finish::AtOnce(http2::Connection::graceful_shutdown);
+            let pinned = pin!(connection);
+            drive(pinned, finish, (limits, &heads), drain, &activity).await?;
             Ok(None)
         }
     }
 }
 
-/// Polls the connection; asks it to finish when the drain starts or it has been idle too long.
-async fn run<C>(
-    mut connection: Pin<&mut C>,
-    finish: fn(Pin<&mut C>),
-    limits: &Limits,
-    mut drain: DrainWatch,
-    activity: &Activity,
-) -> Result<(), hyper::Error>
-where
-    C: Future<Output = Result<(), hyper::Error>>,
-{
-    let mut draining = pin!(drain.started());
-    let period = limits.idle_timeout.min(limits.write_timeout);
-    let started = Instant::now();
-    let (mut idle_since, mut span_since) = (started, started);
-    let mut check = pin!(sleep_until(started + period));
-    let mut finished_before = activity.finished();
-    let mut finishing = false;
-    loop {
-        tokio::select! {
-            biased;
-            result = connection.as_mut() => return result,
-            () = draining.as_mut(), if !finishing => {
-                finishing = true;
-                finish(connection.as_mut());
-            }
-            () = check.as_mut() => {
-                let now = Instant::now();
-                if now >= span_since + limits.write_timeout {
-                    span_since = now;
-                    if activity.next_span() {
-                        // An answer waits for a client that gives HTTP/2 no window for it.
-                        return Ok(());
-                    }
-                }
-                let finished = activity.finished();
-                if activity.in_flight() > 0 || finished != finished_before {
-                    finished_before = finished;
-                    idle_since = now;
-                } else if now >= idle_since + limits.idle_timeout {
-                    if finishing {
-                        // Asked to go an idle time ago and still here: the peer is gone.
-                        return Ok(());
-                    }
-                    finishing = true;
-                    idle_since = now;
-                    finish(connection.as_mut());
-                }
-                check.as_mut().reset(now + period);
-            }
-        }
-    }
-}
-
-fn http1_builder(limits: &Limits) -> http1::Builder {
+fn http1_builder(limits: &Limits, heads: HeadClock) -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder
-        .timer(TokioTimer::new())
+        .timer(heads)
         .header_read_timeout(limits.head_timeout)
         .max_headers(limits.head_fields_max)
         .max_header_size(limits.head_bytes_max)
@@ -258,8 +216,8 @@ impl<B: Body> Body for Watched<B> {
     }
 }
 
-/// hyper's floor for its connection buffer.
-const HTTP1_BUFFER_MIN: usize = 16 * 1024;
+/// Room for the pieces that an upload is read in, whatever a head may have.
+const HTTP1_BUFFER_MIN: usize = 128 * 1024;
 /// Bytes a stream may hold towards a slow client.
 const HTTP2_SEND_BUFFER: usize = 256 * 1024;
 /// An unanswered PING closes the connection after this long.

@@ -29,8 +29,10 @@ pub(super) fn compile(config: &Config) -> Result<Snapshot, Mistakes> {
     let trust = trust(config, &mut mistakes);
     let chain_pem = read(config, "cert", 0, &config.cert, &mut mistakes);
     let key_pem = read(config, "key", 0, &config.key, &mut mistakes);
-    let (Some(mapping), Some(chain_pem), Some(key_pem), true) =
-        (mapping, chain_pem, key_pem, mistakes.is_empty())
+    let origins = origins::compile(config, &mut mistakes);
+    let health_check = origins::health_check(config, &mut mistakes);
+    let (Some(mapping), Some(chain_pem), Some(key_pem), Some(origins), true) =
+        (mapping, chain_pem, key_pem, origins, mistakes.is_empty())
     else {
         return Err(Mistakes(mistakes));
     };
@@ -44,7 +46,6 @@ pub(super) fn compile(config: &Config) -> Result<Snapshot, Mistakes> {
     .map_err(|error| Mistakes(vec![pair_mistake(config, &error)]))?;
     let authority = origins::authority(config)?;
     let allowed = config.allow_header_names.iter().map(String::as_str);
-    let origins = origins::compile(config);
     Ok(Snapshot {
         client_auth: config.client_auth,
         tls: Arc::new(tls),
@@ -54,6 +55,7 @@ pub(super) fn compile(config: &Config) -> Result<Snapshot, Mistakes> {
         origin_labels: origins.iter().map(ToString::to_string).collect(),
         origins,
         upstream: origins::settings(config),
+        health_check,
         resolve_interval: config.upstream.upstream_resolve.0,
         fallback_authority: authority,
         limits: limits(config),
@@ -230,6 +232,8 @@ fn limits(config: &Config) -> Limits {
         http: serve::Limits {
             head_timeout: config.head_timeout,
             idle_timeout: config.idle_timeout,
+            // Idle connections alone never make a stop a forced one.
+            drain_idle_timeout: config.drain_idle_timeout.min(config.drain_timeout / 2),
             head_bytes_max: config.head_max,
             head_fields_max: config.head_fields_max,
             http2_streams_max: config.http2_streams_max,

@@ -21,6 +21,10 @@ pub struct Limits {
     pub max_response_headers: usize,
     /// Informational responses (100, 103) before the final one.
     pub max_informational: u8,
+    /// Requests at a time on one HTTP/2 connection; the origin may allow fewer.
+    pub http2_streams: usize,
+    /// Bytes an HTTP/2 origin may send on a stream before they are handed on.
+    pub http2_stream_window: u32,
 }
 
 impl Default for Limits {
@@ -34,6 +38,8 @@ impl Default for Limits {
             max_response_head: 64 * 1024,
             max_response_headers: 128,
             max_informational: 8,
+            http2_streams: 100,
+            http2_stream_window: 256 * 1024,
         }
     }
 }
