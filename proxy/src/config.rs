@@ -18,7 +18,8 @@ mod validate;
 
 pub use address::{Place, Scheme, UpstreamAddr};
 pub use flags::{
-    Balance, ClientAuth, Flags, ForwardedStyle, Isolate, OnFailure, ReasonSpelling, UpstreamFlags,
+    Balance, ClientAuth, ClientFlags, EbpfMode, Flags, ForwardedStyle, Isolate, OnFailure,
+    ReasonSpelling, UpstreamFlags,
 };
 pub use mistake::{Mistake, Mistakes, Origin};
 pub use model::{Config, Refusal};
