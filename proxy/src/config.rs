@@ -17,11 +17,11 @@ pub mod reference;
 pub mod units;
 mod validate;
 
-pub use account::{Group, User};
+pub use account::{AccountFlags, Group, User};
 pub use address::{Place, Scheme, UpstreamAddr};
 pub use flags::{
-    Balance, ClientAuth, Flags, ForwardedStyle, Isolate, LogFormat, OnFailure, ReasonSpelling,
-    UpstreamFlags,
+    Balance, ClientAuth, ClientFlags, Flags, ForwardedStyle, Isolate, LogFormat, OnFailure,
+    ReasonSpelling, UpstreamFlags,
 };
 pub use mistake::{Mistake, Mistakes, Origin};
 pub use model::{Config, Refusal};
