@@ -203,8 +203,8 @@ impl Bound {
         let mut steering = Steering::start(config)?;
         let (addresses, sockets) = bind_all(&config.listen, config.workers, &mut steering)?;
         steering.demand(config)?;
-        let admin = Admin::bind(&config.admin).map_err(|error| StartError::Admin {
-            address: config.admin.clone(),
+        let admin = Admin::bind(&config.observe.admin).map_err(|error| StartError::Admin {
+            address: config.observe.admin.clone(),
             error,
         })?;
         Ok(Self {
