@@ -17,7 +17,7 @@ pub mod reference;
 pub mod units;
 mod validate;
 
-pub use account::{Group, User};
+pub use account::{AccountFlags, Group, User};
 pub use address::{Place, Scheme, UpstreamAddr};
 pub use flags::{
     Balance, ClientAuth, ClientFlags, EbpfMode, Flags, ForwardedStyle, Isolate, OnFailure,

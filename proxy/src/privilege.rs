@@ -104,7 +104,7 @@ fn empty_bounding_set() -> Result<bool, PrivilegeError> {
 
 /// Groups first: once the user is another, they can't be changed any more.
 fn become_account(config: &Config) -> Result<(), PrivilegeError> {
-    let (user, group) = (config.user.as_ref(), config.group.as_ref());
+    let (user, group) = (config.account.user.as_ref(), config.account.group.as_ref());
     let Some(gid) = group
         .map(|group| group.gid)
         .or_else(|| user.map(|user| user.gid))

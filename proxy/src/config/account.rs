@@ -2,7 +2,22 @@
 
 use std::str::FromStr;
 
+use clap::Args;
 use nix::unistd;
+
+/// Who to become.
+#[derive(Args, Clone, Debug)]
+pub struct AccountFlags {
+    /// Becomes this user, with its groups, once the sockets are bound.
+    ///
+    /// A name or number the system knows. Capabilities are given up then in any case.
+    #[arg(long, value_name = "USER", help_heading = "Privileges")]
+    pub user: Option<User>,
+
+    /// The group to become instead of the user's own.
+    #[arg(long, value_name = "GROUP", help_heading = "Privileges")]
+    pub group: Option<Group>,
+}
 
 /// A user of the system.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, ValueEnum};
 
-use super::account::{Group, User};
+use super::account::AccountFlags;
 use super::observe::ObserveFlags;
 use super::units::{Size, Span, Workers, path_parser};
 use crate::net::Network;
@@ -325,16 +325,6 @@ pub struct Flags {
     )]
     pub drain_idle_timeout: Span,
 
-    /// Becomes this user, with its groups, once the sockets are bound.
-    ///
-    /// A name or number the system knows. Capabilities are given up then in any case.
-    #[arg(long, value_name = "USER", help_heading = "Privileges")]
-    pub user: Option<User>,
-
-    /// The group to become instead of the user's own.
-    #[arg(long, value_name = "GROUP", help_heading = "Privileges")]
-    pub group: Option<Group>,
-
     /// Least severe events logged.
     #[arg(
         long,
@@ -348,6 +338,10 @@ pub struct Flags {
     /// What is written down, and who may look in.
     #[command(flatten)]
     pub observe: ObserveFlags,
+
+    /// Privileges.
+    #[command(flatten)]
+    pub account: AccountFlags,
 
     /// Clients.
     #[command(flatten)]

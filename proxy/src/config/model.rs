@@ -6,7 +6,7 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::account::{Group, User};
+use super::account::AccountFlags;
 use super::flags::{
     ClientAuth, ClientFlags, EbpfMode, LogLevel, OnFailure, ReasonSpelling, UpstreamFlags,
 };
@@ -80,9 +80,7 @@ pub struct Config {
     /// Drain deadline.
     pub drain_timeout: Duration,
     /// Who to become once the sockets are bound.
-    pub user: Option<User>,
-    /// The group instead of the user's own.
-    pub group: Option<Group>,
+    pub account: AccountFlags,
     /// How long an idle HTTP/1.1 connection may send one more request at a stop.
     pub drain_idle_timeout: Duration,
     /// Log level.
