@@ -20,6 +20,8 @@ pub struct Launch {
     server: Option<Key>,
     client_ca: Vec<PathBuf>,
     workers: usize,
+    /// What starts it, with arguments of its own; the binary and its arguments follow.
+    under: Vec<OsString>,
 }
 
 /// A running herald, killed on drop. A test whose herald died by itself or panicked fails.
@@ -52,6 +54,7 @@ impl Launch {
             server: Some(Key::Ec),
             client_ca,
             workers: 1,
+            under: Vec::new(),
         }
     }
 
@@ -63,6 +66,7 @@ impl Launch {
             server: None,
             client_ca: Vec::new(),
             workers: 0,
+            under: Vec::new(),
         }
     }
 
@@ -94,9 +98,24 @@ impl Launch {
         self
     }
 
+    /// Started by `program`, which executes what follows `arguments`.
+    #[must_use]
+    pub fn under(mut self, program: &str, arguments: &[&str]) -> Self {
+        let words = [program].into_iter().chain(arguments.iter().copied());
+        self.under = words.map(OsString::from).collect();
+        self
+    }
+
     /// The command, not started.
     pub fn command(&self) -> Command {
-        let mut command = Command::new(binary());
+        let mut command = match self.under.split_first() {
+            Some((program, arguments)) => {
+                let mut command = Command::new(program);
+                command.args(arguments).arg(binary());
+                command
+            }
+            None => Command::new(binary()),
+        };
         let Some(kind) = self.server else {
             command.args(&self.arguments);
             return command;
@@ -197,8 +216,13 @@ impl Herald {
 
     /// Sends SIGTERM.
     pub fn signal_termination(&mut self) {
+        self.signal("-TERM");
+    }
+
+    /// Sends a signal that ends it, such as `-KILL`.
+    pub fn signal(&mut self, signal: &str) {
         let pid = self.pid().to_string();
-        let sent = Command::new("kill").args(["-TERM", &pid]).status().unwrap();
+        let sent = Command::new("kill").args([signal, &pid]).status().unwrap();
         assert!(sent.success());
         self.ended = true;
     }
