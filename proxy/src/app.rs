@@ -16,10 +16,12 @@ use tokio::sync::Semaphore;
 use crate::admin::{Admin, Subject};
 use crate::config::{AdminAddr, Config, Mistakes};
 use crate::drain::{self, DrainTrigger};
-use crate::listen;
+use crate::listen::sources::Sources;
+use crate::listen::{self, Places};
 use crate::snapshot::Snapshot;
 use crate::steering::{Required, Steering};
 use crate::telemetry::features::EBPF_STEERING;
+use crate::telemetry::ledger::FLUSH_AFTER;
 use crate::telemetry::{Feature, LogError, Telemetry};
 use crate::worker;
 
@@ -93,9 +95,11 @@ impl App {
             error,
         })?;
         let (drain, watch) = drain::channel();
-        let places = Arc::new(Semaphore::new(
-            config.max_connections.min(Semaphore::MAX_PERMITS),
-        ));
+        let most = config.max_connections.min(Semaphore::MAX_PERMITS);
+        let places = Places {
+            all: Arc::new(Semaphore::new(most)),
+            sources: Sources::new(config.max_connections_per_source, &config.trusted_proxies),
+        };
         let common = worker::Common {
             snapshot,
             places,
@@ -206,6 +210,8 @@ impl App {
                 Stopped::Drained
             }
             Err(_elapsed) => {
+                // Records of what was over by now are handed over by the workers, which go on.
+                tokio::time::sleep(2 * FLUSH_AFTER).await;
                 tracing::warn!("stopped: the drain timeout passed with connections open");
                 Stopped::Forced
             }

@@ -16,7 +16,7 @@ pub mod reference;
 pub mod units;
 mod validate;
 
-pub use address::{Place, UpstreamAddr};
+pub use address::{Place, Scheme, UpstreamAddr};
 pub use flags::{
     Balance, ClientAuth, Flags, ForwardedStyle, Isolate, LogFormat, OnFailure, ReasonSpelling,
     UpstreamFlags,

@@ -47,13 +47,12 @@ pub struct Worker {
 
 /// Serves one accepted client to its end. Never fails: what went wrong is recorded here.
 pub async fn connection(accepted: Accepted, worker: Rc<Worker>, drain: DrainWatch) {
-    let Accepted {
-        tcp,
-        client,
-        place: _place,
-    } = accepted;
+    let Accepted { tcp, client, place } = accepted;
     let _open = worker.load.connection();
     let mut record = ConnectionRecord::begin(&worker.ledger, client);
+    if !place.is_granted() {
+        return record.handshake_failed(HandshakeFailure::SourceLimit);
+    }
     let snapshot = Arc::clone(&worker.snapshot);
     // The handshake proves possession of a key; it decides nothing about the caller.
     let shaking = worker.load.handshake();

@@ -22,7 +22,7 @@ use crate::headers::{self, ClientHop, Hygiene, Outbound, Way};
 use crate::http::{RequestBody, RequestHead};
 use crate::net::HalfClose;
 use crate::policy;
-use crate::relay::{End, RelayBody, RelayError, Totals, Tunnel, TunnelError, Watch};
+use crate::relay::{End, IdleLimit, RelayBody, RelayError, Totals, Tunnel, TunnelError, Watch};
 use crate::respond::{Asked, Failure, upstream_reason};
 use crate::snapshot::Snapshot;
 use crate::telemetry::reason::{Ending, Reason};
@@ -76,7 +76,7 @@ impl Exchange {
             }
             Ok(response) => {
                 record.answered(response.status().as_u16());
-                response.map(|body| Reply::Relay(RelayBody::watched(body, Recorded(record))))
+                response.map(|body| Reply::Relay(RelayBody::watched(body, self.watch(record))))
             }
             Err(failure) => self.refuse(&failure, record, &asked, &id),
         };
@@ -147,6 +147,11 @@ impl Exchange {
         None
     }
 
+    fn watch(&self, record: Record) -> Recorded {
+        let idle = IdleLimit::new(self.snapshot.limits.exchange_idle);
+        Recorded { record, idle }
+    }
+
     /// For how long the caller may go on without being judged anew; `None` if it may not.
     fn may_go_on(&self) -> Option<Duration> {
         let now = clock::unix_now();
@@ -209,13 +214,24 @@ impl Exchange {
     }
 }
 
-/// Finishes the record of a relayed answer.
+/// Finishes the record of a relayed answer, or the answer itself when nothing moves any more.
 #[derive(Debug)]
-pub struct Recorded(Record);
+pub struct Recorded {
+    record: Record,
+    idle: IdleLimit,
+}
 
 impl Watch for Recorded {
+    fn moved(&mut self, _totals: Totals) {
+        self.idle.moved();
+    }
+
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.idle.poll(cx)
+    }
+
     fn ended(&mut self, totals: Totals, end: End<'_>) {
-        let Self(record) = self;
+        let record = &mut self.record;
         record.bodies(totals.sent, totals.received);
         match end {
             End::Complete => record.finish(Ending::Complete),

@@ -1,7 +1,10 @@
 //! HTTP towards clients: hyper serves, with every limit spelled out; a request whose framing,
 //! authority or target is ambiguous is refused before any other stage sees it.
 
+mod activity;
 pub mod body;
+mod drive;
+pub mod guarded;
 mod refused;
 pub mod request;
 pub mod serve;

@@ -38,6 +38,8 @@ pub struct Snapshot {
     pub origins: Vec<upstream::Origin>,
     /// How they go there.
     pub upstream: upstream::Settings,
+    /// How they are checked, if they are.
+    pub health_check: Option<upstream::HealthCheck>,
     /// At which interval the names of origins are resolved again.
     pub resolve_interval: Duration,
     /// The origins, as records name them.
@@ -63,6 +65,8 @@ pub struct Limits {
     pub handshake: HandshakeLimits,
     /// Client connections.
     pub http: serve::Limits,
+    /// Answered exchanges in which neither body moves.
+    pub exchange_idle: Duration,
     /// Tunnels in which nothing moves.
     pub tunnel_idle: Duration,
     /// Most bytes of a request's body, if there is a limit.

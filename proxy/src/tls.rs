@@ -7,14 +7,18 @@ mod der;
 mod explain;
 mod extensions;
 mod facts;
+#[cfg(feature = "fuzzing")]
+pub mod fuzz;
 pub mod handshake;
 mod name;
+pub mod origin;
 mod path;
 pub mod possession;
 pub mod reason;
 mod sessions;
 pub mod socket;
 pub mod store;
+pub mod stream;
 mod time;
 pub mod verdict;
 pub mod verifier;

@@ -10,14 +10,13 @@ use std::time::Duration;
 
 use proxy_common::load::HEARTBEAT_INTERVAL_NS;
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::clock;
 use crate::connection::{Worker, connection};
 use crate::drain::{self, DrainWatch};
 use crate::headers::clean_trailers;
-use crate::listen::Acceptor;
+use crate::listen::{Acceptor, Places};
 use crate::snapshot::Snapshot;
 use crate::sys::load::LoadSlot;
 use crate::telemetry::metrics::OriginState;
@@ -30,8 +29,8 @@ use crate::upstream::{TrailerFilter, TrailerFilters, Upstream};
 pub struct Common {
     /// The configuration.
     pub snapshot: Arc<Snapshot>,
-    /// The limit on connections.
-    pub places: Arc<Semaphore>,
+    /// The limits on connections.
+    pub places: Places,
     /// What all threads report to.
     pub telemetry: Arc<Telemetry>,
     /// Starts the drain.
@@ -111,6 +110,9 @@ async fn serve(seat: Seat, common: Common) -> io::Result<()> {
         drop(tokio::task::spawn_local(beat(Rc::clone(&worker))));
     }
     drop(tokio::task::spawn_local(sweep(Rc::clone(&worker))));
+    for origin in 0..worker.upstream.endpoints() {
+        drop(tokio::task::spawn_local(check(Rc::clone(&worker), origin)));
+    }
     if worker.upstream.has_names() {
         drop(tokio::task::spawn_local(resolve(Rc::clone(&worker))));
     }
@@ -120,7 +122,7 @@ async fn serve(seat: Seat, common: Common) -> io::Result<()> {
     // The worker's own drain: it is over when this thread's connections are.
     let (mut local_trigger, local_drain) = drain::channel();
     for listener in listeners {
-        let acceptor = Acceptor::new(listener, Arc::clone(&places))?;
+        let acceptor = Acceptor::new(listener, places.clone())?;
         let task = accept(acceptor, Rc::clone(&worker), local_drain.clone());
         drop(tokio::task::spawn_local(task));
     }
@@ -169,7 +171,7 @@ async fn publish(worker: Rc<Worker>) {
     let board = &worker.ledger.board;
     loop {
         board.beat.set(clock::monotonic_coarse());
-        let endpoints = worker.upstream.endpoints(Instant::now());
+        let endpoints = worker.upstream.views(Instant::now());
         let states = endpoints.map(|endpoint| OriginState {
             label: endpoint.label.to_owned(),
             healthy: Some(!endpoint.health.ejected),
@@ -184,20 +186,47 @@ async fn publish(worker: Rc<Worker>) {
     }
 }
 
-async fn accept(acceptor: Acceptor, worker: Rc<Worker>, drain: DrainWatch) {
-    let mut stop = drain.clone();
+/// Asks one origin how it does, off the request path.
+async fn check(worker: Rc<Worker>, origin: usize) {
+    let Some(check) = &worker.snapshot.health_check else {
+        return;
+    };
     loop {
-        let accepted = tokio::select! {
-            biased;
-            () = stop.started() => return,
-            accepted = acceptor.accept() => accepted,
-        };
-        let Some(accepted) = accepted else { return };
-        drop(tokio::task::spawn_local(connection(
-            accepted,
-            Rc::clone(&worker),
-            drain.clone(),
-        )));
+        worker.upstream.check(origin, check).await;
+        tokio::time::sleep(check.interval).await;
+    }
+}
+
+async fn accept(acceptor: Acceptor, worker: Rc<Worker>, drain: DrainWatch) {
+    let serve = |accepted| {
+        let connection = connection(accepted, Rc::clone(&worker), drain.clone());
+        drop(tokio::task::spawn_local(connection));
+    };
+    let mut stop = drain.clone();
+    while let Some(accepted) = either(stop.started(), acceptor.accept()).await {
+        serve(accepted);
+    }
+    // No accept is missed: the queue is taken once more when the last call is over.
+    let over = tokio::time::sleep(acceptor.last_call());
+    tokio::pin!(over);
+    while let Some(accepted) = either(over.as_mut(), acceptor.accept()).await {
+        serve(accepted);
+    }
+    match acceptor.close() {
+        Ok(rest) => rest.into_iter().for_each(serve),
+        Err(error) => tracing::warn!(%error, "the queue of a listening socket is lost"),
+    }
+}
+
+/// What comes, or nothing once it is time to stop.
+async fn either<T>(
+    stop: impl Future<Output = ()>,
+    next: impl Future<Output = Option<T>>,
+) -> Option<T> {
+    tokio::select! {
+        biased;
+        () = stop => None,
+        next = next => next,
     }
 }
 

@@ -12,6 +12,7 @@ pub mod gate;
 pub mod h2;
 pub mod herald;
 pub mod kernel;
+pub mod live;
 pub mod nginx;
 pub mod origin;
 pub mod pki;

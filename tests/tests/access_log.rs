@@ -45,7 +45,7 @@ fn a_record_names_caller_request_answer_and_timings() {
             ("verdict", "SUCCESS"),
             ("policy", "allow"),
             ("end", "complete"),
-            ("upstream", &world.origin.address().to_string()),
+            ("upstream", &format!("http://{}", world.origin.address())),
             ("subject", &seen.headers.only("x-cert-subject-dn").unwrap()),
             ("serial", &seen.headers.only("x-cert-serial").unwrap()),
             ("fingerprint", &herald_tests::wire::sha256(identity.leaf())),

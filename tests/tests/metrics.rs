@@ -227,7 +227,7 @@ fn requests_handshakes_and_verdicts_are_counted() {
     assert!(folder.metric("herald_client_sent_bytes_total") > 500);
     let upstream = world.origin.address();
     wait::until("the upstream's counts", || {
-        let requests = format!("herald_upstream_requests_total{{upstream=\"{upstream}\"}}");
+        let requests = format!("herald_upstream_requests_total{{upstream=\"http://{upstream}\"}}");
         let (_, page) = folder.ask("/metrics");
         page.contains(&format!("{requests} 7\n")).then_some(())
     });

@@ -34,7 +34,8 @@ fn each_connection_goes_to_the_least_busy_worker() {
             open[0].abs_diff(open[1]) <= 6,
             "{open:?} connections of {address}"
         );
-        assert_eq!(scene.decided("chosen"), round * CONNECTIONS);
+        // A packet that comes when its connection is gone is looked up again.
+        assert!(scene.decided("chosen") >= round * CONNECTIONS);
         assert_eq!(scene.decided("client_established"), round * CONNECTIONS);
         assert_eq!(scene.decided("chosen_by_hash"), 0);
         drop(connections);
@@ -180,7 +181,7 @@ fn what_can_not_be_had_is_told_and_stops_only_who_requires_it() {
     for _ in 0..10 {
         connect(herald.address(), None).unwrap();
     }
-    assert_eq!(decided(&folder, "chosen"), 10);
+    assert!(decided(&folder, "chosen") >= 10);
 }
 
 #[test]

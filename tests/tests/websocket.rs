@@ -21,6 +21,10 @@ use tokio_tungstenite::{WebSocketStream, accept_hdr_async, client_async};
 type Socket = WebSocketStream<TlsStream<TcpStream>>;
 
 /// A server that echoes messages, answers a close with its own code, and refuses callers without a verified certificate.
+#[expect(
+    clippy::result_large_err,
+    reason = "the library wants the refusal as it is sent"
+)]
 async fn serve(listener: TcpListener) {
     while let Ok((stream, _)) = listener.accept().await {
         drop(tokio::spawn(async move {

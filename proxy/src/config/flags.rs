@@ -257,6 +257,15 @@ pub struct Flags {
     )]
     pub max_connections: NonZeroUsize,
 
+    /// Most connections from one address, or one /64 of IPv6, that is no --trusted-proxy; 0 is no limit.
+    #[arg(
+        long,
+        value_name = "N",
+        default_value = "16384",
+        help_heading = "Workers and limits"
+    )]
+    pub max_connections_per_source: usize,
+
     /// From accept to the end of the handshake.
     #[arg(
         long,
@@ -311,6 +320,33 @@ pub struct Flags {
     )]
     pub body_max: SizeLimit,
 
+    /// A client that takes nothing of its answer for this long is cut off.
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "60s",
+        help_heading = "Workers and limits"
+    )]
+    pub write_timeout: Span,
+
+    /// A request's body that stands still for this long before it is answered is refused (408); one that the origin does not take, too (504).
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "60s",
+        help_heading = "Workers and limits"
+    )]
+    pub body_timeout: Span,
+
+    /// An exchange in which neither body moves for this long after the head of its answer is broken off.
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "5m",
+        help_heading = "Workers and limits"
+    )]
+    pub exchange_idle_timeout: Span,
+
     /// A client connection without a request is closed after this.
     #[arg(
         long,
@@ -337,6 +373,15 @@ pub struct Flags {
         help_heading = "Workers and limits"
     )]
     pub http2_streams_max: u32,
+
+    /// Most requests that a client may break off (RST_STREAM) on an HTTP/2 connection in ten seconds.
+    #[arg(
+        long,
+        value_name = "N",
+        default_value = "200",
+        help_heading = "Workers and limits"
+    )]
+    pub http2_resets_max: u32,
 
     /// HTTP/2 flow-control window of a stream.
     #[arg(
@@ -382,6 +427,17 @@ pub struct Flags {
         help_heading = "Workers and limits"
     )]
     pub drain_timeout: Span,
+
+    /// At a stop, an idle HTTP/1.1 connection may send one more request for this long.
+    ///
+    /// A client may just be sending it. It is answered with `Connection: close`.
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "1s",
+        help_heading = "Workers and limits"
+    )]
+    pub drain_idle_timeout: Span,
 
     /// Least severe events logged.
     #[arg(

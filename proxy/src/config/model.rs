@@ -61,6 +61,8 @@ pub struct Config {
     pub refuse_exempt: Vec<Network>,
     /// Client connections.
     pub max_connections: usize,
+    /// Client connections of one source; `None` for no limit.
+    pub max_connections_per_source: Option<NonZeroUsize>,
     /// TLS sessions kept; `None` for no resumption.
     pub sessions_max: Option<NonZeroUsize>,
     /// Callers kept.
@@ -79,16 +81,26 @@ pub struct Config {
     pub body_max: Option<u64>,
     /// Idle client connections.
     pub idle_timeout: Duration,
+    /// Clients that take nothing of an answer.
+    pub write_timeout: Duration,
+    /// Request bodies that stand still.
+    pub body_timeout: Duration,
+    /// Answered exchanges in which nothing moves.
+    pub exchange_idle_timeout: Duration,
     /// Silent tunnels.
     pub tunnel_idle_timeout: Duration,
     /// HTTP/2 streams.
     pub http2_streams_max: u32,
+    /// Requests broken off on an HTTP/2 connection in ten seconds.
+    pub http2_resets_max: u32,
     /// HTTP/2 stream window, bytes.
     pub http2_stream_window: u32,
     /// HTTP/2 connection window, bytes.
     pub http2_connection_window: u32,
     /// Drain deadline.
     pub drain_timeout: Duration,
+    /// How long an idle HTTP/1.1 connection may send one more request at a stop.
+    pub drain_idle_timeout: Duration,
     /// Log level.
     pub log_level: LogLevel,
     /// Records of requests.

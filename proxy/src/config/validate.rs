@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::Path;
 
-use super::flags::{ClientAuth, EbpfMode, Flags, TlsVersion, UpstreamFlags};
+use super::address::SCHEMES;
+use super::flags::{ClientAuth, EbpfMode, Flags, TlsVersion};
 use super::mistake::{Mistake, Mistakes, Origin, quoted};
 use super::model::{Config, Origins, Refusal};
 use super::observe::LogTarget;
@@ -35,6 +36,10 @@ impl Config {
         let window = checks.window("http2_stream_window", flags.http2_stream_window.0);
         let connection_window =
             checks.window("http2_connection_window", flags.http2_connection_window.0);
+        checks.window(
+            "upstream_http2_window",
+            flags.upstream.upstream_http2_window.0,
+        );
         let mistakes = checks.mistakes;
         let (Some(cert), Some(key), true) = (flags.cert, flags.key, mistakes.is_empty()) else {
             return Err(Mistakes::in_order(mistakes));
@@ -62,6 +67,7 @@ impl Config {
             refuse,
             refuse_exempt: flags.refuse_exempt,
             max_connections: flags.max_connections.get(),
+            max_connections_per_source: NonZeroUsize::new(flags.max_connections_per_source),
             sessions_max: NonZeroUsize::new(flags.sessions_max),
             callers_max: flags.callers_max,
             handshake_timeout: flags.handshake_timeout.0,
@@ -71,11 +77,16 @@ impl Config {
             head_fields_max: flags.head_fields_max.get(),
             body_max: flags.body_max.0,
             idle_timeout: flags.idle_timeout.0,
+            write_timeout: flags.write_timeout.0,
+            body_timeout: flags.body_timeout.0,
+            exchange_idle_timeout: flags.exchange_idle_timeout.0,
             tunnel_idle_timeout: flags.tunnel_idle_timeout.0,
             http2_streams_max: flags.http2_streams_max,
+            http2_resets_max: flags.http2_resets_max,
             http2_stream_window: window,
             http2_connection_window: connection_window,
             drain_timeout: flags.drain_timeout.0,
+            drain_idle_timeout: flags.drain_idle_timeout.0,
             log_level: flags.log_level,
             access_log: flags.access_log,
             connection_log: flags.connection_log,
@@ -86,6 +97,8 @@ impl Config {
         })
     }
 }
+
+mod upstream;
 
 /// The mistakes found so far, and where values came from.
 struct Checks<'a> {
@@ -116,7 +129,7 @@ impl Checks<'_> {
         self.require(flags.cert.is_some(), "cert", "a PEM file");
         self.require(flags.key.is_some(), "key", "a PEM file");
         let origins = &flags.upstream.upstream;
-        self.require(!origins.is_empty(), "upstream", "http://HOST:PORT");
+        self.require(!origins.is_empty(), "upstream", SCHEMES);
     }
 
     fn headers(&mut self, headers: &[String]) -> Vec<(String, String)> {
@@ -178,23 +191,6 @@ impl Checks<'_> {
                 let message = format!("{address} is listed twice");
                 self.add("listen", index, message, "each address and port once");
             }
-        }
-    }
-
-    /// A repeated origin would get twice its share, and its health would be kept in two places.
-    fn upstream(&mut self, flags: &UpstreamFlags) {
-        let origins = &flags.upstream;
-        for (index, origin) in origins.iter().enumerate() {
-            let mut before = origins.iter().take(index);
-            if before.any(|other| other == origin) {
-                let message = format!("{origin} is listed twice");
-                self.add("upstream", index, message, "each origin once");
-            }
-        }
-        if origins.len() > ORIGINS_MAX {
-            let message = format!("{} origins are listed", origins.len());
-            let allowed = format!("at most {ORIGINS_MAX}");
-            self.add("upstream", ORIGINS_MAX, message, &allowed);
         }
     }
 
@@ -304,6 +300,11 @@ impl Checks<'_> {
                 flags.upstream.upstream_idle_max,
                 0..=65_536,
             ),
+            (
+                "upstream_http2_streams",
+                flags.upstream.upstream_http2_streams,
+                1..=10_000,
+            ),
             ("sessions_max", flags.sessions_max, 0..=TEN_MILLION),
             ("callers_max", flags.callers_max.get(), 1..=TEN_MILLION),
         ] {
@@ -371,8 +372,6 @@ fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// A request remembers in one word which it has tried.
-const ORIGINS_MAX: usize = 64;
 const MILLION: u32 = 1_000_000;
 const TWO: NonZeroU32 = NonZeroU32::MIN.saturating_add(1);
 /// What the kernel's table of exempt networks holds.

@@ -209,5 +209,6 @@ fn put_field(out: &mut BytesMut, name: &[u8], value: &[u8]) {
     out.put_slice(b"\r\n");
 }
 
+mod http2;
 #[cfg(test)]
 mod tests;

@@ -29,8 +29,10 @@ pub(super) fn compile(config: &Config) -> Result<Snapshot, Mistakes> {
     let trust = trust(config, &mut mistakes);
     let chain_pem = read(config, "cert", 0, &config.cert, &mut mistakes);
     let key_pem = read(config, "key", 0, &config.key, &mut mistakes);
-    let (Some(mapping), Some(chain_pem), Some(key_pem), true) =
-        (mapping, chain_pem, key_pem, mistakes.is_empty())
+    let origins = origins::compile(config, &mut mistakes);
+    let health_check = origins::health_check(config, &mut mistakes);
+    let (Some(mapping), Some(chain_pem), Some(key_pem), Some(origins), true) =
+        (mapping, chain_pem, key_pem, origins, mistakes.is_empty())
     else {
         return Err(Mistakes(mistakes));
     };
@@ -50,14 +52,10 @@ pub(super) fn compile(config: &Config) -> Result<Snapshot, Mistakes> {
         hygiene: Hygiene::new(mapping.names(), allowed),
         upgrades: Upgrades::new(config.upgrades.iter().map(String::as_str)),
         forwarding: forwarding(config),
-        origin_labels: config
-            .upstream
-            .upstream
-            .iter()
-            .map(ToString::to_string)
-            .collect(),
-        origins: origins::compile(config),
+        origin_labels: origins.iter().map(ToString::to_string).collect(),
+        origins,
         upstream: origins::settings(config),
+        health_check,
         resolve_interval: config.upstream.upstream_resolve.0,
         fallback_authority: authority,
         limits: limits(config),
@@ -233,12 +231,17 @@ fn limits(config: &Config) -> Limits {
         http: serve::Limits {
             head_timeout: config.head_timeout,
             idle_timeout: config.idle_timeout,
+            // Idle connections alone never make a stop a forced one.
+            drain_idle_timeout: config.drain_idle_timeout.min(config.drain_timeout / 2),
             head_bytes_max: config.head_max,
             head_fields_max: config.head_fields_max,
             http2_streams_max: config.http2_streams_max,
+            http2_resets_max: config.http2_resets_max,
+            write_timeout: config.write_timeout,
             http2_stream_window: config.http2_stream_window,
             http2_connection_window: config.http2_connection_window,
         },
+        exchange_idle: config.exchange_idle_timeout,
         tunnel_idle: config.tunnel_idle_timeout,
         body_max: config.body_max,
     }

@@ -22,8 +22,8 @@ pub struct Record {
     line: Option<Vec<u8>>,
     /// Monotonic nanoseconds; coarse where no record is written.
     begun: u64,
-    forwarded: u64,
     answered: u64,
+    is_forwarded: bool,
     status: u16,
     verdict: VerdictKind,
     reason: Option<Reason>,
@@ -89,8 +89,8 @@ impl Record {
             scope: Rc::clone(scope),
             line,
             begun,
-            forwarded: 0,
             answered: 0,
+            is_forwarded: false,
             status: 0,
             verdict: identity.verdict,
             reason: None,
@@ -111,7 +111,7 @@ impl Record {
     pub fn forwarding(&mut self) {
         if let Some(mut fields) = self.fields() {
             fields.word(name!("policy"), "allow");
-            self.forwarded = clock::monotonic();
+            self.is_forwarded = true;
         }
     }
 
@@ -194,8 +194,8 @@ impl Record {
         }
         fields.number(name!("bytes_in"), self.bytes_in);
         fields.number(name!("bytes_out"), self.bytes_out);
-        if self.forwarded > 0 && self.answered > 0 {
-            let waited = self.answered.saturating_sub(self.forwarded);
+        if self.is_forwarded && self.answered > 0 {
+            let waited = self.answered.saturating_sub(self.begun);
             fields.seconds(name!("upstream_seconds"), waited);
         }
         fields.seconds(name!("seconds"), took);

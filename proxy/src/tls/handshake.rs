@@ -10,9 +10,9 @@ use rustls::{HandshakeKind, ProtocolVersion, ServerConfig};
 use thiserror::Error;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
 
 use super::socket::{ClientSocket, TooLarge};
+use super::stream::ClientStream;
 use crate::telemetry::reason::HandshakeFailure;
 
 /// The limits of one handshake.
@@ -28,7 +28,7 @@ pub struct HandshakeLimits {
 #[derive(Debug)]
 pub struct Handshaken {
     /// The client's stream.
-    pub io: TlsStream<ClientSocket>,
+    pub io: ClientStream,
     /// Who is at the other end.
     pub peer: VerifiedPeer,
 }
@@ -110,11 +110,11 @@ pub async fn handshake(
 ) -> Result<Handshaken, HandshakeError> {
     let socket = ClientSocket::new(tcp, limits.bytes_max);
     let accept = TlsAcceptor::from(config).accept(socket);
-    let mut io = tokio::time::timeout(limits.deadline, accept)
+    let (mut socket, connection) = tokio::time::timeout(limits.deadline, accept)
         .await
         .map_err(|_elapsed| HandshakeError::Deadline(limits.deadline))?
-        .map_err(|error| classify(error, limits))?;
-    let (socket, connection) = io.get_mut();
+        .map_err(|error| classify(error, limits))?
+        .into_inner();
     socket.lift_budget();
     let peer = VerifiedPeer {
         chain: connection
@@ -129,6 +129,7 @@ pub async fn handshake(
             .and_then(|suite| suite.suite().as_str()),
         server_name: connection.server_name().map(str::to_owned),
     };
+    let io = ClientStream::new(socket, connection);
     Ok(Handshaken { io, peer })
 }
 

@@ -10,9 +10,6 @@ use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
-use tokio_rustls::server::TlsStream;
-
-use crate::net::HalfClose;
 
 /// See the module's documentation.
 #[derive(Debug)]
@@ -144,15 +141,6 @@ impl AsyncWrite for ClientSocket {
 
     fn is_write_vectored(&self) -> bool {
         self.tcp.is_write_vectored()
-    }
-}
-
-impl HalfClose for TlsStream<ClientSocket> {
-    fn poll_half_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // Sent once, however often it is asked for; the TCP connection stays open both ways.
-        let (_, session) = Self::get_mut(&mut self);
-        session.send_close_notify();
-        self.poll_flush(cx)
     }
 }
 

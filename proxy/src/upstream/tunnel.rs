@@ -5,7 +5,7 @@ use bytes::BytesMut;
 use http::StatusCode;
 use http::header::{CONNECTION, HeaderMap};
 
-use super::answer::OriginBody;
+use super::answer::{OriginBody, Transfers};
 use super::body::Decoder;
 use super::error::UpstreamError;
 use super::head::FinalHead;
@@ -60,7 +60,11 @@ impl<B, S> OriginBody<B, S> {
     /// The origin switched before it had the whole request.
     pub fn into_tunnel(self) -> Result<OriginSide<S>, UpstreamError> {
         let (transfer, in_flight) = self.into_parts();
-        let switched = transfer.into_switched();
+        let switched = match transfer {
+            Transfers::Http1(transfer) => transfer.into_switched(),
+            // Over HTTP/2 it was not asked for, and 101 means nothing (RFC 9113 §8.6).
+            Transfers::Http2(_) => None,
+        };
         let (io, read) = switched.ok_or(UpstreamError::UnexpectedUpgrade)?;
         Ok(OriginSide {
             io,

@@ -99,7 +99,11 @@ impl<'a> HeadWait<'a> {
             return Ok(());
         }
         match upload.poll(lease, cx) {
-            Poll::Pending => self.sending = true,
+            Poll::Pending if !self.sending => {
+                self.sending = true;
+                self.rearm(lease, upload);
+            }
+            Poll::Pending => {}
             Poll::Ready(Ok(())) if self.sending => self.rearm(lease, upload),
             Poll::Ready(Ok(())) => self.sent = upload.sent(),
             Poll::Ready(Err(error @ UpstreamError::Write(_))) => {
@@ -173,7 +177,11 @@ impl<'a> HeadWait<'a> {
         B::Error: Into<BodyError>,
     {
         self.sent = upload.sent();
-        let limit = lease.pool.limits.response_timeout;
+        let limits = &lease.pool.limits;
+        let limit = match upload.is_over() {
+            true => limits.response_timeout,
+            false => limits.body_timeout,
+        };
         lease.connection.arm(Instant::now() + limit);
     }
 }
