@@ -1,5 +1,5 @@
 //! The project's own commands: `cargo xtask tidy`, `cargo xtask test`, `cargo xtask fuzz`,
-//! `cargo xtask ci`, `cargo xtask vm`, `cargo xtask bench`, `cargo xtask ebpf`.
+//! `cargo xtask ci`, `cargo xtask ebpf`, `cargo xtask vm`, `cargo xtask bench`.
 
 #![expect(
     clippy::print_stdout,
