@@ -201,8 +201,11 @@ mod tests {
         let first = bind("127.0.0.1:0".parse().unwrap()).unwrap();
         listen(&first).unwrap();
         let address = first.local_addr().unwrap();
-        let places = Arc::new(Semaphore::new(8));
-        let acceptor = Acceptor::new(first, Arc::clone(&places)).unwrap();
+        let places = Places {
+            all: Arc::new(Semaphore::new(8)),
+            sources: Sources::new(None, &[]),
+        };
+        let acceptor = Acceptor::new(first, places.clone()).unwrap();
         let waiting = TcpStream::connect(address).await.unwrap();
         assert!(acceptor.last_call() > Duration::ZERO);
         let late = tokio::spawn(TcpStream::connect(address));
@@ -215,6 +218,7 @@ mod tests {
         let clients: Vec<_> = accepted.iter().map(|accepted| accepted.client).collect();
         assert_eq!(clients, [waiting.local_addr().unwrap()]);
         let second = bind(address).unwrap();
+        listen(&second).unwrap();
         let acceptor = Acceptor::new(second, places).unwrap();
         let accepted = acceptor.accept().await.unwrap();
         let late = late.await.unwrap().unwrap();

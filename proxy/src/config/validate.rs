@@ -19,28 +19,14 @@ impl Config {
         origins: Origins,
         mistakes: Vec<Mistake>,
     ) -> Result<Self, Mistakes> {
-        let mut checks = Checks {
-            origins: &origins,
+        let Checked {
+            headers,
+            upgrades,
+            refuse,
+            window,
+            connection_window,
             mistakes,
-        };
-        let headers = checks.headers(&flags.header);
-        checks.names(&flags.allow_header_name);
-        let upgrades = checks.upgrades(&flags.upgrade);
-        checks.client_auth(&flags);
-        checks.required(&flags);
-        checks.listen(&flags.listen);
-        checks.upstream(&flags.upstream);
-        checks.bounds(&flags);
-        checks.logs(&flags);
-        let refuse = checks.refuse(&flags);
-        let window = checks.window("http2_stream_window", flags.http2_stream_window.0);
-        let connection_window =
-            checks.window("http2_connection_window", flags.http2_connection_window.0);
-        checks.window(
-            "upstream_http2_window",
-            flags.upstream.upstream_http2_window.0,
-        );
-        let mistakes = checks.mistakes;
+        } = check(&flags, &origins, mistakes);
         let (Some(cert), Some(key), true) = (flags.cert, flags.key, mistakes.is_empty()) else {
             return Err(Mistakes::in_order(mistakes));
         };
@@ -99,6 +85,45 @@ impl Config {
 }
 
 mod upstream;
+
+/// What the checks made of the settings that they had to take apart.
+struct Checked {
+    headers: Vec<(String, String)>,
+    upgrades: Vec<String>,
+    refuse: Option<Refusal>,
+    window: u32,
+    connection_window: u32,
+    mistakes: Vec<Mistake>,
+}
+
+fn check(flags: &Flags, origins: &Origins, mistakes: Vec<Mistake>) -> Checked {
+    let mut checks = Checks { origins, mistakes };
+    let headers = checks.headers(&flags.header);
+    checks.names(&flags.allow_header_name);
+    let upgrades = checks.upgrades(&flags.upgrade);
+    checks.client_auth(flags);
+    checks.required(flags);
+    checks.listen(&flags.listen);
+    checks.upstream(&flags.upstream);
+    checks.bounds(flags);
+    checks.logs(flags);
+    let refuse = checks.refuse(flags);
+    let window = checks.window("http2_stream_window", flags.http2_stream_window.0);
+    let connection_window =
+        checks.window("http2_connection_window", flags.http2_connection_window.0);
+    checks.window(
+        "upstream_http2_window",
+        flags.upstream.upstream_http2_window.0,
+    );
+    Checked {
+        headers,
+        upgrades,
+        refuse,
+        window,
+        connection_window,
+        mistakes: checks.mistakes,
+    }
+}
 
 /// The mistakes found so far, and where values came from.
 struct Checks<'a> {
