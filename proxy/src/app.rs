@@ -4,6 +4,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -98,7 +99,10 @@ impl App {
         let most = config.max_connections.min(Semaphore::MAX_PERMITS);
         let places = Places {
             all: Arc::new(Semaphore::new(most)),
-            sources: Sources::new(config.max_connections_per_source, &config.trusted_proxies),
+            sources: Sources::new(
+                NonZeroUsize::new(config.client.max_connections_per_source),
+                &config.client.trusted_proxy,
+            ),
         };
         let common = worker::Common {
             snapshot,

@@ -8,8 +8,8 @@ use std::pin::Pin;
 use std::str::FromStr;
 use std::task::{Context, Poll};
 
+use hyper_util::rt::TokioIo;
 use ipnet::IpNet;
-use tokio::io::AsyncWrite;
 
 /// A network such as `10.0.0.0/8` or `fd00::/8`; a lone address is a network of one.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -73,9 +73,15 @@ pub fn source_of(address: IpAddr) -> IpAddr {
 /// A stream that can say that nothing follows and go on reading. With TLS that is the alert
 /// `close_notify` alone (RFC 8446 §6.1); `AsyncWrite::poll_shutdown` of a client's stream ends the
 /// socket as well.
-pub trait HalfClose: AsyncWrite {
+pub trait HalfClose {
     /// Ready when the peer has been told.
     fn poll_half_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+}
+
+impl<T: HalfClose + Unpin> HalfClose for TokioIo<T> {
+    fn poll_half_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(self.get_mut().inner_mut()).poll_half_close(cx)
+    }
 }
 
 #[cfg(test)]
