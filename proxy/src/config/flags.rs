@@ -9,6 +9,7 @@ use clap::{ArgAction, Args, ValueEnum};
 
 use super::observe::{AdminAddr, LogTarget};
 use super::units::{Size, Span, Workers, path_parser};
+use crate::net::Network;
 
 mod client;
 mod upstream;

@@ -12,6 +12,7 @@ use super::flags::{
 };
 use super::mistake::Origin;
 use super::observe::{AdminAddr, LogTarget};
+use crate::net::Network;
 
 /// What Herald was asked to do. Made by [`Config::load`] or [`Config::from_flags`] alone.
 #[derive(Clone, Debug)]

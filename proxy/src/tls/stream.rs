@@ -211,17 +211,6 @@ impl AsyncWrite for ClientStream {
     }
 }
 
-impl HalfClose for ClientStream {
-    fn poll_half_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // Sent once, however often it is asked for; the TCP connection stays open both ways.
-        if !self.closing {
-            self.closing = true;
-            self.tls.send_close_notify();
-        }
-        self.poll_flush(cx)
-    }
-}
-
 /// Cuts buffers into pieces of at most [`COPY_MAX`]; how many of `pieces` were used.
 fn split<'a>(bufs: &'a [IoSlice<'_>], pieces: &mut [IoSlice<'a>]) -> usize {
     let cut = bufs.iter().flat_map(|buf| buf.chunks(COPY_MAX));
