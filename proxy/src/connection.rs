@@ -95,7 +95,7 @@ pub async fn connection(accepted: Accepted, worker: Rc<Worker>, drain: DrainWatc
     let requests = Rc::clone(&exchange);
     // A tunnel goes on after HTTP, and the drain waits for it too.
     let _going = drain.clone();
-    let tallied = Tallied::new(TokioIo::new(io), Rc::clone(record.scope()));
+    let tallied = Tallied::new(io, Rc::clone(record.scope()));
     let served = http::serve(
         TokioIo::new(tallied),
         protocol,
