@@ -344,7 +344,7 @@ Upstream                                idle   connections    requests   retries
 
 Kernel        kernel TLS   off   not built in this version
 
-Decisions     chosen      9
+Decisions     chosen   9
 
 Logs          access   /var/log/herald/access.log   1,234,567 written   0 lost
 ";
