@@ -91,8 +91,8 @@ impl App {
         let (bound, sockets) = bind_all(&config.listen, config.workers, &mut steering)?;
         steering.demand(config)?;
         tell(&steering, &telemetry);
-        let admin = Admin::bind(&config.admin).map_err(|error| StartError::Admin {
-            address: config.admin.clone(),
+        let admin = Admin::bind(&config.observe.admin).map_err(|error| StartError::Admin {
+            address: config.observe.admin.clone(),
             error,
         })?;
         let (drain, watch) = drain::channel();

@@ -18,9 +18,9 @@ mod validate;
 
 pub use address::{Place, Scheme, UpstreamAddr};
 pub use flags::{
-    Balance, ClientAuth, ClientFlags, Flags, ForwardedStyle, Isolate, LogFormat, OnFailure,
+    Balance, ClientAuth, ClientFlags, EbpfMode, Flags, ForwardedStyle, Isolate, OnFailure,
     ReasonSpelling, UpstreamFlags,
 };
 pub use mistake::{Mistake, Mistakes, Origin};
 pub use model::{Config, Refusal};
-pub use observe::{AdminAddr, LogTarget};
+pub use observe::{AdminAddr, LogFormat, LogTarget};

@@ -8,7 +8,6 @@ use std::pin::Pin;
 use std::str::FromStr;
 use std::task::{Context, Poll};
 
-use hyper_util::rt::TokioIo;
 use ipnet::IpNet;
 
 /// A network such as `10.0.0.0/8` or `fd00::/8`; a lone address is a network of one.
@@ -76,12 +75,6 @@ pub fn source_of(address: IpAddr) -> IpAddr {
 pub trait HalfClose {
     /// Ready when the peer has been told.
     fn poll_half_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
-}
-
-impl<T: HalfClose + Unpin> HalfClose for TokioIo<T> {
-    fn poll_half_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(self.get_mut().inner_mut()).poll_half_close(cx)
-    }
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, ValueEnum};
 
-use super::observe::{AdminAddr, LogTarget};
+use super::observe::ObserveFlags;
 use super::units::{Size, Span, Workers, path_parser};
 use crate::net::Network;
 
@@ -81,15 +81,6 @@ pub enum LogLevel {
     Info,
     /// Every refusal and every broken connection.
     Debug,
-}
-
-/// How records are written.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
-pub enum LogFormat {
-    /// One JSON object a line.
-    Json,
-    /// `name=value`, separated by spaces.
-    Text,
 }
 
 /// Settings of one application. Every flag has its key in the file: `--client-auth` is `client_auth`.
@@ -343,32 +334,9 @@ pub struct Flags {
     )]
     pub log_level: LogLevel,
 
-    /// One record a request: off, a file, or - for standard output. SIGUSR1 opens files anew, for rotation.
-    #[arg(long, value_name = "PATH", default_value = "off", help_heading = "Log")]
-    pub access_log: LogTarget,
-
-    /// One record a client connection: off, a file (that of --access-log too), or - for standard output.
-    #[arg(long, value_name = "PATH", default_value = "off", help_heading = "Log")]
-    pub connection_log: LogTarget,
-
-    /// How records of requests and connections are written.
-    #[arg(
-        long,
-        value_enum,
-        value_name = "FORMAT",
-        default_value = "json",
-        help_heading = "Log"
-    )]
-    pub access_log_format: LogFormat,
-
-    /// Where /metrics, /livez, /readyz and /status are served, and `herald status` asks: off, unix:PATH (mode 0600), or a loopback address and port.
-    #[arg(
-        long,
-        value_name = "ADDR",
-        default_value = "off",
-        help_heading = "Administration"
-    )]
-    pub admin: AdminAddr,
+    /// What is written down, and who may look in.
+    #[command(flatten)]
+    pub observe: ObserveFlags,
 
     /// Clients.
     #[command(flatten)]

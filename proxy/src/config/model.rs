@@ -7,11 +7,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::flags::{
-    ClientAuth, ClientFlags, EbpfMode, LogFormat, LogLevel, OnFailure, ReasonSpelling,
-    UpstreamFlags,
+    ClientAuth, ClientFlags, EbpfMode, LogLevel, OnFailure, ReasonSpelling, UpstreamFlags,
 };
 use super::mistake::Origin;
-use super::observe::{AdminAddr, LogTarget};
+use super::observe::ObserveFlags;
 use crate::net::Network;
 
 /// What Herald was asked to do. Made by [`Config::load`] or [`Config::from_flags`] alone.
@@ -83,14 +82,8 @@ pub struct Config {
     pub drain_idle_timeout: Duration,
     /// Log level.
     pub log_level: LogLevel,
-    /// Records of requests.
-    pub access_log: LogTarget,
-    /// Records of connections.
-    pub connection_log: LogTarget,
-    /// How both are written.
-    pub access_log_format: LogFormat,
-    /// Where status and metrics are served.
-    pub admin: AdminAddr,
+    /// What is written down, and who may look in.
+    pub observe: ObserveFlags,
     pub(super) origins: Origins,
     /// The values in force as they would be written, by key, for the plan.
     pub(super) values: HashMap<String, Vec<String>>,

@@ -76,10 +76,7 @@ impl Config {
             drain_timeout: flags.drain_timeout.0,
             drain_idle_timeout: flags.drain_idle_timeout.0,
             log_level: flags.log_level,
-            access_log: flags.access_log,
-            connection_log: flags.connection_log,
-            access_log_format: flags.access_log_format,
-            admin: flags.admin,
+            observe: flags.observe,
             origins,
             values: HashMap::new(),
         })
@@ -184,8 +181,8 @@ impl Checks<'_> {
     /// What opening a log would fail with, told before anything is served.
     fn logs(&mut self, flags: &Flags) {
         for (key, target) in [
-            ("access_log", &flags.access_log),
-            ("connection_log", &flags.connection_log),
+            ("access_log", &flags.observe.access_log),
+            ("connection_log", &flags.observe.connection_log),
         ] {
             let LogTarget::File(path) = target else {
                 continue;

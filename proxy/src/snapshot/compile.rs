@@ -76,8 +76,9 @@ pub(super) fn compile(config: &Config) -> Result<Snapshot, Mistakes> {
 }
 
 fn records(config: &Config) -> Option<LogFormat> {
-    let off = config.access_log == LogTarget::Off && config.connection_log == LogTarget::Off;
-    (!off).then_some(config.access_log_format)
+    let off = config.observe.access_log == LogTarget::Off
+        && config.observe.connection_log == LogTarget::Off;
+    (!off).then_some(config.observe.access_log_format)
 }
 
 fn mapping(config: &Config, mistakes: &mut Vec<Mistake>) -> Option<Mapping> {
