@@ -64,11 +64,14 @@ fn is_alive(worker: &WorkerLoad, now_ns: u64) -> bool {
 }
 
 /// What one more connection has to wait for, in units of one open connection; below 2^49, since
-/// the terms are below 2^32, 2^36 and 2^48.
+/// the terms are below 2^32, 2^37 and 2^48. A connection that waits to be accepted is a handshake
+/// that the worker has still to make.
 #[inline(always)]
 fn cost(worker: &WorkerLoad, live: u32, now_ns: u64) -> u64 {
     let connections = u64::from(worker.connections_open.max(live));
-    let handshakes = u64::from(worker.handshakes_in_flight).wrapping_mul(HANDSHAKE_COST);
+    let waiting = u64::from(live.saturating_sub(worker.connections_open));
+    let handshakes = u64::from(worker.handshakes_in_flight).wrapping_add(waiting);
+    let handshakes = handshakes.wrapping_mul(HANDSHAKE_COST);
     let late = lag_ns(worker, now_ns) / LAG_NS_PER_CONNECTION;
     connections.wrapping_add(handshakes).wrapping_add(late)
 }
@@ -186,9 +189,17 @@ mod tests {
     #[test]
     fn the_kernel_counts_connections_that_the_worker_has_not_accepted() {
         let mut choice = Choice::new(NOW);
-        choice.consider(0, &worker(1), 6);
-        choice.consider(1, &worker(5), 5);
-        assert_eq!(choice.index(), Some(1));
+        choice.consider(0, &worker(1), 3);
+        choice.consider(1, &worker(34), 34);
+        assert_eq!(
+            choice.index(),
+            Some(1),
+            "3 and two handshakes to come are 35"
+        );
+        let mut choice = Choice::new(NOW);
+        choice.consider(0, &worker(1), 3);
+        choice.consider(1, &worker(36), 36);
+        assert_eq!(choice.index(), Some(0));
     }
 
     #[test]

@@ -52,6 +52,8 @@ pub struct Seat {
 /// done.
 pub fn spawn(seat: Seat, common: Common) -> io::Result<JoinHandle<()>> {
     let index = seat.index;
+    // Until the thread runs, its sockets are as good as any.
+    seat.load.beat(clock::monotonic());
     std::thread::Builder::new()
         .name(format!("worker-{index}"))
         .spawn(move || {

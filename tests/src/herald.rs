@@ -222,8 +222,13 @@ impl Herald {
 
     /// Sends SIGTERM.
     pub fn signal_termination(&mut self) {
+        self.signal("-TERM");
+    }
+
+    /// Sends a signal that ends it, such as `-KILL`.
+    pub fn signal(&mut self, signal: &str) {
         let pid = self.pid().to_string();
-        let sent = Command::new("kill").args(["-TERM", &pid]).status().unwrap();
+        let sent = Command::new("kill").args([signal, &pid]).status().unwrap();
         assert!(sent.success());
         self.ended = true;
     }

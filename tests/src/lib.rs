@@ -11,6 +11,7 @@ pub mod forge;
 pub mod gate;
 pub mod h2;
 pub mod herald;
+pub mod kernel;
 pub mod live;
 pub mod nginx;
 pub mod origin;

@@ -342,8 +342,9 @@ Not served    no certificate   7
 Upstream                                idle   connections    requests   retries
               10.0.0.1:8080   healthy      4            90   1,234,560         1
 
-Kernel        kernel TLS      off   not built in this version
-              eBPF steering   off   not built in this version
+Kernel        kernel TLS   off   not built in this version
+
+Decisions     chosen   9
 
 Logs          access   /var/log/herald/access.log   1,234,567 written   0 lost
 ";

@@ -46,16 +46,18 @@ pub(super) fn guard(loaded: &mut Loaded, address: SocketAddr) -> Result<(), Stri
 
 fn limits(refusal: Refusal) -> RateLimits {
     let interval_ns = NANOS_PER_SECOND / u64::from(refusal.rate.get());
+    let wide_interval_ns = interval_ns / WIDE_TIMES;
+    let burst = u64::from(refusal.burst.get());
     // Half an interval less than a burst takes: its last connection passes, the next does not.
-    let burst_ns = interval_ns
-        .saturating_mul(u64::from(refusal.burst.get()))
-        .saturating_sub(interval_ns / 2)
-        .max(1);
+    let span = |interval: u64, burst: u64| {
+        let whole = interval.saturating_mul(burst);
+        whole.saturating_sub(interval / 2).max(1)
+    };
     RateLimits {
         interval_ns,
-        burst_ns,
-        wide_interval_ns: interval_ns / WIDE_TIMES,
-        wide_burst_ns: burst_ns,
+        burst_ns: span(interval_ns, burst),
+        wide_interval_ns,
+        wide_burst_ns: span(wide_interval_ns, burst.saturating_mul(WIDE_TIMES)),
     }
 }
 
