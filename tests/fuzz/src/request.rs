@@ -5,6 +5,7 @@
 //! made of fields as HTTP/2 gives them.
 
 use std::collections::HashSet;
+use std::net::{IpAddr, Ipv4Addr};
 use std::pin::Pin;
 use std::sync::LazyLock;
 use std::task::{Context, Poll};
@@ -13,9 +14,10 @@ use std::{io, thread_local};
 
 use bytes::{Bytes, BytesMut};
 use herald::config::ClientAuth;
-use herald::headers::{HeaderBlock, Hygiene, Mapping, Outbound, family_names};
+use herald::headers::{Forwarding, HeaderBlock, Hygiene, Mapping, Outbound, Way, family_names};
 use herald::http::{RequestHead, serve};
 use herald::identity::{self, Facts, OnFailure};
+use herald::telemetry::RequestIds;
 use herald::tls::{ReasonStyle, Verdict};
 use herald::{drain, policy};
 use http::{HeaderMap, HeaderValue, Request, Response, Version};
@@ -77,15 +79,18 @@ fn rewrite<B: Body>(request: Request<B>) {
         return;
     };
     let permit = policy::authorize(ClientAuth::Off, &Verdict::None).unwrap();
-    let Ok(outbound) = Outbound::new(head, permit, &HYGIENE, &BLOCK) else {
+    let hop = FORWARDING.hop(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    let id = RequestIds::new([7; 16]).next();
+    let way = Way { hop: &hop, id: &id };
+    let Ok(outbound) = Outbound::new(head, permit, &HYGIENE, &BLOCK, way) else {
         return;
     };
     let mut out = BytesMut::new();
     outbound.write_http1_head(&mut out);
-    judge(&out, &given);
+    judge(&out, &given, id.as_bytes());
 }
 
-fn judge(head: &[u8], given: &HeaderMap) {
+fn judge(head: &[u8], given: &HeaderMap, id: &[u8]) {
     let head = head
         .strip_suffix(b"\r\n")
         .expect("a head ends with an empty line");
@@ -130,6 +135,8 @@ fn judge(head: &[u8], given: &HeaderMap) {
             b"content-length" | b"transfer-encoding" => framing += 1,
             b"te" => assert_eq!(value, b"trailers"),
             b"connection" => assert_eq!(value, b"te"),
+            // A stranger's id is replaced.
+            b"x-request-id" => assert_eq!(value, id),
             _ => {
                 assert!(
                     !HOP_BY_HOP.contains(&name),
@@ -213,9 +220,19 @@ static LIMITS: LazyLock<serve::Limits> = LazyLock::new(|| serve::Limits {
     head_bytes_max: 16 * 1024,
     head_fields_max: 100,
     http2_streams_max: 8,
+    http2_resets_max: 20,
+    write_timeout: Duration::from_secs(10),
     http2_stream_window: 65_535,
     http2_connection_window: 65_535,
 });
+
+/// Nothing is told of the way, and nobody is trusted.
+static FORWARDING: Forwarding = Forwarding {
+    x_forwarded: false,
+    forwarded: false,
+    request_id: true,
+    trusted: Vec::new(),
+};
 
 static MAPPING: LazyLock<Mapping> = LazyLock::new(|| {
     Mapping::compile(
