@@ -5,12 +5,14 @@ mod activity;
 pub mod body;
 mod drive;
 pub mod guarded;
+pub mod limits;
 mod refused;
 pub mod request;
 pub mod serve;
 pub mod upgrade;
 
 pub use body::{BodyFailure, BodyTooLarge, RequestBody};
+pub use limits::Limits;
 pub use refused::{RefusedHead, refused_head};
 pub use request::{Framing, Malformed, RequestHead};
 pub use serve::{Leftover, Protocol, serve};

@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use crate::caller::{Judge, Standing, Standings};
 use crate::config::{ClientAuth, Config, LogFormat, Mistakes};
 use crate::headers::{Forwarding, Hygiene, Mapping};
-use crate::http::{Upgrades, serve};
+use crate::http::{Upgrades, limits};
 use crate::identity::{self, Facts, OnFailure, Variable, VariableSet};
 use crate::telemetry::identity::Certificate;
 use crate::telemetry::{Identity, reason::VerdictKind};
@@ -64,7 +64,7 @@ pub struct Limits {
     /// Handshakes.
     pub handshake: HandshakeLimits,
     /// Client connections.
-    pub http: serve::Limits,
+    pub http: limits::Limits,
     /// Answered exchanges in which neither body moves.
     pub exchange_idle: Duration,
     /// Tunnels in which nothing moves.

@@ -222,19 +222,20 @@ impl<C: Connect> Upstream<C> {
         B::Error: Into<BodyError>,
     {
         let owner = caller.copied().filter(|_| self.isolate);
+        let upgrades = head.upgrade().is_some();
         let now = Instant::now();
         let mut tried = Tried::default();
         let mut failure = None;
         while let Some((number, endpoint)) = self.choose(caller, tried, now) {
             let in_flight = InFlight::new(&endpoint.health);
-            if let Some(channel) = endpoint.reuse(owner, now) {
+            if let Some(channel) = endpoint.reuse(owner, upgrades, now) {
                 match endpoint.exchange(channel, head, body, now).await {
                     Ok(response) => return Ok(endpoint.answered(response, number, in_flight)),
                     Err(failed) => body = failed.retry(head.method())?,
                 }
                 bump(&endpoint.pool.stats.retried);
             }
-            let channel = match endpoint.open(owner).await {
+            let channel = match endpoint.open(owner, upgrades).await {
                 Ok(channel) => channel,
                 // Nothing was sent: any request may go elsewhere.
                 Err(error) => {

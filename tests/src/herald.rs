@@ -15,13 +15,14 @@ use crate::wait;
 /// A command line of `herald run` in the making.
 #[derive(Clone, Debug)]
 pub struct Launch {
+    /// What runs the binary, such as `setpriv` with its arguments.
+    wrapper: Vec<OsString>,
+    binary: PathBuf,
     arguments: Vec<OsString>,
     /// `None` when the arguments are all there is.
     server: Option<Key>,
     client_ca: Vec<PathBuf>,
     workers: usize,
-    /// What starts it, with arguments of its own; the binary and its arguments follow.
-    under: Vec<OsString>,
 }
 
 /// A running herald, killed on drop. A test whose herald died by itself or panicked fails.
@@ -51,11 +52,12 @@ impl Launch {
             _ => vec![Pki::shared().path("ca.pem")],
         };
         Self {
+            wrapper: Vec::new(),
+            binary: binary(),
             arguments,
             server: Some(Key::Ec),
             client_ca,
             workers: 1,
-            under: Vec::new(),
         }
     }
 
@@ -63,11 +65,12 @@ impl Launch {
     pub fn bare<A: Into<OsString>>(arguments: impl IntoIterator<Item = A>) -> Self {
         let arguments = arguments.into_iter().map(Into::into).collect();
         Self {
+            wrapper: Vec::new(),
+            binary: binary(),
             arguments,
             server: None,
             client_ca: Vec::new(),
             workers: 0,
-            under: Vec::new(),
         }
     }
 
@@ -75,6 +78,20 @@ impl Launch {
     #[must_use]
     pub fn args<A: Into<OsString>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
         self.arguments.extend(arguments.into_iter().map(Into::into));
+        self
+    }
+
+    /// Has `wrapper` run it, inside of wrappers given before.
+    #[must_use]
+    pub fn under<A: Into<OsString>>(mut self, wrapper: impl IntoIterator<Item = A>) -> Self {
+        self.wrapper.extend(wrapper.into_iter().map(Into::into));
+        self
+    }
+
+    /// A copy of the binary instead of the one under test.
+    #[must_use]
+    pub fn binary(mut self, path: impl Into<PathBuf>) -> Self {
+        self.binary = path.into();
         self
     }
 
@@ -99,24 +116,12 @@ impl Launch {
         self
     }
 
-    /// Started by `program`, which executes what follows `arguments`.
-    #[must_use]
-    pub fn under(mut self, program: &str, arguments: &[&str]) -> Self {
-        let words = [program].into_iter().chain(arguments.iter().copied());
-        self.under = words.map(OsString::from).collect();
-        self
-    }
-
     /// The command, not started.
     pub fn command(&self) -> Command {
-        let mut command = match self.under.split_first() {
-            Some((program, arguments)) => {
-                let mut command = Command::new(program);
-                command.args(arguments).arg(binary());
-                command
-            }
-            None => Command::new(binary()),
-        };
+        let wrapper = self.wrapper.iter().map(OsString::as_os_str);
+        let mut words = wrapper.chain([self.binary.as_os_str()]);
+        let mut command = Command::new(words.next().unwrap());
+        command.args(words);
         let Some(kind) = self.server else {
             command.args(&self.arguments);
             return command;

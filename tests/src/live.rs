@@ -115,9 +115,14 @@ impl Live {
         self.counts.requests.load(Ordering::SeqCst)
     }
 
+    /// Requests under way.
+    pub fn in_flight(&self) -> usize {
+        self.counts.in_flight.load(Ordering::SeqCst)
+    }
+
     /// Stops at once: the listener and all connections are closed. How many requests were in flight.
     pub fn kill(&mut self) -> usize {
-        let in_flight = self.counts.in_flight.load(Ordering::SeqCst);
+        let in_flight = self.in_flight();
         if let Some(runtime) = self.runtime.take() {
             // Waits until every task is dropped, and its socket with it.
             runtime.shutdown_timeout(Duration::from_secs(5));
@@ -216,7 +221,8 @@ impl Serving {
             drop(builder.serve_connection(stream, service).await);
         } else {
             let builder = http1::Builder::new();
-            drop(builder.serve_connection(stream, service).await);
+            let connection = builder.serve_connection(stream, service);
+            drop(connection.with_upgrades().await);
         }
     }
 
@@ -228,6 +234,9 @@ impl Serving {
         self.counts.requests.fetch_add(1, Ordering::SeqCst);
         self.counts.in_flight.fetch_add(1, Ordering::SeqCst);
         let _leaving = Leaving(Arc::clone(&self.counts));
+        if request.uri().path() == "/switch" && request.headers().contains_key("upgrade") {
+            return Ok(switch(request));
+        }
         let (parts, body) = request.into_parts();
         let body = body.collect().await.map_err(io::Error::other)?;
         let trailers = body.trailers().cloned().unwrap_or_default();
@@ -279,6 +288,25 @@ impl<B: Body + Unpin> Body for Unmeasured<B> {
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         Pin::new(&mut self.0).poll_frame(cx)
     }
+}
+
+/// Switches to the protocol asked for and sends back what it is sent.
+fn switch(request: Request<Incoming>) -> Reply {
+    let protocol = request.headers()["upgrade"].clone();
+    tokio::spawn(async move {
+        let Ok(upgraded) = hyper::upgrade::on(request).await else {
+            return;
+        };
+        let (mut read, mut write) = tokio::io::split(TokioIo::new(upgraded));
+        // The other side may go at any time.
+        drop(tokio::io::copy(&mut read, &mut write).await);
+    });
+    let body = Full::default().map_err(|never| match never {});
+    let response = Response::builder().status(101);
+    let response = response
+        .header("connection", "upgrade")
+        .header("upgrade", protocol);
+    response.body(body.boxed()).unwrap()
 }
 
 struct Leaving(Arc<Counts>);

@@ -69,7 +69,8 @@ fn check_calls(python: &str, herald: &Herald) {
     let pki = Pki::shared();
     let caller = pki.good();
     let finger = hex(&Sha1::digest(caller.leaf()));
-    let files = caller.write(&pki.path(""), "grpc-client");
+    // Tests run side by side, each with a caller of its own.
+    let files = caller.write(&pki.path(""), &format!("grpc-client-{finger}"));
     let seen = client(python, herald, &files);
     let expected = json!({
         "unary": "echo:hello",

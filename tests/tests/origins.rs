@@ -10,6 +10,7 @@ use herald_tests::herald::{self, Herald, Launch};
 use herald_tests::live::{Live, Speaks};
 use herald_tests::pki::{Key, Pki};
 use herald_tests::table::{Table, check};
+use herald_tests::wait;
 use herald_tests::wire::sha256;
 use herald_tests::world::{Ask, Protocol};
 use rustls::pki_types::pem::PemObject as _;
@@ -367,6 +368,10 @@ fn only_requests_in_flight_on_a_killed_origin_fail() {
             let load = Load::start(&herald, clients, protocol, Ask::post("/", b"ab"));
             thread::sleep(Duration::from_millis(700));
             let served = first.requests();
+            // Clients in step with each other leave moments in which nothing is under way.
+            wait::until("requests under way", || {
+                (first.in_flight() > 1).then_some(())
+            });
             let killed = Instant::now();
             let in_flight = first.kill();
             thread::sleep(Duration::from_millis(1500));
@@ -573,6 +578,43 @@ fn old_clients_and_waiting_ones_reach_an_http2_origin() {
     assert!(header(&seen, "expect").is_empty(), "{seen}");
 }
 
+/// An https origin that would choose HTTP/2, which cannot switch: HTTP/1.1 is agreed on for this request.
+#[test]
+fn a_websocket_reaches_an_origin_that_prefers_http2() {
+    use std::io::{Read as _, Write as _};
+
+    let origin = Live::tcp(tls(&["h2", "http/1.1"], false));
+    let herald = ca(Launch::toward("required", [origin.url()]), "ca.pem").start();
+    let settings = Settings::new(Some(&Pki::shared().good()));
+    for _ in 0..2 {
+        let seen = account(&ask(&herald, Protocol::H1, &Ask::get("/")).unwrap()).unwrap();
+        assert_eq!(seen["version"], "HTTP/2.0");
+        let mut client = settings.connect(herald.address()).unwrap();
+        let head = b"GET /switch HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\n\
+            Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+            Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+        let mut answer = Vec::new();
+        let stream = client.stream();
+        stream.write_all(head).unwrap();
+        while !answer.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).unwrap();
+            answer.push(byte[0]);
+        }
+        assert!(
+            answer.starts_with(b"HTTP/1.1 101"),
+            "{}",
+            answer.escape_ascii()
+        );
+        stream.write_all(b"through").unwrap();
+        let mut echoed = [0; 7];
+        stream.read_exact(&mut echoed).unwrap();
+        assert_eq!(&echoed, b"through");
+    }
+    // One for all HTTP/2 requests, one for each tunnel.
+    assert_eq!(origin.connections(), 3);
+}
+
 /// Health checks see what connections do not: an origin that accepts and answers nonsense.
 #[test]
 fn an_origin_that_fails_its_checks_gets_no_requests() {
@@ -604,12 +646,12 @@ fn an_origin_that_fails_its_checks_gets_no_requests() {
     };
     assert!(served() >= 2);
     *well.lock().unwrap() = false;
-    herald_tests::wait::until("the log to say so", || {
+    wait::until("the log to say so", || {
         herald.log().contains("health check fails").then_some(())
     });
     assert_eq!(served(), 0);
     *well.lock().unwrap() = true;
-    herald_tests::wait::until("the log to say so", || {
+    wait::until("the log to say so", || {
         herald.log().contains("health check passes").then_some(())
     });
     assert!(served() >= 2);

@@ -156,7 +156,7 @@ fn what_can_not_be_had_is_told_and_stops_only_who_requires_it() {
     }
     let origin = Origin::echo();
     let launch = Launch::new("optional", origin.address()).workers(2);
-    let none = launch.clone().under("capsh", &[without, "--", "-c", EXEC]);
+    let none = launch.clone().under(["capsh", without, "--", "-c", EXEC]);
     let herald = none.start();
     let log = herald.log();
     assert_eq!(log.matches("missing: ").count(), 2, "{log}");
@@ -173,7 +173,7 @@ fn what_can_not_be_had_is_told_and_stops_only_who_requires_it() {
     let bpf_alone = "--drop=cap_net_admin,cap_sys_admin";
     let folder = Folder::default();
     let herald = folder
-        .launch(launch.under("capsh", &[bpf_alone, "--", "-c", EXEC]))
+        .launch(launch.under(["capsh", bpf_alone, "--", "-c", EXEC]))
         .start();
     let log = herald.log();
     assert!(log.contains("chooses among 2 workers"), "{log}");

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, ValueEnum};
 
+use super::account::AccountFlags;
 use super::observe::ObserveFlags;
 use super::units::{Size, Span, Workers, path_parser};
 use crate::net::Network;
@@ -337,6 +338,10 @@ pub struct Flags {
     /// What is written down, and who may look in.
     #[command(flatten)]
     pub observe: ObserveFlags,
+
+    /// Privileges.
+    #[command(flatten)]
+    pub account: AccountFlags,
 
     /// Clients.
     #[command(flatten)]

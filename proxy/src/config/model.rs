@@ -6,6 +6,7 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::account::AccountFlags;
 use super::flags::{
     ClientAuth, ClientFlags, EbpfMode, LogLevel, OnFailure, ReasonSpelling, UpstreamFlags,
 };
@@ -78,6 +79,8 @@ pub struct Config {
     pub http2_connection_window: u32,
     /// Drain deadline.
     pub drain_timeout: Duration,
+    /// Who to become once the sockets are bound.
+    pub account: AccountFlags,
     /// How long an idle HTTP/1.1 connection may send one more request at a stop.
     pub drain_idle_timeout: Duration,
     /// Log level.

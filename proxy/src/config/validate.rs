@@ -74,6 +74,7 @@ impl Config {
             http2_stream_window: window,
             http2_connection_window: connection_window,
             drain_timeout: flags.drain_timeout.0,
+            account: flags.account,
             drain_idle_timeout: flags.drain_idle_timeout.0,
             log_level: flags.log_level,
             observe: flags.observe,

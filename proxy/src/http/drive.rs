@@ -13,7 +13,7 @@ use hyper::rt::{Sleep, Timer};
 use tokio::time::{Instant as TokioInstant, sleep_until};
 
 use super::activity::Activity;
-use super::serve::Limits;
+use super::limits::Limits;
 use crate::drain::DrainWatch;
 
 /// How a connection is asked to end when the drain starts.

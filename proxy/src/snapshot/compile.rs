@@ -14,7 +14,7 @@ use crate::config::{
     ReasonSpelling,
 };
 use crate::headers::{Forwarding, Hygiene, Mapping, Preset};
-use crate::http::{Upgrades, serve};
+use crate::http::{Upgrades, limits};
 use crate::identity::OnFailure;
 use crate::tls::context::{self, ContextError, Settings};
 use crate::tls::{
@@ -229,7 +229,7 @@ fn limits(config: &Config) -> Limits {
             deadline: config.handshake_timeout,
             bytes_max: config.handshake_max,
         },
-        http: serve::Limits {
+        http: limits::Limits {
             head_timeout: config.head_timeout,
             idle_timeout: config.idle_timeout,
             // Idle connections alone never make a stop a forced one.

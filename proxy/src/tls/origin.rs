@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use rustls::client::Resumption;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
@@ -54,6 +55,15 @@ pub enum OriginTlsError {
     /// Chain and key do not belong together, or can't be used.
     #[error("certificate and key can't be used: {0}")]
     Pair(rustls::Error),
+}
+
+/// `config`, offering HTTP/1.1 alone.
+pub fn http1_alone(config: &ClientConfig) -> Arc<ClientConfig> {
+    let mut config = config.clone();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    // A session is resumed with the protocol that it was made for.
+    config.resumption = Resumption::default();
+    Arc::new(config)
 }
 
 /// Trusts the certificates of `authorities` (PEM files), at least one, and nothing else; offers

@@ -65,9 +65,9 @@ impl<C: Connect> Upstream<C> {
             path: &check.path,
         };
         let now = Instant::now();
-        let channel = match endpoint.reuse(None, now) {
+        let channel = match endpoint.reuse(None, false, now) {
             Some(channel) => channel,
-            None => endpoint.open(None).await?,
+            None => endpoint.open(None, false).await?,
         };
         let sent = endpoint.exchange(channel, &head, Empty::<Bytes>::new(), now);
         let response = sent.await.map_err(|failed| failed.error)?;

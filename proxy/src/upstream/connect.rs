@@ -5,9 +5,12 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::uri::Scheme;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -16,7 +19,7 @@ use tokio_rustls::TlsConnector;
 use super::error::UpstreamError;
 use super::io::OriginIo;
 use super::resolve::Resolver;
-use super::target::{Origin, Speaks, TlsOrigin, UpstreamTarget};
+use super::target::{Origin, Speaks, UpstreamTarget};
 
 /// The protocol of a connection.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -32,10 +35,11 @@ pub trait Connect {
     /// The connection.
     type Io: AsyncRead + AsyncWrite + Unpin + 'static;
 
-    /// Makes one within `limit`.
+    /// Makes one within `limit`; with `http1`, agrees on HTTP/1.1 where there is a choice.
     fn connect(
         &self,
         limit: Duration,
+        http1: bool,
     ) -> impl Future<Output = Result<(Self::Io, Version), UpstreamError>>;
 
     /// The scheme of requests over HTTP/2; `None` where that is never spoken.
@@ -73,7 +77,11 @@ impl OriginConnect {
 impl Connect for OriginConnect {
     type Io = OriginIo;
 
-    async fn connect(&self, limit: Duration) -> Result<(OriginIo, Version), UpstreamError> {
+    async fn connect(
+        &self,
+        limit: Duration,
+        http1: bool,
+    ) -> Result<(OriginIo, Version), UpstreamError> {
         let deadline = Instant::now() + limit;
         if let UpstreamTarget::Unix(path) = &self.origin.target {
             let connecting = timeout_at(deadline, UnixStream::connect(path));
@@ -92,7 +100,8 @@ impl Connect for OriginConnect {
         match &self.origin.speaks {
             Speaks::Http1 => Ok((OriginIo::Tcp(stream), Version::Http1)),
             Speaks::Http2 => Ok((OriginIo::Tcp(stream), Version::Http2)),
-            Speaks::Tls(tls) => secure(tls, stream, deadline).await,
+            Speaks::Tls(tls) if http1 => secure(&tls.http1, &tls.name, stream, deadline).await,
+            Speaks::Tls(tls) => secure(&tls.config, &tls.name, stream, deadline).await,
         }
     }
 
@@ -114,12 +123,13 @@ impl Connect for OriginConnect {
 
 /// The TLS handshake; ALPN decides what is spoken (RFC 7301), HTTP/1.1 where it says nothing.
 async fn secure(
-    tls: &TlsOrigin,
+    config: &Arc<ClientConfig>,
+    name: &ServerName<'static>,
     stream: TcpStream,
     deadline: Instant,
 ) -> Result<(OriginIo, Version), UpstreamError> {
-    let connector = TlsConnector::from(std::sync::Arc::clone(&tls.config));
-    let shaking = timeout_at(deadline, connector.connect(tls.name.clone(), stream));
+    let connector = TlsConnector::from(Arc::clone(config));
+    let shaking = timeout_at(deadline, connector.connect(name.clone(), stream));
     let shaken = shaking.await.or(Err(UpstreamError::ConnectTimeout))?;
     let stream = shaken.map_err(UpstreamError::Tls)?;
     let version = match stream.get_ref().1.alpn_protocol() {

@@ -61,9 +61,16 @@ impl<C: Connect> Endpoint<C> {
         }
     }
 
-    /// A connection that is open already.
-    pub(super) fn reuse(&self, owner: Owner, now: Instant) -> Option<Channel<C::Io>> {
+    /// A connection that is open already. `upgrades`: the origin will be asked for another protocol,
+    /// which only HTTP/1.1 can do.
+    pub(super) fn reuse(
+        &self,
+        owner: Owner,
+        upgrades: bool,
+        now: Instant,
+    ) -> Option<Channel<C::Io>> {
         if self.scheme.is_some()
+            && !self.wants_http1(upgrades)
             && let Some(slot) = self.reserve(owner, now)
         {
             bump(&self.pool.stats.reused);
@@ -73,20 +80,25 @@ impl<C: Connect> Endpoint<C> {
     }
 
     /// A new connection; over HTTP/2, perhaps one that another request is just opening.
-    pub(super) async fn open(&self, owner: Owner) -> Result<Channel<C::Io>, UpstreamError> {
-        if self.scheme.is_none() || self.spoken.get() == Some(Version::Http1) {
-            return self.connect(owner).await;
+    pub(super) async fn open(
+        &self,
+        owner: Owner,
+        upgrades: bool,
+    ) -> Result<Channel<C::Io>, UpstreamError> {
+        let http1 = self.wants_http1(upgrades);
+        if http1 || self.scheme.is_none() || self.spoken.get() == Some(Version::Http1) {
+            return self.connect(owner, http1).await;
         }
         loop {
             if let Some(turn) = self.openings.turn(owner).await? {
-                let opened = self.connect(owner).await;
+                let opened = self.connect(owner, false).await;
                 if let Err(error) = &opened {
                     turn.failed(error);
                 }
                 return opened;
             }
             if self.spoken.get() == Some(Version::Http1) {
-                return self.connect(owner).await;
+                return self.connect(owner, false).await;
             }
             if let Some(slot) = self.reserve(owner, Instant::now()) {
                 return Ok(Channel::Http2(slot));
@@ -94,15 +106,23 @@ impl<C: Connect> Endpoint<C> {
         }
     }
 
-    async fn connect(&self, owner: Owner) -> Result<Channel<C::Io>, UpstreamError> {
+    async fn connect(&self, owner: Owner, http1: bool) -> Result<Channel<C::Io>, UpstreamError> {
         let limits = &self.pool.limits;
-        let (io, version) = self.connect.connect(limits.connect_timeout).await?;
+        let connecting = self.connect.connect(limits.connect_timeout, http1);
+        let (io, version) = connecting.await?;
         bump(&self.pool.stats.opened);
-        self.spoken.set(Some(version));
+        if !http1 {
+            self.spoken.set(Some(version));
+        }
         Ok(match version {
             Version::Http1 => Channel::Http1(self.pool.lease(Connection::new(io), owner)),
             Version::Http2 => Channel::Http2(self.shared.open(io, owner, limits).await?),
         })
+    }
+
+    /// Whether HTTP/1.1 must be agreed on. In the clear there is nothing to agree on.
+    fn wants_http1(&self, upgrades: bool) -> bool {
+        upgrades && self.scheme == Some(Scheme::HTTPS)
     }
 
     fn reserve(&self, owner: Owner, now: Instant) -> Option<Slot> {

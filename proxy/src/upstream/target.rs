@@ -50,6 +50,8 @@ pub enum Speaks {
 pub struct TlsOrigin {
     /// Trust, own certificate and ALPN.
     pub config: Arc<ClientConfig>,
+    /// The same, but offering HTTP/1.1 alone: HTTP/2 cannot switch to another protocol.
+    pub http1: Arc<ClientConfig>,
     /// The name its certificate must be for.
     pub name: ServerName<'static>,
 }

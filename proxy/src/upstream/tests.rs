@@ -299,9 +299,15 @@ fn counted(address: SocketAddr) -> (Rc<Upstream<CountedConnect>>, Rc<Counts>) {
 impl Connect for CountedConnect {
     type Io = Counted;
 
-    async fn connect(&self, limit: Duration) -> Result<(Counted, Version), UpstreamError> {
+    async fn connect(
+        &self,
+        limit: Duration,
+        http1: bool,
+    ) -> Result<(Counted, Version), UpstreamError> {
         let target = UpstreamTarget::Address(self.address);
-        let (stream, version) = OriginConnect::new(target.into()).connect(limit).await?;
+        let (stream, version) = OriginConnect::new(target.into())
+            .connect(limit, http1)
+            .await?;
         let counted = Counted {
             stream,
             counts: Rc::clone(&self.counts),

@@ -21,7 +21,9 @@ pub(super) fn compile(config: &Config, mistakes: &mut Vec<Mistake>) -> Option<Ve
     let before = mistakes.len();
     let speaks_tls = |address: &UpstreamAddr| address.scheme() == Scheme::Https;
     let tls = match flags.upstream.iter().any(speaks_tls) {
-        true => tls(config, mistakes),
+        true => {
+            tls(config, mistakes).map(|config| (Arc::clone(&config), origin::http1_alone(&config)))
+        }
         false => None,
     };
     let mut origins = Vec::with_capacity(flags.upstream.len());
@@ -31,11 +33,15 @@ pub(super) fn compile(config: &Config, mistakes: &mut Vec<Mistake>) -> Option<Ve
             Scheme::H2c => Speaks::Http2,
             Scheme::Https => {
                 let name = server_name(config, (index, address), mistakes);
-                let (Some(config), Some(name)) = (&tls, name) else {
+                let (Some((config, http1)), Some(name)) = (&tls, name) else {
                     continue;
                 };
-                let config = Arc::clone(config);
-                Speaks::Tls(TlsOrigin { config, name })
+                let (config, http1) = (Arc::clone(config), Arc::clone(http1));
+                Speaks::Tls(TlsOrigin {
+                    config,
+                    http1,
+                    name,
+                })
             }
         };
         let target = target(address);
