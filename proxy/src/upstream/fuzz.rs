@@ -40,7 +40,7 @@ pub fn decode(method: &Method, pieces: &[&[u8]]) -> Result<Decoded, BadResponse>
             let head: Bytes = read.split_to(end).freeze();
             match parse_head(&head, method, limits.max_response_headers)? {
                 Head::Informational => {}
-                Head::Switched => {
+                Head::Switched(_) => {
                     decoded.rest = [&read[..], &rest(pieces, piece)].concat();
                     return Ok(decoded);
                 }
