@@ -133,6 +133,6 @@ fn printable(text: &str) -> String {
 }
 
 /// Mistakes shown one by one; the rest is counted.
-const SHOWN_MAX: usize = 50;
+pub(super) const SHOWN_MAX: usize = 50;
 /// Longest quotation, in characters before escaping.
 const QUOTED_MAX: usize = 60;

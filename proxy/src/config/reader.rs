@@ -14,7 +14,7 @@ use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
 use super::found::Found;
-use super::mistake::{Mistake, Origin};
+use super::mistake::{Mistake, Origin, SHOWN_MAX};
 
 /// Reads `path` against `settings` into `found`. Returns whether the file was read whole: if not,
 /// nothing can be said about what it leaves out.
@@ -136,7 +136,11 @@ impl<'a> Reader<'a> {
         let name = key.get_ref().as_ref();
         let mut known = self.settings.get_arguments();
         let Some(setting) = known.find(|known| known.get_id() == name && name != "config") else {
-            let (near, allowed) = suggestion(self.settings, name);
+            // A file full of them is no file of settings: what is not shown is not looked for.
+            let (near, allowed) = match found.mistakes.len() {
+                0..SHOWN_MAX => suggestion(self.settings, name),
+                _ => (None, "the keys that `herald reference` lists".to_owned()),
+            };
             let place = self.origin(&key.span(), name);
             // The setting that was probably meant is not missing as well.
             let meant = near.unwrap_or(name);

@@ -15,7 +15,7 @@ use std::{io, thread_local};
 use bytes::{Bytes, BytesMut};
 use herald::config::ClientAuth;
 use herald::headers::{Forwarding, HeaderBlock, Hygiene, Mapping, Outbound, Way, family_names};
-use herald::http::{RequestHead, serve};
+use herald::http::{RequestHead, limits, serve};
 use herald::identity::{self, Facts, OnFailure};
 use herald::telemetry::RequestIds;
 use herald::tls::{ReasonStyle, Verdict};
@@ -213,7 +213,7 @@ thread_local! {
     static RUNTIME: Runtime = Builder::new_current_thread().enable_time().build().unwrap();
 }
 
-static LIMITS: LazyLock<serve::Limits> = LazyLock::new(|| serve::Limits {
+static LIMITS: LazyLock<limits::Limits> = LazyLock::new(|| limits::Limits {
     head_timeout: Duration::from_secs(10),
     idle_timeout: Duration::from_secs(60),
     drain_idle_timeout: Duration::from_secs(1),
