@@ -131,14 +131,13 @@ fn nothing_stays_when_the_process_is_gone() {
             kernel::programs().is_disjoint(&programs).then_some(())
         });
         let folder = kernel::cgroup2().join(group.trim_start_matches('/'));
-        if signal == "-TERM" {
-            assert!(!folder.exists(), "{} stays", folder.display());
-        } else {
-            // Nobody was left to remove it; the next start does.
-            assert!(folder.exists(), "{} is gone", folder.display());
+        // Without its privileges, which are given up once it serves, it can not everywhere remove
+        // what it made in the root of the hierarchy (systemd leaves that writable to root, others
+        // do not), and killed it removes nothing: then the next start does.
+        if folder.exists() {
             drop(Scene::new(2, &["--ebpf=require"]));
-            assert!(!folder.exists(), "{} stays", folder.display());
         }
+        assert!(!folder.exists(), "{} stays", folder.display());
     }
 }
 

@@ -1,6 +1,7 @@
 //! A control group of the process's own, to which sockops is attached: sockets belong to the group
 //! in which they are made. In the root, or where others live, the process makes `herald-PID` and
-//! enters it; it leaves and removes it at its end. Gives the group's folder; refuses where the
+//! enters it; at its end it leaves and removes it where that takes no privilege, else the next start
+//! does. Gives the group's folder; refuses where the
 //! kernel has no cgroup2, or the folder can't be made or entered. Never gives the root.
 
 use std::fs::{self, File};
