@@ -72,6 +72,11 @@ impl App {
                 worker::spawn(index, sockets, snapshot, places, watch.clone())
             })
             .collect::<io::Result<Vec<_>>>()?;
+        if snapshot.kernel_tls.falls_short() {
+            tracing::warn!("{}", snapshot.kernel_tls.told());
+        } else {
+            tracing::info!("{}", snapshot.kernel_tls.told());
+        }
         for address in &bound {
             tracing::info!("listening on {address}");
         }

@@ -16,6 +16,6 @@ pub mod units;
 mod validate;
 
 pub use address::UpstreamAddr;
-pub use flags::{ClientAuth, Flags, OnFailure, ReasonSpelling};
+pub use flags::{ClientAuth, Flags, Ktls, OnFailure, ReasonSpelling};
 pub use mistake::{Mistake, Mistakes, Origin};
 pub use model::Config;

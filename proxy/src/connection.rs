@@ -14,6 +14,7 @@ use crate::http::{self, Protocol};
 use crate::listen::Accepted;
 use crate::snapshot::Snapshot;
 use crate::telemetry::limit::RateLimit;
+use crate::tls::kernel::Lane;
 use crate::tls::{self, Handshaken};
 use crate::upstream::Upstream;
 
@@ -37,16 +38,22 @@ pub async fn connection(accepted: Accepted, worker: Rc<Worker>, drain: DrainWatc
     } = accepted;
     let snapshot = Arc::clone(&worker.snapshot);
     // The handshake proves possession of a key; it decides nothing about the caller.
-    let Handshaken { io, peer } =
-        match tls::handshake(Arc::clone(&snapshot.tls), tcp, snapshot.limits.handshake).await {
-            Ok(handshaken) => handshaken,
-            Err(error) => {
-                if let Some(suppressed) = HANDSHAKES_FAILED.permit(clock::unix_now()) {
-                    tracing::info!(%client, %error, suppressed, "handshake failed");
-                }
-                return;
+    let Handshaken { io, peer } = match tls::handshake(
+        Arc::clone(&snapshot.tls),
+        tcp,
+        snapshot.limits.handshake,
+        snapshot.kernel_tls.level(),
+    )
+    .await
+    {
+        Ok(handshaken) => handshaken,
+        Err(error) => {
+            if let Some(suppressed) = HANDSHAKES_FAILED.permit(clock::unix_now()) {
+                tracing::info!(%client, %error, suppressed, "handshake failed");
             }
-        };
+            return;
+        }
+    };
     // Now it is known which chain the client owns; how it stands is asked again on every request.
     let caller = Caller::new(&peer, &*snapshot, clock::unix_now());
     if !snapshot.admits(&caller.standing(&*snapshot, clock::unix_now()).verdict) {
@@ -59,8 +66,13 @@ pub async fn connection(accepted: Accepted, worker: Rc<Worker>, drain: DrainWatc
     } else {
         Protocol::Http1
     };
+    let lane = io.lane();
+    if let (Some(lane), Protocol::Http2) = (&lane, protocol) {
+        lane.forbid_splice();
+    }
     let exchange = Rc::new(Exchange {
         caller,
+        lane: lane.clone(),
         snapshot: Arc::clone(&snapshot),
         hygiene: Rc::clone(&worker.hygiene),
         upstream: Rc::clone(&worker.upstream),
@@ -69,7 +81,7 @@ pub async fn connection(accepted: Accepted, worker: Rc<Worker>, drain: DrainWatc
         TokioIo::new(io),
         protocol,
         &snapshot.limits.http,
-        drain,
+        finish(drain, lane),
         move |request| Rc::clone(&exchange).answer(request),
     )
     .await;
@@ -77,6 +89,17 @@ pub async fn connection(accepted: Accepted, worker: Rc<Worker>, drain: DrainWatc
         && let Some(suppressed) = CONNECTIONS_BROKEN.permit(clock::unix_now())
     {
         tracing::debug!(%client, %error, suppressed, "connection ended early");
+    }
+}
+
+/// Returns when this connection is to finish what it does. Holds the drain open until dropped.
+async fn finish(mut drain: DrainWatch, lane: Option<Rc<Lane>>) {
+    match lane {
+        Some(lane) => tokio::select! {
+            () = drain.started() => {}
+            () = lane.retired() => {}
+        },
+        None => drain.started().await,
     }
 }
 

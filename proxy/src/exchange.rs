@@ -19,6 +19,7 @@ use crate::policy;
 use crate::relay::{RelayBody, RelayError};
 use crate::respond::Failure;
 use crate::snapshot::Snapshot;
+use crate::tls::kernel::Lane;
 use crate::upstream::Upstream;
 
 /// What all requests of one connection share.
@@ -32,6 +33,8 @@ pub struct Exchange {
     pub hygiene: Rc<Hygiene>,
     /// The worker's connections to the origin.
     pub upstream: Rc<Upstream>,
+    /// Where bodies can go past userspace, if they can.
+    pub lane: Option<Rc<Lane>>,
 }
 
 impl Exchange {
@@ -65,10 +68,11 @@ impl Exchange {
         // ... and the answer is cleaned on its way back.
         let (mut parts, body) = response.into_parts();
         headers::clean_response(&mut parts.headers, &self.hygiene);
-        Ok(Response::from_parts(
-            parts,
-            Reply::Relay(RelayBody::new(body)),
-        ))
+        let mut body = RelayBody::new(body);
+        if let Some(lane) = &self.lane {
+            body.take_lane(lane);
+        }
+        Ok(Response::from_parts(parts, Reply::Relay(body)))
     }
 }
 

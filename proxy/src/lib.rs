@@ -32,6 +32,7 @@ pub mod policy;
 pub mod relay;
 pub mod respond;
 pub mod snapshot;
+pub mod sys;
 pub mod telemetry;
 pub mod tls;
 pub mod upstream;

@@ -16,6 +16,9 @@ use crate::tls::{HandshakeLimits, ReasonStyle, TrustStore, Verdict};
 use crate::upstream::{self, UpstreamTarget};
 
 mod compile;
+mod kernel;
+
+pub use kernel::KernelPart;
 
 /// A compiled configuration.
 #[derive(Debug)]
@@ -32,6 +35,8 @@ pub struct Snapshot {
     pub fallback_authority: HeaderValue,
     /// Limits of every stage.
     pub limits: Limits,
+    /// What the kernel does of TLS.
+    pub kernel_tls: KernelPart,
     trust: Option<Arc<TrustStore>>,
     reject_at_tls: bool,
     mapping: Mapping,
@@ -75,7 +80,8 @@ impl Snapshot {
             },
         );
         let (upstream, names) = (&self.upstream, names.join(", "));
-        format!("The origin at {upstream} is told: {names}.\n{trust}\n")
+        let kernel = self.kernel_tls.told();
+        format!("The origin at {upstream} is told: {names}.\n{trust}\n{kernel}\n")
     }
 }
 

@@ -8,6 +8,7 @@ mod explain;
 mod extensions;
 mod facts;
 pub mod handshake;
+pub mod kernel;
 mod name;
 mod path;
 pub mod possession;

@@ -23,6 +23,19 @@ pub enum ClientAuth {
     Off,
 }
 
+/// How much of TLS the kernel does.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum Ktls {
+    /// As `splice` where this kernel is known to be good at it, else as `off`.
+    Auto,
+    /// Nothing.
+    Off,
+    /// It encrypts large responses.
+    Tx,
+    /// It also moves their bodies from socket to socket (HTTP/1.1 and plain origins), or as `tx`.
+    Splice,
+}
+
 /// What the origin learns of a certificate that failed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub enum OnFailure {
@@ -310,6 +323,25 @@ pub struct Flags {
         help_heading = "Workers and limits"
     )]
     pub drain_timeout: Span,
+
+    /// How much of TLS the kernel does for large responses (TLS 1.3; see docs/kernel-tls.md).
+    #[arg(
+        long,
+        value_enum,
+        value_name = "LEVEL",
+        default_value = "off",
+        help_heading = "Kernel"
+    )]
+    pub ktls: Ktls,
+
+    /// The least length of a response body for which the kernel takes over a connection.
+    #[arg(
+        long,
+        value_name = "SIZE",
+        default_value = "128KiB",
+        help_heading = "Kernel"
+    )]
+    pub ktls_min_body: Size,
 
     /// Least severe events logged.
     #[arg(

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::address::UpstreamAddr;
-use super::flags::{ClientAuth, LogLevel, OnFailure, ReasonSpelling};
+use super::flags::{ClientAuth, Ktls, LogLevel, OnFailure, ReasonSpelling};
 use super::mistake::Origin;
 
 /// What Herald was asked to do. Made by [`Config::load`] or [`Config::from_flags`] alone.
@@ -75,6 +75,10 @@ pub struct Config {
     pub upstream_idle_max: usize,
     /// Drain deadline.
     pub drain_timeout: Duration,
+    /// What the kernel does of TLS.
+    pub ktls: Ktls,
+    /// From which length on, bytes.
+    pub ktls_min_body: usize,
     /// Log level.
     pub log_level: LogLevel,
     pub(super) origins: Origins,

@@ -67,6 +67,8 @@ impl Config {
             upstream_idle_timeout: flags.upstream_idle_timeout.0,
             upstream_idle_max: flags.upstream_idle_max,
             drain_timeout: flags.drain_timeout.0,
+            ktls: flags.ktls,
+            ktls_min_body: flags.ktls_min_body.0,
             log_level: flags.log_level,
             origins,
             values: HashMap::new(),

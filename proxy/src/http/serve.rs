@@ -1,5 +1,5 @@
 //! Drives hyper for one connection: HTTP/1.1 or HTTP/2 with every limit spelled out, an idle
-//! deadline, and a graceful end when the drain starts. Knows nothing of what is served.
+//! deadline, and a graceful end when it is asked to finish. Knows nothing of what is served.
 
 use std::cell::Cell;
 use std::pin::{Pin, pin};
@@ -14,8 +14,6 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioTimer;
 use tokio::time::{Instant, sleep_until};
-
-use crate::drain::DrainWatch;
 
 /// What ALPN chose (RFC 7301); without ALPN a client speaks HTTP/1.1.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -52,12 +50,12 @@ struct Activity {
     finished: Cell<u64>,
 }
 
-/// Serves `io` until the client or the drain ends it. The error is hyper's, for the log.
+/// Serves `io` until the client ends it, or gracefully once `finish` is ready. The error is hyper's, for the log.
 pub async fn serve<IO, F, R, B>(
     io: IO,
     protocol: Protocol,
     limits: &Limits,
-    drain: DrainWatch,
+    finish: impl Future<Output = ()>,
     exchange: F,
 ) -> Result<(), hyper::Error>
 where
@@ -84,30 +82,30 @@ where
     match protocol {
         Protocol::Http1 => {
             let connection = http1_builder(limits).serve_connection(io, service);
-            let finish = http1::Connection::graceful_shutdown;
-            run(connection, finish, limits, drain, &activity).await
+            let end = http1::Connection::graceful_shutdown;
+            run(connection, end, limits, finish, &activity).await
         }
         Protocol::Http2 => {
             let connection = http2_builder(limits).serve_connection(io, service);
-            let finish = http2::Connection::graceful_shutdown;
-            run(connection, finish, limits, drain, &activity).await
+            let end = http2::Connection::graceful_shutdown;
+            run(connection, end, limits, finish, &activity).await
         }
     }
 }
 
-/// Polls the connection; asks it to finish when the drain starts or it has been idle too long.
+/// Polls the connection; asks it to finish when `finish` is ready or it has been idle too long.
 async fn run<C>(
     connection: C,
-    finish: fn(Pin<&mut C>),
+    end: fn(Pin<&mut C>),
     limits: &Limits,
-    mut drain: DrainWatch,
+    finish: impl Future<Output = ()>,
     activity: &Activity,
 ) -> Result<(), hyper::Error>
 where
     C: Future<Output = Result<(), hyper::Error>>,
 {
     let mut connection = pin!(connection);
-    let mut draining = pin!(drain.started());
+    let mut finish = pin!(finish);
     let mut idle_check = pin!(sleep_until(Instant::now() + limits.idle_timeout));
     let mut finished_before = activity.finished.get();
     let mut finishing = false;
@@ -115,9 +113,9 @@ where
         tokio::select! {
             biased;
             result = connection.as_mut() => return result,
-            () = draining.as_mut(), if !finishing => {
+            () = finish.as_mut(), if !finishing => {
                 finishing = true;
-                finish(connection.as_mut());
+                end(connection.as_mut());
             }
             () = idle_check.as_mut() => {
                 let finished = activity.finished.get();
@@ -127,7 +125,7 @@ where
                         return Ok(());
                     }
                     finishing = true;
-                    finish(connection.as_mut());
+                    end(connection.as_mut());
                 }
                 finished_before = finished;
                 idle_check.as_mut().reset(Instant::now() + limits.idle_timeout);

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use http::HeaderValue;
 use rustls::server::danger::ClientCertVerifier;
 
-use super::{Limits, Snapshot};
+use super::{KernelPart, Limits, Snapshot};
 use crate::caller::Standings;
 use crate::config::{self, ClientAuth, Config, Mistake, Mistakes, ReasonSpelling, UpstreamAddr};
 use crate::headers::{Hygiene, Mapping, Preset};
@@ -32,12 +32,14 @@ pub(super) fn compile(config: &Config) -> Result<Snapshot, Mistakes> {
     else {
         return Err(Mistakes(mistakes));
     };
+    let kernel_tls = KernelPart::decide(config);
     let tls = context::server_config(Settings {
         chain_pem,
         key_pem,
         verifier: trust.as_ref().map(|trust| verifier(config, trust)),
         tls12: config.tls12,
         sessions_max: config.sessions_max,
+        taps_keys: kernel_tls.level().is_some(),
     })
     .map_err(|error| Mistakes(vec![pair_mistake(config, &error)]))?;
     let authority = HeaderValue::from_str(&config.upstream.to_string()).map_err(|error| {
@@ -56,6 +58,7 @@ pub(super) fn compile(config: &Config) -> Result<Snapshot, Mistakes> {
         upstream: target(&config.upstream),
         fallback_authority: authority,
         limits: limits(config),
+        kernel_tls,
         trust,
         reject_at_tls: config.reject_at_tls,
         mapping,

@@ -10,8 +10,8 @@ use rustls::{HandshakeKind, ProtocolVersion, ServerConfig};
 use thiserror::Error;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
 
+use super::kernel::{self, ClientStream, Gate, KernelTls, Keys};
 use super::socket::{ClientSocket, TooLarge};
 
 /// The limits of one handshake.
@@ -27,7 +27,7 @@ pub struct HandshakeLimits {
 #[derive(Debug)]
 pub struct Handshaken {
     /// The client's stream.
-    pub io: TlsStream<ClientSocket>,
+    pub io: ClientStream,
     /// Who is at the other end.
     pub peer: VerifiedPeer,
 }
@@ -72,20 +72,26 @@ pub enum HandshakeError {
     Tls(rustls::Error),
 }
 
-/// Completes the handshake on `tcp`.
+/// Completes the handshake on `tcp`; with `kernel` the connection may be handed to the kernel later.
 pub async fn handshake(
     config: Arc<ServerConfig>,
     tcp: TcpStream,
     limits: HandshakeLimits,
+    kernel: Option<&Arc<KernelTls>>,
 ) -> Result<Handshaken, HandshakeError> {
-    let socket = ClientSocket::new(tcp, limits.bytes_max);
-    let accept = TlsAcceptor::from(config).accept(socket);
-    let mut io = tokio::time::timeout(limits.deadline, accept)
+    let socket = Gate::new(ClientSocket::new(tcp, limits.bytes_max), kernel.is_some());
+    let accept = kernel::catch(TlsAcceptor::from(config).accept(socket));
+    let caught = tokio::time::timeout(limits.deadline, accept)
         .await
-        .map_err(|_elapsed| HandshakeError::Deadline(limits.deadline))?
-        .map_err(|error| classify(error, limits))?;
-    let (socket, connection) = io.get_mut();
-    socket.lift_budget();
+        .map_err(|_elapsed| HandshakeError::Deadline(limits.deadline))?;
+    let (accepted, secret) = caught;
+    let mut io = accepted.map_err(|error| classify(error, limits))?;
+    let (gate, connection) = io.get_mut();
+    gate.socket().lift_budget();
+    let keys = connection
+        .negotiated_cipher_suite()
+        .zip(secret)
+        .and_then(|(suite, secret)| Keys::new(suite, secret));
     let peer = VerifiedPeer {
         chain: connection
             .peer_certificates()
@@ -96,6 +102,7 @@ pub async fn handshake(
         version: connection.protocol_version(),
         server_name: connection.server_name().map(str::to_owned),
     };
+    let io = ClientStream::new(io, kernel, keys);
     Ok(Handshaken { io, peer })
 }
 
