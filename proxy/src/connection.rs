@@ -3,8 +3,6 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use hyper_util::rt::TokioIo;
-
 use crate::caller::Caller;
 use crate::clock;
 use crate::drain::DrainWatch;
@@ -78,7 +76,7 @@ pub async fn connection(accepted: Accepted, worker: Rc<Worker>, drain: DrainWatc
         upstream: Rc::clone(&worker.upstream),
     });
     let served = http::serve(
-        TokioIo::new(io),
+        io,
         protocol,
         &snapshot.limits.http,
         finish(drain, lane),

@@ -16,6 +16,7 @@ pub mod reason;
 mod sessions;
 pub mod socket;
 pub mod store;
+pub mod stream;
 mod time;
 pub mod verdict;
 pub mod verifier;

@@ -229,7 +229,7 @@ impl<B: Body> Body for Watched<B> {
 }
 
 /// hyper's floor for its connection buffer.
-const HTTP1_BUFFER_MIN: usize = 16 * 1024;
+const HTTP1_BUFFER_MIN: usize = 128 * 1024;
 /// Bytes a stream may hold towards a slow client.
 const HTTP2_SEND_BUFFER: usize = 256 * 1024;
 /// An unanswered PING closes the connection after this long.

@@ -11,8 +11,9 @@ use thiserror::Error;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
-use super::kernel::{self, ClientStream, Gate, KernelTls, Keys};
+use super::kernel::{self, Gate, KernelTls, Keys, Sender};
 use super::socket::{ClientSocket, TooLarge};
+use super::stream::ClientStream;
 
 /// The limits of one handshake.
 #[derive(Clone, Copy, Debug)]
@@ -81,17 +82,18 @@ pub async fn handshake(
 ) -> Result<Handshaken, HandshakeError> {
     let socket = Gate::new(ClientSocket::new(tcp, limits.bytes_max), kernel.is_some());
     let accept = kernel::catch(TlsAcceptor::from(config).accept(socket));
-    let caught = tokio::time::timeout(limits.deadline, accept)
+    let (accepted, secret) = tokio::time::timeout(limits.deadline, accept)
         .await
         .map_err(|_elapsed| HandshakeError::Deadline(limits.deadline))?;
-    let (accepted, secret) = caught;
-    let mut io = accepted.map_err(|error| classify(error, limits))?;
-    let (gate, connection) = io.get_mut();
+    let (mut gate, connection) = accepted
+        .map_err(|error| classify(error, limits))?
+        .into_inner();
     gate.socket().lift_budget();
     let keys = connection
         .negotiated_cipher_suite()
         .zip(secret)
         .and_then(|(suite, secret)| Keys::new(suite, secret));
+    let sender = kernel.and_then(|kernel| Sender::new(kernel, keys?));
     let peer = VerifiedPeer {
         chain: connection
             .peer_certificates()
@@ -102,7 +104,7 @@ pub async fn handshake(
         version: connection.protocol_version(),
         server_name: connection.server_name().map(str::to_owned),
     };
-    let io = ClientStream::new(io, kernel, keys);
+    let io = ClientStream::new(gate, connection, sender);
     Ok(Handshaken { io, peer })
 }
 

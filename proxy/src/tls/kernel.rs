@@ -11,13 +11,13 @@ mod keys;
 mod lane;
 mod pipe;
 mod probe;
-mod stream;
+mod sender;
 
 pub use gate::Gate;
 pub use keys::{KeyTap, Keys, Secret, catch};
 pub use lane::{Filled, Lane};
 pub use probe::{Ability, Finding, Release};
-pub use stream::ClientStream;
+pub use sender::Sender;
 
 /// What the kernel may do.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

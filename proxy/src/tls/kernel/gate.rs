@@ -63,17 +63,15 @@ impl<S> Gate<S> {
     }
 
     /// The handshake is complete and flushed: tickets are counted as records, their bytes are not
-    /// counted as plaintext.
-    pub(super) fn begin(&mut self) {
-        if let Some(watch) = &mut self.watch {
-            watch.phase = Phase::Userspace;
-            watch.records.plaintext = 0;
+    /// counted as plaintext. Where nothing will ever be handed over, nothing is `watched` further.
+    pub(in crate::tls) fn begin(&mut self, watched: bool) {
+        match &mut self.watch {
+            Some(watch) if watched => {
+                watch.phase = Phase::Userspace;
+                watch.records.plaintext = 0;
+            }
+            _ => self.watch = None,
         }
-    }
-
-    /// Nothing will ever be handed over.
-    pub(super) fn unwatch(&mut self) {
-        self.watch = None;
     }
 
     /// The number of the next record and the bytes of plaintext so far; `None` inside a record.
@@ -90,7 +88,7 @@ impl<S> Gate<S> {
         }
     }
 
-    pub(super) fn is_closed(&self) -> bool {
+    fn is_closed(&self) -> bool {
         self.watch
             .as_ref()
             .is_some_and(|watch| watch.phase == Phase::Kernel)

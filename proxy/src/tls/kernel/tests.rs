@@ -43,7 +43,7 @@ async fn keys_and_sequence_are_those_that_rustls_would_use_next() {
         let negotiated = tls.get_ref().1.negotiated_cipher_suite().unwrap();
         assert_eq!(negotiated.suite(), suite);
         let mut keys = Keys::new(negotiated, secret.unwrap()).unwrap();
-        tls.get_mut().0.begin();
+        tls.get_mut().0.begin(true);
 
         let sent = vec![7; 100_000];
         tls.write_all(&sent).await.unwrap();
@@ -83,7 +83,7 @@ async fn a_key_update_before_the_hand_over_is_noticed() {
     let connect = TlsConnector::from(client).connect(name, far);
     let (accepted, connected) = tokio::join!(accept, connect);
     let (mut tls, mut client) = (accepted.unwrap(), connected.unwrap());
-    tls.get_mut().0.begin();
+    tls.get_mut().0.begin(true);
     client.get_mut().1.refresh_traffic_keys().unwrap();
     client.write_all(b"ping").await.unwrap();
     client.flush().await.unwrap();
