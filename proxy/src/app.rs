@@ -12,10 +12,14 @@ use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
 
-use crate::config::{Config, Mistakes};
+use crate::admin::{Admin, Subject};
+use crate::config::{AdminAddr, Config, Mistakes};
 use crate::drain::{self, DrainTrigger};
-use crate::listen;
+use crate::listen::sources::Sources;
+use crate::listen::{self, Places};
 use crate::snapshot::Snapshot;
+use crate::telemetry::ledger::FLUSH_AFTER;
+use crate::telemetry::{LogError, Telemetry};
 use crate::worker;
 
 /// Why Herald did not start.
@@ -32,6 +36,17 @@ pub enum StartError {
         /// The kernel's answer.
         error: io::Error,
     },
+    /// The admin address.
+    #[error("can't serve the admin address {address}: {error}")]
+    Admin {
+        /// The address asked for.
+        address: AdminAddr,
+        /// The kernel's answer.
+        error: io::Error,
+    },
+    /// A log.
+    #[error(transparent)]
+    Log(#[from] LogError),
     /// A thread or a runtime.
     #[error("can't start: {0}")]
     Start(#[from] io::Error),
@@ -44,6 +59,8 @@ pub struct App {
     workers: Vec<JoinHandle<()>>,
     drain: DrainTrigger,
     drain_timeout: Duration,
+    telemetry: Arc<Telemetry>,
+    admin: Option<Admin>,
 }
 
 /// How a stop went.
@@ -59,19 +76,31 @@ impl App {
     /// Compiles `config`, binds, and starts the workers.
     pub fn start(config: &Config) -> Result<Self, StartError> {
         let snapshot = Arc::new(Snapshot::compile(config).map_err(StartError::Config)?);
+        let telemetry = Telemetry::start(config)?;
         let (bound, sockets) = bind_all(&config.listen, config.workers)?;
+        let admin = Admin::bind(&config.admin).map_err(|error| StartError::Admin {
+            address: config.admin.clone(),
+            error,
+        })?;
         let (drain, watch) = drain::channel();
-        let places = Arc::new(Semaphore::new(
-            config.max_connections.min(Semaphore::MAX_PERMITS),
-        ));
+        let most = config.max_connections.min(Semaphore::MAX_PERMITS);
+        let places = Places {
+            all: Arc::new(Semaphore::new(most)),
+            sources: Sources::new(config.max_connections_per_source, &config.trusted_proxies),
+        };
+        let common = worker::Common {
+            snapshot,
+            places,
+            telemetry: Arc::clone(&telemetry),
+            drain: watch,
+        };
         let workers = sockets
             .into_iter()
             .enumerate()
-            .map(|(index, sockets)| {
-                let (snapshot, places) = (Arc::clone(&snapshot), Arc::clone(&places));
-                worker::spawn(index, sockets, snapshot, places, watch.clone())
-            })
+            .map(|(index, sockets)| worker::spawn(index, sockets, common.clone()))
             .collect::<io::Result<Vec<_>>>()?;
+        drop(common);
+        telemetry.set_ready(true);
         if snapshot.kernel_tls.falls_short() {
             tracing::warn!("{}", snapshot.kernel_tls.told());
         } else {
@@ -80,12 +109,17 @@ impl App {
         for address in &bound {
             tracing::info!("listening on {address}");
         }
+        if let Some(address) = admin.as_ref().and_then(|admin| admin.address().ok()) {
+            tracing::info!("admin on {address}");
+        }
         tracing::info!(workers = workers.len(), "ready");
         Ok(Self {
             bound,
             workers,
             drain,
             drain_timeout: config.drain_timeout,
+            telemetry,
+            admin,
         })
     }
 
@@ -95,7 +129,7 @@ impl App {
     }
 
     /// Serves until SIGTERM or SIGINT, then stops gracefully; a second signal stops at once.
-    pub fn run(self) -> io::Result<Stopped> {
+    pub fn run(mut self) -> io::Result<Stopped> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
@@ -108,6 +142,20 @@ impl App {
                     _ = interrupt.recv() => "SIGINT",
                 }
             };
+            let mut rotated = signal(SignalKind::user_defined1())?;
+            let telemetry = Arc::clone(&self.telemetry);
+            drop(tokio::spawn(async move {
+                while rotated.recv().await.is_some() {
+                    telemetry.reopen_logs();
+                }
+            }));
+            if let Some(admin) = self.admin.take() {
+                let subject = Subject {
+                    telemetry: Arc::clone(&self.telemetry),
+                    listeners: self.bound.clone(),
+                };
+                drop(tokio::spawn(admin.serve(Arc::new(subject))));
+            }
             let signal = asked().await;
             tracing::info!(signal, "stopping: no new connections, finishing open ones");
             tokio::select! {
@@ -122,6 +170,7 @@ impl App {
 
     /// Stops accepting and waits for the connections, up to the configured deadline.
     pub async fn stop(mut self) -> Stopped {
+        self.telemetry.set_ready(false);
         self.drain.start();
         match tokio::time::timeout(self.drain_timeout, self.drain.drained()).await {
             Ok(()) => {
@@ -130,10 +179,13 @@ impl App {
                         tracing::error!("a worker had panicked");
                     }
                 }
+                self.telemetry.stop_logs();
                 tracing::info!("stopped: every connection finished");
                 Stopped::Drained
             }
             Err(_elapsed) => {
+                // Records of what was over by now are handed over by the workers, which go on.
+                tokio::time::sleep(2 * FLUSH_AFTER).await;
                 tracing::warn!("stopped: the drain timeout passed with connections open");
                 Stopped::Forced
             }

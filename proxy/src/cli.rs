@@ -1,17 +1,19 @@
 //! The command line: subcommands, what they print, and the exit codes.
 
 use std::ffi::OsString;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 use tracing::level_filters::LevelFilter;
 
+use crate::admin::status::Status;
+use crate::admin::{client, table};
 use crate::app::{App, StartError, Stopped};
 use crate::config::file::{definition, lenient};
 use crate::config::flags::LogLevel;
-use crate::config::{Config, Flags, Mistakes, reference};
+use crate::config::{AdminAddr, Config, Flags, Mistakes, reference};
 use crate::snapshot::Snapshot;
 use crate::{demo, telemetry};
 
@@ -32,6 +34,8 @@ enum Action {
     Check(Flags),
     /// Shows in a minute what Herald does: no root, no files, no configuration.
     Demo(Demo),
+    /// Shows what a running Herald does, asked at its --admin address.
+    Status(Ask),
     /// Prints the manual page (roff).
     Man,
     /// Prints the completions of a shell.
@@ -48,6 +52,21 @@ struct Demo {
     /// Ends after the table; exit code 0 only if every row was right.
     #[arg(long)]
     once: bool,
+}
+
+#[derive(Args, Debug)]
+struct Ask {
+    /// The --admin address of the Herald to ask.
+    #[arg(
+        long,
+        value_name = "ADDR",
+        default_value = "unix:/run/herald/admin.sock"
+    )]
+    admin: AdminAddr,
+
+    /// Prints JSON.
+    #[arg(long)]
+    json: bool,
 }
 
 const EXIT_CODES: &str = "\
@@ -77,6 +96,7 @@ pub fn main() -> ExitCode {
         (Action::Run(_), Some(given)) => run(given),
         (Action::Check(_), Some(given)) => check(given),
         (Action::Demo(Demo { once }), _) => demonstrate(once),
+        (Action::Status(ask), _) => show_status(&ask),
         (Action::Man, _) => man(),
         (Action::Completions { shell }, _) => {
             let mut page = Vec::new();
@@ -174,6 +194,23 @@ fn demonstrate(once: bool) -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(FAILED),
         Err(error) => told(FAILED, &error),
+    }
+}
+
+fn show_status(ask: &Ask) -> ExitCode {
+    let body = match client::ask(&ask.admin, "/status") {
+        Ok(body) => body,
+        Err(error) => return told(FAILED, &error),
+    };
+    if ask.json {
+        return print(&body);
+    }
+    match serde_json::from_slice::<Status>(&body) {
+        Ok(status) => print(table::draw(&status, io::stdout().is_terminal()).as_bytes()),
+        Err(error) => {
+            let message = format!("the Herald there is of another version, try --json: {error}");
+            told(FAILED, &message)
+        }
     }
 }
 

@@ -1,19 +1,28 @@
 //! One connection, from accept to close: the order of the stages, and nothing else.
 
+use std::cell::RefCell;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWriteExt};
 
 use crate::caller::Caller;
 use crate::clock;
 use crate::drain::DrainWatch;
 use crate::exchange::Exchange;
 use crate::headers::Hygiene;
-use crate::http::{self, Protocol};
+use crate::http::{self, Leftover, Protocol};
 use crate::listen::Accepted;
+use crate::net::HalfClose;
 use crate::snapshot::Snapshot;
-use crate::telemetry::limit::RateLimit;
-use crate::tls::kernel::Lane;
-use crate::tls::{self, Handshaken};
+use crate::telemetry::connection::Agreed;
+use crate::telemetry::limit::HeldBack;
+use crate::telemetry::reason::{self, ConnectionEnd, HandshakeFailure, Reason};
+use crate::telemetry::tally::Tallied;
+use crate::telemetry::{ConnectionRecord, Identity, Ledger, Record, RequestIds, Telemetry};
+use crate::tls::{self, HandshakeError, Handshaken, VerifiedPeer};
 use crate::upstream::Upstream;
 
 /// What all connections of one worker share.
@@ -23,17 +32,23 @@ pub struct Worker {
     pub snapshot: Arc<Snapshot>,
     /// The worker's own copy of the snapshot's name tables: no other core writes near it.
     pub hygiene: Rc<Hygiene>,
-    /// The worker's connections to the origin.
+    /// Where the ids of this worker's requests come from.
+    pub request_ids: Rc<RequestIds>,
+    /// The worker's connections to the origins.
     pub upstream: Rc<Upstream>,
+    /// The worker's counters and records.
+    pub ledger: Rc<Ledger>,
+    /// What all threads report to.
+    pub telemetry: Arc<Telemetry>,
 }
 
-/// Serves one accepted client to its end. Never fails: what went wrong is logged here.
+/// Serves one accepted client to its end. Never fails: what went wrong is recorded here.
 pub async fn connection(accepted: Accepted, worker: Rc<Worker>, drain: DrainWatch) {
-    let Accepted {
-        tcp,
-        client,
-        place: _place,
-    } = accepted;
+    let Accepted { tcp, client, place } = accepted;
+    let mut record = ConnectionRecord::begin(&worker.ledger, client);
+    if !place.is_granted() {
+        return record.handshake_failed(HandshakeFailure::SourceLimit);
+    }
     let snapshot = Arc::clone(&worker.snapshot);
     // The handshake proves possession of a key; it decides nothing about the caller.
     let Handshaken { io, peer } = match tls::handshake(
@@ -46,16 +61,17 @@ pub async fn connection(accepted: Accepted, worker: Rc<Worker>, drain: DrainWatc
     {
         Ok(handshaken) => handshaken,
         Err(error) => {
-            if let Some(suppressed) = HANDSHAKES_FAILED.permit(clock::unix_now()) {
-                tracing::info!(%client, %error, suppressed, "handshake failed");
-            }
-            return;
+            record.handshake_failed(error.class());
+            return tell_handshake(&worker, client, &error);
         }
     };
     // Now it is known which chain the client owns; how it stands is asked again on every request.
     let caller = Caller::new(&peer, &*snapshot, clock::unix_now());
-    if !snapshot.admits(&caller.standing(&*snapshot, clock::unix_now()).verdict) {
+    let standing = caller.standing(&*snapshot, clock::unix_now());
+    record.agreed(&agreed(&peer), &standing.identity);
+    if !snapshot.admits(&standing.verdict) {
         // Only with TLS-level rejection: a resumed session whose certificate no longer verifies.
+        record.handshake_failed(HandshakeFailure::NotAdmitted);
         tracing::debug!(%client, "resumed session refused");
         return;
     }
@@ -70,36 +86,112 @@ pub async fn connection(accepted: Accepted, worker: Rc<Worker>, drain: DrainWatc
     }
     let exchange = Rc::new(Exchange {
         caller,
-        lane: lane.clone(),
+        lane,
         snapshot: Arc::clone(&snapshot),
+        hop: snapshot.forwarding.hop(client.ip()),
         hygiene: Rc::clone(&worker.hygiene),
+        request_ids: Rc::clone(&worker.request_ids),
         upstream: Rc::clone(&worker.upstream),
+        scope: Rc::clone(record.scope()),
+        client: client.ip(),
+        telemetry: Arc::clone(&worker.telemetry),
+        switched: RefCell::default(),
     });
+    let requests = Rc::clone(&exchange);
+    // A tunnel goes on after HTTP, and the drain waits for it too.
+    let _going = drain.clone();
     let served = http::serve(
-        io,
+        TokioIo::new(Tallied::new(io, Rc::clone(record.scope()))),
         protocol,
         &snapshot.limits.http,
-        finish(drain, lane),
-        move |request| Rc::clone(&exchange).answer(request),
+        drain,
+        move |request| Rc::clone(&requests).answer(request),
     )
     .await;
-    if let Err(error) = served
-        && let Some(suppressed) = CONNECTIONS_BROKEN.permit(clock::unix_now())
+    match served {
+        Ok(leftover) => {
+            after_http(&exchange, leftover).await;
+            record.ended(ConnectionEnd::Closed);
+        }
+        Err(error) => {
+            record.ended(ending(&record, &standing.identity, protocol, &error));
+            tell_broken(&worker, client, &error);
+        }
+    }
+}
+
+/// What follows on an HTTP/1.1 connection: a tunnel, or the end. hyper leaves a connection open on
+/// which an upgrade was asked for, whatever became of it.
+async fn after_http<C>(exchange: &Exchange, leftover: Option<Leftover<TokioIo<C>>>)
+where
+    C: AsyncRead + HalfClose + Unpin,
+{
+    if let Some(Leftover { io, read }) = leftover
+        && let Some(mut io) = exchange.tunnel(io.into_inner(), read).await
     {
-        tracing::debug!(%client, %error, suppressed, "connection ended early");
+        // An error means that the client is gone.
+        drop(io.shutdown().await);
     }
 }
 
-/// Returns when this connection is to finish what it does. Holds the drain open until dropped.
-async fn finish(mut drain: DrainWatch, lane: Option<Rc<Lane>>) {
-    match lane {
-        Some(lane) => tokio::select! {
-            () = drain.started() => {}
-            () = lane.retired() => {}
+/// How a connection ended that hyper gave up. A head that hyper refused or that never ended gets
+/// its record here: no exchange ever saw it.
+fn ending(
+    record: &ConnectionRecord,
+    identity: &Identity,
+    protocol: Protocol,
+    error: &hyper::Error,
+) -> ConnectionEnd {
+    let scope = record.scope();
+    let refused = match protocol {
+        Protocol::Http2 => None,
+        Protocol::Http1 => http::refused_head(error),
+    };
+    match refused {
+        Some(refused) => {
+            let (reason, status) = match refused {
+                http::RefusedHead::Malformed => (Reason::HeadMalformed, Some(400)),
+                http::RefusedHead::TargetTooLong => (Reason::TargetTooLong, Some(414)),
+                http::RefusedHead::TooLarge => (Reason::HeadTooLarge, Some(431)),
+                // A connection that was kept alive and not used again ran into the same deadline.
+                http::RefusedHead::Timeout if !scope.has_begun_another() => {
+                    return ConnectionEnd::Idle;
+                }
+                http::RefusedHead::Timeout => (Reason::HeadTimeout, None),
+            };
+            Record::refused(scope, identity, reason, status);
+            ConnectionEnd::HeadRefused
+        }
+        None => ConnectionEnd::Broken,
+    }
+}
+
+fn agreed(peer: &VerifiedPeer) -> Agreed {
+    Agreed {
+        version: peer.version.and_then(|version| version.as_str()),
+        cipher: peer.cipher,
+        server_name: peer.server_name.clone(),
+        protocol: match peer.http2 {
+            true => reason::Protocol::Http2,
+            false => reason::Protocol::Http1,
         },
-        None => drain.started().await,
+        resumed: peer.resumed,
     }
 }
 
-static HANDSHAKES_FAILED: RateLimit = RateLimit::new();
-static CONNECTIONS_BROKEN: RateLimit = RateLimit::new();
+fn tell_handshake(worker: &Worker, client: SocketAddr, error: &HandshakeError) {
+    let limit = &worker.telemetry.handshakes;
+    if let Some(HeldBack { source, others }) = limit.permit(client.ip(), clock::unix_now()) {
+        tracing::info!(%client, %error, suppressed = source, elsewhere = others, "handshake failed");
+    }
+}
+
+fn tell_broken(worker: &Worker, client: SocketAddr, error: &hyper::Error) {
+    if !tracing::enabled!(tracing::Level::DEBUG) {
+        return;
+    }
+    let limit = &worker.telemetry.connections;
+    if let Some(HeldBack { source, others }) = limit.permit(client.ip(), clock::unix_now()) {
+        tracing::debug!(%client, %error, suppressed = source, elsewhere = others, "connection ended early");
+    }
+}

@@ -14,6 +14,7 @@
 //! `connection` (once a connection) and `exchange` (once a request) hold all control flow;
 //! `docs/ARCHITECTURE.md` follows a request through the files.
 
+pub mod admin;
 pub mod app;
 pub mod bounded;
 pub mod caller;
@@ -28,6 +29,7 @@ pub mod headers;
 pub mod http;
 pub mod identity;
 pub mod listen;
+pub mod net;
 pub mod policy;
 pub mod relay;
 pub mod respond;

@@ -7,9 +7,12 @@ mod der;
 mod explain;
 mod extensions;
 mod facts;
+#[cfg(feature = "fuzzing")]
+pub mod fuzz;
 pub mod handshake;
 pub mod kernel;
 mod name;
+pub mod origin;
 mod path;
 pub mod possession;
 pub mod reason;

@@ -1,5 +1,5 @@
-//! The project's own commands: `cargo xtask tidy`, `cargo xtask test`, `cargo xtask ci`,
-//! `cargo xtask vm`, `cargo xtask bench`.
+//! The project's own commands: `cargo xtask tidy`, `cargo xtask test`, `cargo xtask vm`,
+//! `cargo xtask fuzz`, `cargo xtask ci`, `cargo xtask bench`.
 
 #![expect(
     clippy::print_stdout,
@@ -15,6 +15,7 @@ use clap::{Parser, Subcommand};
 mod bench;
 mod ci;
 mod command;
+mod fuzz;
 mod test;
 mod tidy;
 mod vm;
@@ -33,6 +34,8 @@ enum Task {
     Tidy,
     /// Install what the tests need, build the binary, run every test and count.
     Test(test::Options),
+    /// Fuzz everything that parses: build once, run each target for some seconds.
+    Fuzz(fuzz::Options),
     /// Everything that continuous integration runs, by the same code.
     Ci,
     /// Run the tests that need kernels of their own, on Debian's, in QEMU.
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
     let outcome = match arguments.task {
         Task::Tidy => tidy::run(root),
         Task::Test(options) => test::run(root, &options),
+        Task::Fuzz(options) => fuzz::run(root, &options),
         Task::Ci => ci::run(root),
         Task::Vm(options) => vm::run(root, &options),
         Task::Bench(options) => bench::run(root, &options),

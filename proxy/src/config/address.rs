@@ -2,33 +2,70 @@
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
 use std::str::FromStr;
 
-/// Where the origin listens.
+/// An origin.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct UpstreamAddr {
-    host: String,
-    port: u16,
+    scheme: Scheme,
+    place: Place,
+}
+
+/// What an origin speaks.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Scheme {
+    /// HTTP/1.1 in the clear.
+    Http,
+    /// HTTP/1.1 or HTTP/2, as agreed, over TLS.
+    Https,
+    /// HTTP/2 in the clear.
+    H2c,
+}
+
+/// Where an origin listens.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Place {
+    /// A TCP port.
+    Tcp {
+        /// A name or an address, IPv6 without brackets.
+        host: String,
+        /// The port.
+        port: u16,
+    },
+    /// A Unix socket on this host, by its absolute path.
+    Unix(PathBuf),
 }
 
 impl UpstreamAddr {
-    /// A name or an address, IPv6 without brackets.
-    pub fn host(&self) -> &str {
-        &self.host
+    /// What it speaks.
+    pub fn scheme(&self) -> Scheme {
+        self.scheme
     }
 
-    /// The TCP port.
-    pub fn port(&self) -> u16 {
-        self.port
+    /// Where it listens.
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// What a request names it by, `host:port`.
+    pub fn authority(&self) -> String {
+        match &self.place {
+            Place::Tcp { host, port } if host.contains(':') => format!("[{host}]:{port}"),
+            Place::Tcp { host, port } => format!("{host}:{port}"),
+            Place::Unix(_) => "localhost".to_owned(),
+        }
     }
 }
 
 impl fmt::Display for UpstreamAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host.contains(':') {
-            write!(f, "[{}]:{}", self.host, self.port)
-        } else {
-            write!(f, "{}:{}", self.host, self.port)
+        match (&self.place, self.scheme) {
+            (Place::Tcp { .. }, Scheme::Http) => f.write_str(&self.authority()),
+            (Place::Tcp { .. }, Scheme::Https) => write!(f, "https://{}", self.authority()),
+            (Place::Tcp { .. }, Scheme::H2c) => write!(f, "h2c://{}", self.authority()),
+            (Place::Unix(path), Scheme::H2c) => write!(f, "h2c+unix:{}", path.display()),
+            (Place::Unix(path), _) => write!(f, "unix:{}", path.display()),
         }
     }
 }
@@ -38,49 +75,70 @@ impl FromStr for UpstreamAddr {
 
     /// The message never holds the text: it may be a URL with a password.
     fn from_str(text: &str) -> Result<Self, String> {
-        let rest = match text.split_once("://") {
-            Some(("http", rest)) => rest,
-            Some(("https", _)) => return Err(later("https")),
-            Some(("unix", _)) => return Err(later("unix")),
-            Some(_) => return Err("http://HOST:PORT, and no other scheme".into()),
-            None if text.starts_with("unix:") => return Err(later("unix")),
-            None => text,
-        };
-        if rest.contains('@') {
-            return Err("http://HOST:PORT, without user, path or query".into());
-        }
-        let rest = rest.strip_suffix('/').unwrap_or(rest);
-        let (host, port) = match rest.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-            Some((host, "")) if host.parse::<Ipv6Addr>().is_ok() => (host, None),
-            Some((host, port)) if host.parse::<Ipv6Addr>().is_ok() => {
-                (host, Some(port.strip_prefix(':').unwrap_or_default()))
-            }
-            Some(_) => return Err("an IPv6 address in the brackets".into()),
-            None => match rest.split_once(':') {
-                Some((host, port)) if is_name(host) => (host, Some(port)),
-                None if is_name(rest) => (rest, None),
-                _ => return Err("http://HOST:PORT, without user, path or query".into()),
+        let (scheme, rest) = match text.split_once("://") {
+            Some((scheme, rest)) => (scheme, rest),
+            None => match text.split_once(':') {
+                Some((scheme @ ("unix" | "h2c+unix"), path)) => (scheme, path),
+                _ => ("http", text),
             },
         };
-        let port = match port {
-            // `u16::from_str` would take a leading `+`.
-            Some(port) if port.bytes().all(|byte| byte.is_ascii_digit()) => port.parse().ok(),
-            Some(_) => None,
-            None => Some(80),
+        let (scheme, place) = match scheme {
+            "http" => (Scheme::Http, tcp(rest, 80)?),
+            "https" => (Scheme::Https, tcp(rest, 443)?),
+            "h2c" => (Scheme::H2c, tcp(rest, 80)?),
+            "unix" => (Scheme::Http, unix(rest)?),
+            "h2c+unix" => (Scheme::H2c, unix(rest)?),
+            _ => return Err(format!("{SCHEMES}, and no other scheme")),
         };
-        match port {
-            Some(port) if port > 0 => Ok(Self {
-                host: host.into(),
-                port,
-            }),
-            _ => Err("a port from 1 to 65535, and nothing behind it".into()),
-        }
+        Ok(Self { scheme, place })
     }
 }
 
-fn later(scheme: &str) -> String {
-    format!("http://HOST:PORT; `{scheme}` origins can't be reached yet")
+/// `HOST[:PORT]`.
+fn tcp(rest: &str, default_port: u16) -> Result<Place, String> {
+    if rest.contains('@') {
+        return Err("SCHEME://HOST:PORT, without user, path or query".into());
+    }
+    let rest = rest.strip_suffix('/').unwrap_or(rest);
+    let (host, port) = match rest.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((host, "")) if host.parse::<Ipv6Addr>().is_ok() => (host, None),
+        Some((host, port)) if host.parse::<Ipv6Addr>().is_ok() => {
+            (host, Some(port.strip_prefix(':').unwrap_or_default()))
+        }
+        Some(_) => return Err("an IPv6 address in the brackets".into()),
+        None => match rest.split_once(':') {
+            Some((host, port)) if is_name(host) => (host, Some(port)),
+            None if is_name(rest) => (rest, None),
+            _ => return Err("SCHEME://HOST:PORT, without user, path or query".into()),
+        },
+    };
+    let port = match port {
+        // `u16::from_str` would take a leading `+`.
+        Some(port) if port.bytes().all(|byte| byte.is_ascii_digit()) => port.parse().ok(),
+        Some(_) => None,
+        None => Some(default_port),
+    };
+    match port {
+        Some(port) if port > 0 => Ok(Place::Tcp {
+            host: host.into(),
+            port,
+        }),
+        _ => Err("a port from 1 to 65535, and nothing behind it".into()),
+    }
 }
+
+/// `/PATH`, as long as a socket's address can be (unix(7): 108 bytes with the NUL).
+fn unix(path: &str) -> Result<Place, String> {
+    let is_path = path.starts_with('/') && !path.bytes().any(|byte| byte.is_ascii_control());
+    if !is_path || path.len() > 107 {
+        return Err("unix:/PATH, absolute and of at most 107 bytes".into());
+    }
+    Ok(Place::Unix(path.into()))
+}
+
+/// What can be written.
+pub(super) const SCHEMES: &str =
+    "http://HOST:PORT, https://HOST:PORT, h2c://HOST:PORT, unix:/PATH or h2c+unix:/PATH";
 
 /// A host name (RFC 1123 §2.1) or IPv4 address. `_` passes: container networks name services so.
 /// A name whose last label is a number is an IPv4 address gone wrong (`127.1`, `10.0.0.256`), and
@@ -108,8 +166,9 @@ mod tests {
     #[test]
     fn what_is_wrong_is_said_without_quoting() {
         for (text, word) in [
-            ("https://hush:1", "`https` origins"),
-            ("unix:/hush", "`unix` origins"),
+            ("https://hush@a:1", "without user"),
+            ("unix:hush", "absolute"),
+            ("unix:/hush\n", "absolute"),
             ("ftp://hush:1", "no other scheme"),
             ("http://user:hush@a:1", "without user"),
             ("user:hush@a:1", "without user"),
@@ -132,13 +191,18 @@ mod tests {
             ("[::1]", "[::1]:80"),
             ("host:1", "host:1"),
             ("my_app.net-2:1", "my_app.net-2:1"),
+            ("unix:/run/app.sock", "unix:/run/app.sock"),
+            ("unix:///run/app.sock", "unix:/run/app.sock"),
+            ("h2c+unix:/run/app.sock", "h2c+unix:/run/app.sock"),
+            ("https://a", "https://a:443"),
+            ("h2c://[::1]:50051", "h2c://[::1]:50051"),
         ] {
             assert_eq!(text.parse::<UpstreamAddr>().unwrap().to_string(), shown);
         }
         for text in [
             "",
             "http://",
-            "https://a:1",
+            "h2://a:1",
             "http://u@a:1",
             "http://a:1/x",
             "a:0",
@@ -146,7 +210,9 @@ mod tests {
             "a:b",
             "[x]:1",
             "::1:80",
-            "unix:/x",
+            "unix:",
+            "unix:x",
+            "unix://host/x",
             "a:+80",
             "a:",
             "[::1]:",

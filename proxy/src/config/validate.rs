@@ -3,10 +3,13 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
+use std::path::Path;
 
+use super::address::SCHEMES;
 use super::flags::{ClientAuth, Flags, TlsVersion};
 use super::mistake::{Mistake, Mistakes, Origin, quoted};
 use super::model::{Config, Origins};
+use super::observe::LogTarget;
 use super::units::{WORKERS_MAX, Workers};
 
 impl Config {
@@ -22,17 +25,22 @@ impl Config {
         };
         let headers = checks.headers(&flags.header);
         checks.names(&flags.allow_header_name);
+        let upgrades = checks.upgrades(&flags.upgrade);
         checks.client_auth(&flags);
         checks.required(&flags);
         checks.listen(&flags.listen);
+        checks.upstream(&flags.upstream);
         checks.bounds(&flags);
+        checks.logs(&flags);
         let window = checks.window("http2_stream_window", flags.http2_stream_window.0);
         let connection_window =
             checks.window("http2_connection_window", flags.http2_connection_window.0);
+        checks.window(
+            "upstream_http2_window",
+            flags.upstream.upstream_http2_window.0,
+        );
         let mistakes = checks.mistakes;
-        let (Some(cert), Some(key), Some(upstream), true) =
-            (flags.cert, flags.key, flags.upstream, mistakes.is_empty())
-        else {
+        let (Some(cert), Some(key), true) = (flags.cert, flags.key, mistakes.is_empty()) else {
             return Err(Mistakes::in_order(mistakes));
         };
         Ok(Self {
@@ -40,7 +48,7 @@ impl Config {
             cert,
             key,
             client_ca: flags.client_ca,
-            upstream,
+            upstream: flags.upstream,
             client_auth: flags.client_auth,
             reject_at_tls: flags.reject_at_tls,
             tls12: flags.tls_min == TlsVersion::Tls12,
@@ -49,8 +57,13 @@ impl Config {
             on_failure: flags.identity_on_failure,
             reason_spelling: flags.reason_style,
             allow_header_names: flags.allow_header_name,
+            forwarded: flags.forwarded,
+            request_id: flags.request_id,
+            trusted_proxies: flags.trusted_proxy,
+            upgrades,
             workers: workers(flags.workers),
             max_connections: flags.max_connections.get(),
+            max_connections_per_source: NonZeroUsize::new(flags.max_connections_per_source),
             sessions_max: NonZeroUsize::new(flags.sessions_max),
             callers_max: flags.callers_max,
             handshake_timeout: flags.handshake_timeout.0,
@@ -58,23 +71,32 @@ impl Config {
             head_timeout: flags.head_timeout.0,
             head_max: flags.head_max.0,
             head_fields_max: flags.head_fields_max.get(),
+            body_max: flags.body_max.0,
             idle_timeout: flags.idle_timeout.0,
+            write_timeout: flags.write_timeout.0,
+            body_timeout: flags.body_timeout.0,
+            exchange_idle_timeout: flags.exchange_idle_timeout.0,
+            tunnel_idle_timeout: flags.tunnel_idle_timeout.0,
             http2_streams_max: flags.http2_streams_max,
+            http2_resets_max: flags.http2_resets_max,
             http2_stream_window: window,
             http2_connection_window: connection_window,
-            upstream_connect_timeout: flags.upstream_connect_timeout.0,
-            upstream_response_timeout: flags.upstream_response_timeout.0,
-            upstream_idle_timeout: flags.upstream_idle_timeout.0,
-            upstream_idle_max: flags.upstream_idle_max,
             drain_timeout: flags.drain_timeout.0,
+            drain_idle_timeout: flags.drain_idle_timeout.0,
             ktls: flags.ktls,
             ktls_min_body: flags.ktls_min_body.0,
             log_level: flags.log_level,
+            access_log: flags.access_log,
+            connection_log: flags.connection_log,
+            access_log_format: flags.access_log_format,
+            admin: flags.admin,
             origins,
             values: HashMap::new(),
         })
     }
 }
+
+mod upstream;
 
 /// The mistakes found so far, and where values came from.
 struct Checks<'a> {
@@ -104,7 +126,8 @@ impl Checks<'_> {
         self.require(!flags.listen.is_empty(), "listen", address);
         self.require(flags.cert.is_some(), "cert", "a PEM file");
         self.require(flags.key.is_some(), "key", "a PEM file");
-        self.require(flags.upstream.is_some(), "upstream", "http://HOST:PORT");
+        let origins = &flags.upstream.upstream;
+        self.require(!origins.is_empty(), "upstream", SCHEMES);
     }
 
     fn headers(&mut self, headers: &[String]) -> Vec<(String, String)> {
@@ -138,6 +161,25 @@ impl Checks<'_> {
         }
     }
 
+    /// What carries HTTP in its tunnel would carry requests past every rule.
+    fn upgrades(&mut self, protocols: &[String]) -> Vec<String> {
+        let allowed = "off, or protocols that carry no HTTP, such as websocket";
+        for (index, protocol) in protocols.iter().enumerate() {
+            let message = match protocol_kind(protocol) {
+                ProtocolKind::Tunnel => continue,
+                ProtocolKind::Off if protocols.len() == 1 => return Vec::new(),
+                ProtocolKind::Off => "`off` stands beside other protocols".to_owned(),
+                ProtocolKind::Http => {
+                    let protocol = quoted(protocol);
+                    format!("{protocol} carries HTTP requests past every rule")
+                }
+                ProtocolKind::Unnamed => format!("{} is no protocol name", quoted(protocol)),
+            };
+            self.add("upgrade", index, message, allowed);
+        }
+        protocols.to_vec()
+    }
+
     /// Each worker binds every address, so a repeated one would get connections twice as often.
     /// Port 0 is another port each time.
     fn listen(&mut self, addresses: &[SocketAddr]) {
@@ -147,6 +189,33 @@ impl Checks<'_> {
                 let message = format!("{address} is listed twice");
                 self.add("listen", index, message, "each address and port once");
             }
+        }
+    }
+
+    /// What opening a log would fail with, told before anything is served.
+    fn logs(&mut self, flags: &Flags) {
+        for (key, target) in [
+            ("access_log", &flags.access_log),
+            ("connection_log", &flags.connection_log),
+        ] {
+            let LogTarget::File(path) = target else {
+                continue;
+            };
+            let folder = path.parent().filter(|folder| *folder != Path::new(""));
+            let message = if path.is_dir() {
+                "is a directory"
+            } else if folder.is_some_and(|folder| !folder.is_dir()) {
+                "its directory does not exist"
+            } else {
+                continue;
+            };
+            let message = format!("{}: {message}", path.display());
+            self.add(
+                key,
+                0,
+                message,
+                "a file in a directory that exists, - or off",
+            );
         }
     }
 
@@ -191,7 +260,16 @@ impl Checks<'_> {
             // `http::HeaderMap` ends at 32768 names, and hyper reserves room for all on every head.
             ("head_fields_max", flags.head_fields_max.get(), 1..=4096),
             ("http2_streams_max", streams, 1..=10_000),
-            ("upstream_idle_max", flags.upstream_idle_max, 0..=65_536),
+            (
+                "upstream_idle_max",
+                flags.upstream.upstream_idle_max,
+                0..=65_536,
+            ),
+            (
+                "upstream_http2_streams",
+                flags.upstream.upstream_http2_streams,
+                1..=10_000,
+            ),
             ("sessions_max", flags.sessions_max, 0..=TEN_MILLION),
             ("callers_max", flags.callers_max.get(), 1..=TEN_MILLION),
         ] {
@@ -213,6 +291,28 @@ impl Checks<'_> {
             self.add(key, 0, message, "65535 bytes to 1GiB");
         }
         window.unwrap_or(65_535)
+    }
+}
+
+/// What a listed protocol is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum ProtocolKind {
+    Off,
+    Tunnel,
+    /// TLS among them: inside it (RFC 2817) the client speaks HTTP to the origin again.
+    Http,
+    Unnamed,
+}
+
+/// RFC 9110 §7.8: a token, or two with a slash between.
+fn protocol_kind(protocol: &str) -> ProtocolKind {
+    let (name, version) = protocol.split_once('/').unwrap_or((protocol, "1"));
+    let is_name = |text: &str| !text.is_empty() && text.bytes().all(is_token);
+    match &*name.to_ascii_lowercase() {
+        "off" => ProtocolKind::Off,
+        "http" | "https" | "h2" | "h2c" | "h3" | "spdy" | "tls" => ProtocolKind::Http,
+        _ if is_name(name) && is_name(version) => ProtocolKind::Tunnel,
+        _ => ProtocolKind::Unnamed,
     }
 }
 

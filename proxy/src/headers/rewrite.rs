@@ -7,12 +7,24 @@ use http::header::{self, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Version};
 
 use super::Refusal;
+use super::forwarded::{ClientHop, FieldSink};
 use super::hop::HopList;
 use super::mapping::HeaderBlock;
 use super::names::{Hygiene, is_connection_field};
+use crate::http::Upgrades;
 pub use crate::http::request::Framing;
 use crate::http::request::RequestHead;
 use crate::policy::Permit;
+use crate::telemetry::RequestId;
+
+/// The way a request came: through which connection, and under which id.
+#[derive(Clone, Copy, Debug)]
+pub struct Way<'a> {
+    /// The client's connection.
+    pub hop: &'a ClientHop,
+    /// The request's id.
+    pub id: &'a RequestId,
+}
 
 /// A cleaned request with Herald's own headers, ready for `upstream`.
 #[derive(Debug)]
@@ -21,6 +33,9 @@ pub struct Outbound<'a> {
     hop: HopList,
     hygiene: &'a Hygiene,
     block: &'a HeaderBlock,
+    way: Way<'a>,
+    /// The protocol that the origin is asked to switch to.
+    upgrade: Option<&'a str>,
 }
 
 impl<'a> Outbound<'a> {
@@ -30,6 +45,7 @@ impl<'a> Outbound<'a> {
         _permit: Permit,
         hygiene: &'a Hygiene,
         block: &'a HeaderBlock,
+        way: Way<'a>,
     ) -> Result<Self, Refusal> {
         let hop = HopList::of_request(head.headers(), hygiene)?;
         Ok(Self {
@@ -37,7 +53,31 @@ impl<'a> Outbound<'a> {
             hop,
             hygiene,
             block,
+            way,
+            upgrade: None,
         })
+    }
+
+    /// Passes on the request's question for another protocol, if it is a valid one for a protocol
+    /// in `listed`: on HTTP/1.1, a GET without a body, and `upgrade` among the options of
+    /// `Connection` (RFC 9110 §7.8). Any other question is left out, as if nobody had asked.
+    #[must_use]
+    pub fn with_upgrade(mut self, listed: &'a Upgrades) -> Self {
+        let head = &self.head;
+        // In this order an ordinary request costs one look at an empty list.
+        if self.hop.names(b"upgrade")
+            && head.version() == Version::HTTP_11
+            && head.method() == Method::GET
+            && head.framing() == Framing::None
+        {
+            self.upgrade = listed.asked(head.headers());
+        }
+        self
+    }
+
+    /// The protocol that the origin is asked to switch to.
+    pub fn upgrade(&self) -> Option<&'a str> {
+        self.upgrade
     }
 
     /// The request's method.
@@ -64,10 +104,14 @@ impl<'a> Outbound<'a> {
         }
         self.put_cookies(out);
         self.put_trailer_names(out);
-        if asks_for_trailers(head.headers()) {
+        if let Some(protocol) = self.upgrade {
+            out.put_slice(b"connection: upgrade\r\n");
+            put_field(out, b"upgrade", protocol.as_bytes());
+        } else if asks_for_trailers(head.headers()) {
             // RFC 9110 §10.1.4: a sender of TE must list it in Connection.
             out.put_slice(b"te: trailers\r\nconnection: te\r\n");
         }
+        self.put_way(out);
         out.put_slice(&self.block.http1);
         match head.framing() {
             Framing::None => {}
@@ -97,7 +141,19 @@ impl<'a> Outbound<'a> {
             return false;
         }
         let name = name.as_str().as_bytes();
-        !is_connection_field(name) && !self.hop.names(name) && !self.hygiene.is_withheld(name)
+        if is_connection_field(name) || self.hop.names(name) {
+            return false;
+        }
+        if self.way.hop.is_trusted() {
+            return !self.hygiene.is_withheld_from_trusted(name) && !self.way.hop.rewrites(name);
+        }
+        !self.hygiene.is_withheld(name)
+    }
+
+    /// What Herald says of the way the request came.
+    fn put_way(&self, sink: &mut impl FieldSink) {
+        let kept = |name: &str| !self.hop.names(name.as_bytes());
+        self.way.hop.put(&self.head, self.way.id, kept, sink);
     }
 
     /// HTTP/2 lets a client split its cookies into fields; HTTP/1.1 has one (RFC 9113 §8.2.3).
@@ -153,5 +209,6 @@ fn put_field(out: &mut BytesMut, name: &[u8], value: &[u8]) {
     out.put_slice(b"\r\n");
 }
 
+mod http2;
 #[cfg(test)]
 mod tests;

@@ -2,24 +2,26 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use http::HeaderValue;
 use rustls::server::danger::ClientCertVerifier;
 
 use super::{KernelPart, Limits, Snapshot};
 use crate::caller::Standings;
-use crate::config::{self, ClientAuth, Config, Mistake, Mistakes, ReasonSpelling, UpstreamAddr};
-use crate::headers::{Hygiene, Mapping, Preset};
-use crate::http::serve;
+use crate::config::{
+    self, ClientAuth, Config, ForwardedStyle, LogFormat, LogTarget, Mistake, Mistakes,
+    ReasonSpelling,
+};
+use crate::headers::{Forwarding, Hygiene, Mapping, Preset};
+use crate::http::{Upgrades, serve};
 use crate::identity::OnFailure;
 use crate::tls::context::{self, ContextError, Settings};
 use crate::tls::{
     AtHandshake, ClientVerifier, HandshakeLimits, ReasonStyle, StoreError, TrustStore,
 };
-use crate::upstream::{self, UpstreamTarget};
+
+mod origins;
 
 pub(super) fn compile(config: &Config) -> Result<Snapshot, Mistakes> {
     let mut mistakes = Vec::new();
@@ -27,8 +29,10 @@ pub(super) fn compile(config: &Config) -> Result<Snapshot, Mistakes> {
     let trust = trust(config, &mut mistakes);
     let chain_pem = read(config, "cert", 0, &config.cert, &mut mistakes);
     let key_pem = read(config, "key", 0, &config.key, &mut mistakes);
-    let (Some(mapping), Some(chain_pem), Some(key_pem), true) =
-        (mapping, chain_pem, key_pem, mistakes.is_empty())
+    let origins = origins::compile(config, &mut mistakes);
+    let health_check = origins::health_check(config, &mut mistakes);
+    let (Some(mapping), Some(chain_pem), Some(key_pem), Some(origins), true) =
+        (mapping, chain_pem, key_pem, origins, mistakes.is_empty())
     else {
         return Err(Mistakes(mistakes));
     };
@@ -42,20 +46,19 @@ pub(super) fn compile(config: &Config) -> Result<Snapshot, Mistakes> {
         taps_keys: kernel_tls.level().is_some(),
     })
     .map_err(|error| Mistakes(vec![pair_mistake(config, &error)]))?;
-    let authority = HeaderValue::from_str(&config.upstream.to_string()).map_err(|error| {
-        let origin = config.origin("upstream", 0);
-        Mistakes(vec![Mistake::new(
-            origin,
-            error.to_string(),
-            "http://HOST:PORT",
-        )])
-    })?;
+    let authority = origins::authority(config)?;
     let allowed = config.allow_header_names.iter().map(String::as_str);
     Ok(Snapshot {
         client_auth: config.client_auth,
         tls: Arc::new(tls),
         hygiene: Hygiene::new(mapping.names(), allowed),
-        upstream: target(&config.upstream),
+        upgrades: Upgrades::new(config.upgrades.iter().map(String::as_str)),
+        forwarding: forwarding(config),
+        origin_labels: origins.iter().map(ToString::to_string).collect(),
+        origins,
+        upstream: origins::settings(config),
+        health_check,
+        resolve_interval: config.upstream.upstream_resolve.0,
         fallback_authority: authority,
         limits: limits(config),
         kernel_tls,
@@ -71,7 +74,13 @@ pub(super) fn compile(config: &Config) -> Result<Snapshot, Mistakes> {
             config::OnFailure::Send => OnFailure::Send,
         },
         standings: Standings::new(config.callers_max),
+        records: records(config),
     })
+}
+
+fn records(config: &Config) -> Option<LogFormat> {
+    let off = config.access_log == LogTarget::Off && config.connection_log == LogTarget::Off;
+    (!off).then_some(config.access_log_format)
 }
 
 fn mapping(config: &Config, mistakes: &mut Vec<Mistake>) -> Option<Mapping> {
@@ -206,13 +215,13 @@ fn read(
     None
 }
 
-fn target(upstream: &UpstreamAddr) -> UpstreamTarget {
-    match upstream.host().parse() {
-        Ok(address) => UpstreamTarget::Address(SocketAddr::new(address, upstream.port())),
-        Err(_name) => UpstreamTarget::Name {
-            host: upstream.host().to_owned(),
-            port: upstream.port(),
-        },
+fn forwarding(config: &Config) -> Forwarding {
+    let style = config.forwarded;
+    Forwarding {
+        x_forwarded: matches!(style, ForwardedStyle::XForwarded | ForwardedStyle::Both),
+        forwarded: matches!(style, ForwardedStyle::Forwarded | ForwardedStyle::Both),
+        request_id: config.request_id,
+        trusted: config.trusted_proxies.clone(),
     }
 }
 
@@ -225,19 +234,19 @@ fn limits(config: &Config) -> Limits {
         http: serve::Limits {
             head_timeout: config.head_timeout,
             idle_timeout: config.idle_timeout,
+            // Idle connections alone never make a stop a forced one.
+            drain_idle_timeout: config.drain_idle_timeout.min(config.drain_timeout / 2),
             head_bytes_max: config.head_max,
             head_fields_max: config.head_fields_max,
             http2_streams_max: config.http2_streams_max,
+            http2_resets_max: config.http2_resets_max,
+            write_timeout: config.write_timeout,
             http2_stream_window: config.http2_stream_window,
             http2_connection_window: config.http2_connection_window,
         },
-        upstream: upstream::Limits {
-            connect_timeout: config.upstream_connect_timeout,
-            response_timeout: config.upstream_response_timeout,
-            idle_timeout: config.upstream_idle_timeout,
-            max_idle: config.upstream_idle_max,
-            ..upstream::Limits::default()
-        },
+        exchange_idle: config.exchange_idle_timeout,
+        tunnel_idle: config.tunnel_idle_timeout,
+        body_max: config.body_max,
     }
 }
 

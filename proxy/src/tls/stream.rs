@@ -1,4 +1,4 @@
-//! The client's stream after the handshake: rustls's connection over the client's socket, as hyper
+//! The client's stream after the handshake: rustls's connection over the client's socket, as HTTP
 //! reads and writes it. Large bodies are moved in large steps: ciphertext is read 64 KiB at a time
 //! while an upload lasts (rustls alone reads 4 KiB), and plaintext is handed to rustls in pieces.
 //! From a hand-over to the kernel on (`kernel.rs`) plaintext goes to the socket as it is.
@@ -10,12 +10,12 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BytesMut};
-use hyper::rt::{Read, ReadBufCursor, Write};
 use rustls::ServerConnection;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
 use super::kernel::{Gate, Lane, Sender};
 use super::socket::ClientSocket;
+use crate::net::HalfClose;
 
 /// See the module's documentation.
 #[derive(Debug)]
@@ -64,8 +64,15 @@ impl ClientStream {
         Some((sender, &mut self.socket))
     }
 
+    fn close_notify(&mut self) {
+        if !self.closing {
+            self.closing = true;
+            self.tls.send_close_notify();
+        }
+    }
+
     /// Copies plaintext that rustls has ready; whether there was any, or a clean end.
-    fn take_plaintext(&mut self, buf: &mut ReadBufCursor<'_>) -> io::Result<bool> {
+    fn take_plaintext(&mut self, buf: &mut ReadBuf<'_>) -> io::Result<bool> {
         let mut taken = false;
         while buf.remaining() > 0 {
             let chunk = match self.tls.reader().into_first_chunk() {
@@ -153,13 +160,13 @@ impl ClientStream {
     }
 }
 
-impl Read for ClientStream {
+impl AsyncRead for ClientStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        mut buf: ReadBufCursor<'_>,
+        buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        while buf.remaining() > 0 && !self.take_plaintext(&mut buf)? {
+        while buf.remaining() > 0 && !self.take_plaintext(buf)? {
             ready!(self.poll_ciphertext(cx))?;
         }
         // What was read with it and costs no system call.
@@ -167,13 +174,24 @@ impl Read for ClientStream {
             if let Err(error) = self.decrypt_incoming(cx) {
                 self.broken = Some(error);
             }
-            self.take_plaintext(&mut buf)?;
+            self.take_plaintext(buf)?;
         }
         Poll::Ready(Ok(()))
     }
 }
 
-impl Write for ClientStream {
+impl HalfClose for ClientStream {
+    fn poll_half_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // Sent once, however often it is asked for; the TCP connection stays open both ways.
+        if let Some((sender, gate)) = self.kernel() {
+            return sender.poll_close(gate, cx);
+        }
+        self.close_notify();
+        self.poll_flush(cx)
+    }
+}
+
+impl AsyncWrite for ClientStream {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -234,10 +252,7 @@ impl Write for ClientStream {
         if let Some((sender, gate)) = self.kernel() {
             ready!(sender.poll_close(gate, cx))?;
         }
-        if !self.closing {
-            self.closing = true;
-            self.tls.send_close_notify();
-        }
+        self.close_notify();
         ready!(self.poll_write_tls(cx))?;
         Pin::new(&mut self.socket).poll_shutdown(cx)
     }

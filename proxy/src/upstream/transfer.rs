@@ -1,23 +1,23 @@
-//! The two bodies of an exchange after the response head: whoever polls for the response's next
+//! The two bodies of an HTTP/1.1 exchange after the response head: whoever polls for the response's next
 //! piece also sends the request's. The connection goes back to the pool the moment both are
 //! complete, and is closed in every other case.
 
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 
 use super::body::Decoder;
 use super::error::{BodyError, UpstreamError};
+use super::io::OriginIo;
 use super::piece::length_of;
 use super::pool::Lease;
 use super::upload::Upload;
 
 /// The rest of an exchange. Polled for frames, it moves both bodies.
 #[derive(Debug)]
-pub struct Transfer<B, S = TcpStream> {
+pub struct Transfer<B, S = OriginIo> {
     /// `None` once the exchange is over, well or badly.
     lease: Option<Lease<S>>,
     upload: Upload<B>,
@@ -54,6 +54,13 @@ impl<B, S> Transfer<B, S> {
     /// Bytes of the response body so far.
     pub fn received(&self) -> u64 {
         self.received
+    }
+
+    /// The connection and what was read from it, after a 101 to a request that was sent to its
+    /// end.
+    pub(super) fn into_switched(self) -> Option<(S, BytesMut)> {
+        let lease = self.lease.filter(|_| self.upload.is_sent())?;
+        Some(lease.connection.into_parts())
     }
 
     /// Breaks the exchange off and closes the connection to the origin.

@@ -52,7 +52,7 @@ const NEEDS: [Need; 6] = [
         program: "python3",
         probe: &["-c", "import ensurepip, venv"],
         packages: &["python3", "python3-venv"],
-        why: "a real client, Python requests",
+        why: "real clients: Python requests, gRPC",
     },
     Need {
         program: "qemu-system-x86_64",
@@ -68,8 +68,8 @@ const NEEDS: [Need; 6] = [
     },
 ];
 
-/// The version is pinned so that a new release cannot turn the tests red.
-const REQUESTS: &str = "requests==2.34.2";
+/// Versions are pinned so that a new release cannot turn the tests red.
+const PYTHON_PACKAGES: [&str; 2] = ["requests==2.34.2", "grpcio==1.85.3"];
 
 /// Installs what is missing where that is possible, and reports what is still missing.
 pub(crate) fn prepare(target: &Path) -> Ready {
@@ -96,11 +96,11 @@ pub(crate) fn prepare(target: &Path) -> Ready {
             need.packages.join(" ")
         ));
     }
-    ready.python = python_with_requests(target);
+    ready.python = python_with_packages(target);
     if ready.python.is_none() {
         ready
             .missing
-            .push("the Python package requests (a real client)".to_owned());
+            .push("the Python packages requests and grpcio (real clients)".to_owned());
     }
     ready
 }
@@ -171,20 +171,21 @@ fn hold_services() -> Option<()> {
 /// Asked by Debian's `invoke-rc.d` before it starts a service; 101 means no.
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 
-/// An interpreter with `requests`, in an environment of its own that is made once.
-fn python_with_requests(target: &Path) -> Option<PathBuf> {
+/// An interpreter with [`PYTHON_PACKAGES`], in an environment of its own that is made once.
+fn python_with_packages(target: &Path) -> Option<PathBuf> {
     let folder = target.join("test-python");
     let python = folder.join("bin/python");
     let stamp = folder.join("requirements");
+    let packages = PYTHON_PACKAGES.join(" ");
     let is_current = || {
-        fs::read_to_string(&stamp).is_ok_and(|made_for| made_for == REQUESTS)
-            && command::succeeds(Command::new(&python).args(["-c", "import requests"]))
+        fs::read_to_string(&stamp).is_ok_and(|made_for| made_for == packages)
+            && command::succeeds(Command::new(&python).args(["-c", "import grpc, requests"]))
     };
     if is_current() {
-        println!("requests           here     ({})", python.display());
+        println!("{packages} here     ({})", python.display());
         return Some(python);
     }
-    println!("making {} with {REQUESTS}", folder.display());
+    println!("making {} with {packages}", folder.display());
     for interpreter in ["python3", "/usr/bin/python3"] {
         let made = command::run(
             Command::new(interpreter)
@@ -192,11 +193,12 @@ fn python_with_requests(target: &Path) -> Option<PathBuf> {
                 .arg(&folder),
         )
         .and_then(|()| {
-            command::run(Command::new(&python).args(["-m", "pip", "install", "--quiet", REQUESTS]))
+            let install = ["-m", "pip", "install", "--quiet"];
+            command::run(Command::new(&python).args(install).args(PYTHON_PACKAGES))
         });
         match made {
-            Ok(()) if fs::write(&stamp, REQUESTS).is_ok() && is_current() => return Some(python),
-            Ok(()) => println!("{interpreter}: its environment cannot import requests"),
+            Ok(()) if fs::write(&stamp, &packages).is_ok() && is_current() => return Some(python),
+            Ok(()) => println!("{interpreter}: its environment cannot import them"),
             Err(problem) => println!("{problem}"),
         }
     }

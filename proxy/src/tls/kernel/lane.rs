@@ -12,7 +12,6 @@ use std::task::{Context, Poll, Waker, ready};
 use bytes::{Buf as _, Bytes};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
-use tokio::sync::Notify;
 
 use super::pipe::Pipe;
 use super::{KernelTls, Level, add};
@@ -31,7 +30,8 @@ pub struct Lane {
     rescued: RefCell<Bytes>,
     /// The body that waits for the stream.
     waiting: RefCell<Option<Waker>>,
-    retired: Notify,
+    is_http1: Cell<bool>,
+    retired: Cell<bool>,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -63,13 +63,16 @@ impl Lane {
             pipe: RefCell::default(),
             rescued: RefCell::default(),
             waiting: RefCell::default(),
-            retired: Notify::new(),
+            is_http1: Cell::new(true),
+            retired: Cell::new(false),
         }
     }
 
-    /// HTTP/2 frames are cut as flow control wants: bodies are never moved.
+    /// HTTP/2 frames are cut as flow control wants: bodies are never moved. And its connections do
+    /// not end by a field of an answer.
     pub fn forbid_splice(&self) {
         self.splices.set(false);
+        self.is_http1.set(false);
     }
 
     /// Response bodies of at least so many bytes are worth asking for.
@@ -85,10 +88,10 @@ impl Lane {
         }
     }
 
-    /// Returns once the connection should finish what it does and close: its keys have sealed all
-    /// they may, or the client's wish for new ones cannot be met.
-    pub async fn retired(&self) {
-        self.retired.notified().await;
+    /// Whether an HTTP/1.1 connection should close after this answer: its keys have sealed enough,
+    /// or the client's wish for new ones cannot be met.
+    pub fn is_retired(&self) -> bool {
+        self.retired.get() && self.is_http1.get()
     }
 
     /// Ready when bodies can be moved (`true`) or never will be (`false`). Asks for the hand-over
@@ -216,7 +219,7 @@ impl Lane {
     }
 
     pub(super) fn retire(&self) {
-        self.retired.notify_one();
+        self.retired.set(true);
     }
 
     fn open<'a>(&self, slot: &'a mut Option<Pipe>) -> Option<&'a mut Pipe> {

@@ -234,6 +234,9 @@ impl Sender {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         ready!(self.poll_control(gate, cx))?;
+        if self.sealed > RECORDS_END {
+            return Poll::Ready(Err(io::Error::other("the keys have sealed all they may")));
+        }
         let plain = bufs.iter().take_while(|buf| !void::holds(buf)).count();
         let (bytes, rest) = bufs.split_at_checked(plain).unwrap_or((bufs, &[]));
         if bytes.iter().any(|buf| !buf.is_empty()) {
@@ -302,5 +305,7 @@ const RECORD: usize = 16 * 1024;
 const SMALL_RECORD: usize = 4 * 1024;
 /// Half of what AES-GCM allows a key (RFC 8446 §5.5: 2^24.5 records).
 const RECORDS_MAX: u64 = 1 << 23;
+/// Where a connection that got no new keys and did not end stops.
+const RECORDS_END: u64 = 1 << 24;
 const WARNING: u8 = 1;
 const FATAL: u8 = 2;
