@@ -76,6 +76,11 @@ impl App {
     /// Compiles `config`, binds, and starts the workers.
     pub fn start(config: &Config) -> Result<Self, StartError> {
         let snapshot = Arc::new(Snapshot::compile(config).map_err(StartError::Config)?);
+        if snapshot.kernel_tls.falls_short() {
+            tracing::warn!("{}", snapshot.kernel_tls.told());
+        } else {
+            tracing::info!("{}", snapshot.kernel_tls.told());
+        }
         let telemetry = Telemetry::start(config)?;
         let (bound, sockets) = bind_all(&config.listen, config.workers)?;
         let admin = Admin::bind(&config.admin).map_err(|error| StartError::Admin {
@@ -101,11 +106,6 @@ impl App {
             .collect::<io::Result<Vec<_>>>()?;
         drop(common);
         telemetry.set_ready(true);
-        if snapshot.kernel_tls.falls_short() {
-            tracing::warn!("{}", snapshot.kernel_tls.told());
-        } else {
-            tracing::info!("{}", snapshot.kernel_tls.told());
-        }
         for address in &bound {
             tracing::info!("listening on {address}");
         }

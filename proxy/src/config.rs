@@ -18,8 +18,8 @@ mod validate;
 
 pub use address::{Place, Scheme, UpstreamAddr};
 pub use flags::{
-    Balance, ClientAuth, Flags, ForwardedStyle, Isolate, Ktls, LogFormat, OnFailure, ReasonSpelling,
-    UpstreamFlags,
+    Balance, ClientAuth, Flags, ForwardedStyle, Isolate, Ktls, LogFormat, OnFailure,
+    ReasonSpelling, UpstreamFlags,
 };
 pub use mistake::{Mistake, Mistakes, Origin};
 pub use model::Config;

@@ -80,10 +80,7 @@ pub async fn connection(accepted: Accepted, worker: Rc<Worker>, drain: DrainWatc
     } else {
         Protocol::Http1
     };
-    let lane = io.lane();
-    if let (Some(lane), Protocol::Http2) = (&lane, protocol) {
-        lane.forbid_splice();
-    }
+    let lane = io.lane(protocol == Protocol::Http1);
     let exchange = Rc::new(Exchange {
         caller,
         lane,

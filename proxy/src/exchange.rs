@@ -150,7 +150,11 @@ impl Exchange {
         None
     }
 
-    fn relay(&self, response: Response<OriginBody<RequestBody>>, record: Record) -> Response<Reply> {
+    fn relay(
+        &self,
+        response: Response<OriginBody<RequestBody>>,
+        record: Record,
+    ) -> Response<Reply> {
         let (mut parts, body) = response.into_parts();
         let mut body = RelayBody::watched(body, self.watch(record));
         if let Some(lane) = &self.lane {

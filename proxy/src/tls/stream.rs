@@ -54,8 +54,10 @@ impl ClientStream {
     }
 
     /// Where a response's body and this stream meet, if the kernel may have a part in it.
-    pub fn lane(&self) -> Option<Rc<Lane>> {
-        self.sender.as_ref().map(|sender| sender.lane())
+    pub fn lane(&self, is_http1: bool) -> Option<Rc<Lane>> {
+        let lane = self.sender.as_ref()?.lane();
+        lane.speaks(is_http1);
+        Some(lane)
     }
 
     /// The half that the kernel has taken over.

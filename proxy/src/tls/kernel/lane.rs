@@ -7,6 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::io;
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Buf as _, Bytes};
@@ -70,9 +71,9 @@ impl Lane {
 
     /// HTTP/2 frames are cut as flow control wants: bodies are never moved. And its connections do
     /// not end by a field of an answer.
-    pub fn forbid_splice(&self) {
-        self.splices.set(false);
-        self.is_http1.set(false);
+    pub(in crate::tls) fn speaks(&self, http1: bool) {
+        self.is_http1.set(http1);
+        self.splices.set(self.splices.get() && http1);
     }
 
     /// Response bodies of at least so many bytes are worth asking for.
@@ -209,13 +210,12 @@ impl Lane {
         self.wake();
     }
 
-    /// It never will on this connection.
-    pub(super) fn refuse(&self) {
-        if self.state.get() == State::Userspace {
-            self.state.set(State::Refused);
-            add(&self.kernel.counts.refused, 1);
-        }
+    /// It never will on this connection. True for the first such connection of all.
+    pub(super) fn refuse(&self) -> bool {
+        self.state.set(State::Refused);
+        let before = self.kernel.counts.refused.fetch_add(1, Ordering::Relaxed);
         self.wake();
+        before == 0
     }
 
     pub(super) fn retire(&self) {

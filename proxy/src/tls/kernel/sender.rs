@@ -20,9 +20,7 @@ use super::gate::Gate;
 use super::keys::Keys;
 use super::lane::Lane;
 use super::{KernelTls, add};
-use crate::clock;
 use crate::sys::void;
-use crate::telemetry::limit::RateLimit;
 use crate::tls::socket::ClientSocket;
 
 /// The sending half of a connection that the kernel may take over, or has taken over.
@@ -92,12 +90,11 @@ impl Sender {
             return;
         }
         if let Err(refusal) = self.hand_over(gate, tls) {
-            self.lane.refuse();
-            if let Some(suppressed) = REFUSED.permit(clock::unix_now()) {
+            let is_first = self.lane.refuse();
+            if is_first {
                 tracing::info!(
                     reason = refusal,
-                    suppressed,
-                    "kernel TLS refused, userspace goes on"
+                    "kernel TLS refused, userspace goes on; told once, counted always"
                 );
             }
         }
@@ -296,8 +293,6 @@ fn alert_for(failure: &rustls::Error) -> Option<AlertDescription> {
         _ => Some(AlertDescription::InternalError),
     }
 }
-
-static REFUSED: RateLimit = RateLimit::new();
 
 /// The most plaintext of a record (RFC 8446 §5.1).
 const RECORD: usize = 16 * 1024;
