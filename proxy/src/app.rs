@@ -1,9 +1,10 @@
 //! The only wiring. Start order: configuration (validated before) → snapshot (keys, certificates,
-//! trust, mapping: every mistake at once) → bind → workers → ready. Stop order: stop accepting →
-//! finish (GOAWAY, `Connection: close`) → deadline → end.
+//! trust, mapping: every mistake at once) → kernel programs → bind → workers → ready. Stop order:
+//! stop accepting → finish (GOAWAY, `Connection: close`) → deadline → end.
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -18,8 +19,10 @@ use crate::drain::{self, DrainTrigger};
 use crate::listen::sources::Sources;
 use crate::listen::{self, Places};
 use crate::snapshot::Snapshot;
+use crate::steering::{Required, Steering};
+use crate::telemetry::features::EBPF_STEERING;
 use crate::telemetry::ledger::FLUSH_AFTER;
-use crate::telemetry::{LogError, Telemetry};
+use crate::telemetry::{Feature, LogError, Telemetry};
 use crate::worker;
 
 /// Why Herald did not start.
@@ -44,6 +47,9 @@ pub enum StartError {
         /// The kernel's answer.
         error: io::Error,
     },
+    /// A kernel program.
+    #[error("can't start: {0}")]
+    Steering(#[from] Required),
     /// A log.
     #[error(transparent)]
     Log(#[from] LogError),
@@ -61,6 +67,8 @@ pub struct App {
     drain_timeout: Duration,
     telemetry: Arc<Telemetry>,
     admin: Option<Admin>,
+    /// What is attached goes with this.
+    steering: Arc<Steering>,
 }
 
 /// How a stop went.
@@ -82,7 +90,11 @@ impl App {
             tracing::info!("{}", snapshot.kernel_tls.told());
         }
         let telemetry = Telemetry::start(config)?;
-        let (bound, sockets) = bind_all(&config.listen, config.workers)?;
+        // Before any socket: each belongs to the control group in which it is made.
+        let mut steering = Steering::start(config)?;
+        let (bound, sockets) = bind_all(&config.listen, config.workers, &mut steering)?;
+        steering.demand(config)?;
+        tell(&steering, &telemetry);
         let admin = Admin::bind(&config.admin).map_err(|error| StartError::Admin {
             address: config.admin.clone(),
             error,
@@ -102,9 +114,22 @@ impl App {
         let workers = sockets
             .into_iter()
             .enumerate()
-            .map(|(index, sockets)| worker::spawn(index, sockets, common.clone()))
+            .map(|(index, listeners)| {
+                let load = steering.slot(index);
+                let seat = worker::Seat {
+                    index,
+                    listeners,
+                    load,
+                };
+                worker::spawn(seat, common.clone())
+            })
             .collect::<io::Result<Vec<_>>>()?;
         drop(common);
+        let steering = Arc::new(steering);
+        let asked = Arc::downgrade(&steering);
+        telemetry
+            .kernel
+            .ask(move || asked.upgrade().map_or_else(Vec::new, |it| it.counts()));
         telemetry.set_ready(true);
         for address in &bound {
             tracing::info!("listening on {address}");
@@ -120,7 +145,13 @@ impl App {
             drain_timeout: config.drain_timeout,
             telemetry,
             admin,
+            steering,
         })
+    }
+
+    /// The kernel's help with new connections.
+    pub fn steering(&self) -> &Steering {
+        &self.steering
     }
 
     /// The addresses bound, in the order of the configuration, with real ports.
@@ -195,24 +226,42 @@ impl App {
 
 type Sockets = Vec<std::net::TcpListener>;
 
+/// Logs which kernel programs are in use, and shows it in the status.
+fn tell(steering: &Steering, telemetry: &Telemetry) {
+    for (program, standing) in steering.report().programs() {
+        tracing::info!(program, "ebpf: {standing}");
+        let name = format!("{EBPF_STEERING}: {program}");
+        let active = standing.is_attached();
+        telemetry.report(Feature::new(&name, active, standing.to_string()));
+    }
+}
+
 /// Binds every address once a worker. Port 0 is resolved by the first bind and shared by the rest.
 fn bind_all(
     addresses: &[SocketAddr],
     workers: usize,
+    steering: &mut Steering,
 ) -> Result<(Vec<SocketAddr>, Vec<Sockets>), StartError> {
     let mut bound = Vec::with_capacity(addresses.len());
     let mut sockets: Vec<Sockets> = (0..workers).map(|_| Vec::new()).collect();
-    for address in addresses {
+    for (service, address) in addresses.iter().enumerate() {
+        let at = |error| StartError::Listen {
+            address: *address,
+            error,
+        };
         let mut actual = *address;
-        for sockets in &mut sockets {
-            let at = |error| StartError::Listen {
-                address: *address,
-                error,
-            };
+        for (worker, sockets) in sockets.iter_mut().enumerate() {
             let socket = listen::bind(actual).map_err(at)?;
             actual = socket.local_addr().map_err(at)?;
+            steering.bound(socket.as_fd(), service, worker);
+            listen::listen(&socket).map_err(at)?;
             sockets.push(socket);
         }
+        let of_address: Vec<_> = sockets
+            .iter()
+            .filter_map(|sockets| sockets.last().map(AsFd::as_fd))
+            .collect();
+        steering.listening(actual, &of_address, service);
         bound.push(actual);
     }
     Ok((bound, sockets))

@@ -15,6 +15,7 @@ use crate::config::file::{definition, lenient};
 use crate::config::flags::LogLevel;
 use crate::config::{AdminAddr, Config, Flags, Mistakes, reference};
 use crate::snapshot::Snapshot;
+use crate::steering::Steering;
 use crate::{demo, telemetry};
 
 /// Herald stands in front of HTTP origins, terminates mutual TLS, and tells the origin on every
@@ -177,14 +178,23 @@ fn check(given: &ArgMatches) -> ExitCode {
     match compiled {
         Ok((config, snapshot)) => print(
             format!(
-                "Sound. This would run:\n\n{}\n{}",
+                "Sound. This would run:\n\n{}\n{}\n{}",
                 config.plan(),
-                snapshot.summary()
+                snapshot.summary(),
+                kernel_programs(&config)
             )
             .as_bytes(),
         ),
         Err(mistakes) => told(USAGE, &mistakes),
     }
+}
+
+/// Which kernel programs this process could use here.
+fn kernel_programs(config: &Config) -> String {
+    let report = Steering::probe(config);
+    let line = |(program, standing)| format!("  {program:12}  {standing}\n");
+    let lines: String = report.programs().into_iter().map(line).collect();
+    format!("Kernel programs (ebpf):\n{lines}")
 }
 
 fn demonstrate(once: bool) -> ExitCode {

@@ -22,5 +22,5 @@ pub use flags::{
     ReasonSpelling, UpstreamFlags,
 };
 pub use mistake::{Mistake, Mistakes, Origin};
-pub use model::Config;
+pub use model::{Config, Refusal};
 pub use observe::{AdminAddr, LogTarget};

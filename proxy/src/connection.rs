@@ -17,6 +17,7 @@ use crate::http::{self, Leftover, Protocol};
 use crate::listen::Accepted;
 use crate::net::HalfClose;
 use crate::snapshot::Snapshot;
+use crate::sys::load::LoadSlot;
 use crate::telemetry::connection::Agreed;
 use crate::telemetry::limit::HeldBack;
 use crate::telemetry::reason::{self, ConnectionEnd, HandshakeFailure, Reason};
@@ -40,31 +41,31 @@ pub struct Worker {
     pub ledger: Rc<Ledger>,
     /// What all threads report to.
     pub telemetry: Arc<Telemetry>,
+    /// Where the worker tells the kernel how busy it is.
+    pub load: LoadSlot,
 }
 
 /// Serves one accepted client to its end. Never fails: what went wrong is recorded here.
 pub async fn connection(accepted: Accepted, worker: Rc<Worker>, drain: DrainWatch) {
     let Accepted { tcp, client, place } = accepted;
+    let _open = worker.load.connection();
     let mut record = ConnectionRecord::begin(&worker.ledger, client);
     if !place.is_granted() {
         return record.handshake_failed(HandshakeFailure::SourceLimit);
     }
     let snapshot = Arc::clone(&worker.snapshot);
     // The handshake proves possession of a key; it decides nothing about the caller.
-    let Handshaken { io, peer } = match tls::handshake(
-        Arc::clone(&snapshot.tls),
-        tcp,
-        snapshot.limits.handshake,
-        snapshot.kernel_tls.level(),
-    )
-    .await
-    {
-        Ok(handshaken) => handshaken,
-        Err(error) => {
-            record.handshake_failed(error.class());
-            return tell_handshake(&worker, client, &error);
-        }
-    };
+    let shaking = worker.load.handshake();
+    let (config, kernel) = (Arc::clone(&snapshot.tls), snapshot.kernel_tls.level());
+    let Handshaken { io, peer } =
+        match tls::handshake(config, tcp, snapshot.limits.handshake, kernel).await {
+            Ok(handshaken) => handshaken,
+            Err(error) => {
+                record.handshake_failed(error.class());
+                return tell_handshake(&worker, client, &error);
+            }
+        };
+    drop(shaking);
     // Now it is known which chain the client owns; how it stands is asked again on every request.
     let caller = Caller::new(&peer, &*snapshot, clock::unix_now());
     let standing = caller.standing(&*snapshot, clock::unix_now());

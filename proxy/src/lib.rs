@@ -34,6 +34,7 @@ pub mod policy;
 pub mod relay;
 pub mod respond;
 pub mod snapshot;
+pub mod steering;
 pub mod sys;
 pub mod telemetry;
 pub mod tls;

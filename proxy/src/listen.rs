@@ -40,7 +40,7 @@ impl Place {
     }
 }
 
-/// Binds one of several sockets that share `address`.
+/// Binds one of several sockets that share `address`. It does not listen yet.
 pub fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     let socket = Socket::new(
         Domain::for_address(address),
@@ -55,8 +55,12 @@ pub fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     }
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
     Ok(socket.into())
+}
+
+/// From here the kernel takes connections.
+pub fn listen(socket: &std::net::TcpListener) -> io::Result<()> {
+    SockRef::from(socket).listen(BACKLOG)
 }
 
 /// A worker's end of a listening socket.
@@ -195,9 +199,13 @@ mod tests {
     #[tokio::test(flavor = "current_thread")]
     async fn the_last_call_loses_no_connection() {
         let first = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        listen(&first).unwrap();
         let address = first.local_addr().unwrap();
-        let places = Arc::new(Semaphore::new(8));
-        let acceptor = Acceptor::new(first, Arc::clone(&places)).unwrap();
+        let places = Places {
+            all: Arc::new(Semaphore::new(8)),
+            sources: Sources::new(None, &[]),
+        };
+        let acceptor = Acceptor::new(first, places.clone()).unwrap();
         let waiting = TcpStream::connect(address).await.unwrap();
         assert!(acceptor.last_call() > Duration::ZERO);
         let late = tokio::spawn(TcpStream::connect(address));
@@ -210,6 +218,7 @@ mod tests {
         let clients: Vec<_> = accepted.iter().map(|accepted| accepted.client).collect();
         assert_eq!(clients, [waiting.local_addr().unwrap()]);
         let second = bind(address).unwrap();
+        listen(&second).unwrap();
         let acceptor = Acceptor::new(second, places).unwrap();
         let accepted = acceptor.accept().await.unwrap();
         let late = late.await.unwrap().unwrap();

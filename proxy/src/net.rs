@@ -20,6 +20,15 @@ impl Network {
     pub fn contains(&self, address: IpAddr) -> bool {
         self.0.contains(&address)
     }
+
+    /// Address and length as an IPv6 network; IPv4 is mapped (RFC 4291 §2.5.5.2).
+    pub fn as_ipv6(&self) -> ([u8; 16], u32) {
+        let length = u32::from(self.0.prefix_len());
+        match self.0.addr() {
+            IpAddr::V4(address) => (address.to_ipv6_mapped().octets(), length + 96),
+            IpAddr::V6(address) => (address.octets(), length),
+        }
+    }
 }
 
 impl FromStr for Network {

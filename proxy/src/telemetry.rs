@@ -31,7 +31,7 @@ pub mod tally;
 
 pub use access::Record;
 pub use connection::{ConnectionRecord, Scope};
-pub use features::Feature;
+pub use features::{Feature, KernelCounts};
 pub use identity::Identity;
 pub use ledger::Ledger;
 pub use request_id::{RequestId, RequestIds};
@@ -66,6 +66,8 @@ pub struct Telemetry {
     logs: Vec<Log>,
     format: LogFormat,
     features: Mutex<Vec<Feature>>,
+    /// Decisions of the kernel programs.
+    pub kernel: KernelCounts,
     ready: AtomicBool,
 }
 
@@ -129,6 +131,7 @@ impl Telemetry {
             logs,
             format: config.access_log_format,
             features: Mutex::new(features::features()),
+            kernel: KernelCounts::default(),
             ready: AtomicBool::new(false),
         }))
     }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use proxy_common::load::HEARTBEAT_INTERVAL_NS;
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::time::Instant;
 
@@ -17,6 +18,7 @@ use crate::drain::{self, DrainWatch};
 use crate::headers::clean_trailers;
 use crate::listen::{Acceptor, Places};
 use crate::snapshot::Snapshot;
+use crate::sys::load::LoadSlot;
 use crate::telemetry::metrics::OriginState;
 use crate::telemetry::{RequestIds, Telemetry};
 use crate::tls::context;
@@ -35,31 +37,51 @@ pub struct Common {
     pub drain: DrainWatch,
 }
 
-/// Starts worker `index` on its sockets. It ends when the drain has started and its last
-/// connection is done.
-pub fn spawn(
-    index: usize,
-    listeners: Vec<TcpListener>,
-    common: Common,
-) -> io::Result<JoinHandle<()>> {
-    let runtime_builder = || -> io::Result<LocalRuntime> {
-        Builder::new_current_thread()
-            .enable_io()
-            .enable_time()
-            .build_local(LocalOptions::default())
-    };
+/// What one worker is given.
+#[derive(Debug)]
+pub struct Seat {
+    /// Its number.
+    pub index: usize,
+    /// Its sockets, one an address.
+    pub listeners: Vec<TcpListener>,
+    /// Where it tells how busy it is.
+    pub load: LoadSlot,
+}
+
+/// Starts a worker on its sockets. It ends when the drain has started and its last connection is
+/// done.
+pub fn spawn(seat: Seat, common: Common) -> io::Result<JoinHandle<()>> {
+    let index = seat.index;
     std::thread::Builder::new()
         .name(format!("worker-{index}"))
         .spawn(move || {
-            let served = runtime_builder()
-                .and_then(|runtime| runtime.block_on(serve(index, listeners, common)));
+            let served =
+                runtime(&seat.load).and_then(|runtime| runtime.block_on(serve(seat, common)));
             if let Err(error) = served {
                 tracing::error!(%error, worker = index, "worker could not start");
             }
         })
 }
 
-async fn serve(index: usize, listeners: Vec<TcpListener>, common: Common) -> io::Result<()> {
+/// A runtime that tells when it works and when it waits, if anybody reads that.
+fn runtime(load: &LoadSlot) -> io::Result<LocalRuntime> {
+    let mut builder = Builder::new_current_thread();
+    builder.enable_io().enable_time();
+    if load.is_read() {
+        let (parking, unparked) = (load.clone(), load.clone());
+        builder
+            .on_thread_park(move || parking.idle())
+            .on_thread_unpark(move || unparked.busy(clock::monotonic()));
+    }
+    builder.build_local(LocalOptions::default())
+}
+
+async fn serve(seat: Seat, common: Common) -> io::Result<()> {
+    let Seat {
+        index,
+        listeners,
+        load,
+    } = seat;
     let Common {
         snapshot,
         places,
@@ -80,7 +102,11 @@ async fn serve(index: usize, listeners: Vec<TcpListener>, common: Common) -> io:
         snapshot,
         ledger: telemetry.ledger(index),
         telemetry,
+        load,
     });
+    if worker.load.is_read() {
+        drop(tokio::task::spawn_local(beat(Rc::clone(&worker))));
+    }
     drop(tokio::task::spawn_local(sweep(Rc::clone(&worker))));
     for origin in 0..worker.upstream.endpoints() {
         drop(tokio::task::spawn_local(check(Rc::clone(&worker), origin)));
@@ -104,6 +130,14 @@ async fn serve(index: usize, listeners: Vec<TcpListener>, common: Common) -> io:
     local_trigger.drained().await;
     worker.ledger.flush();
     Ok(())
+}
+
+/// Tells the kernel's choice that this thread is not stuck.
+async fn beat(worker: Rc<Worker>) {
+    loop {
+        worker.load.beat(clock::monotonic());
+        tokio::time::sleep(BEAT_INTERVAL).await;
+    }
 }
 
 /// Random bytes, from the one cryptographic library.
@@ -194,6 +228,7 @@ async fn either<T>(
     }
 }
 
+const BEAT_INTERVAL: Duration = Duration::from_nanos(HEARTBEAT_INTERVAL_NS);
 /// How old what the control thread shows may be.
 const PUBLISH_INTERVAL: Duration = Duration::from_secs(1);
 const SWEEP_INTERVAL: Duration = Duration::from_secs(5);

@@ -1,5 +1,5 @@
-//! The project's own commands: `cargo xtask tidy`, `cargo xtask test`, `cargo xtask vm`,
-//! `cargo xtask fuzz`, `cargo xtask ci`, `cargo xtask bench`.
+//! The project's own commands: `cargo xtask tidy`, `cargo xtask test`, `cargo xtask fuzz`,
+//! `cargo xtask ci`, `cargo xtask ebpf`, `cargo xtask vm`, `cargo xtask bench`.
 
 #![expect(
     clippy::print_stdout,
@@ -15,6 +15,7 @@ use clap::{Parser, Subcommand};
 mod bench;
 mod ci;
 mod command;
+mod ebpf;
 mod fuzz;
 mod test;
 mod tidy;
@@ -42,6 +43,9 @@ enum Task {
     Vm(vm::Options),
     /// Herald and its peers side by side: CPU time a request, latency, memory.
     Bench(bench::Options),
+    /// The kernel programs: build what is committed, or verify it.
+    #[command(subcommand)]
+    Ebpf(ebpf::Action),
 }
 
 fn main() -> ExitCode {
@@ -57,6 +61,7 @@ fn main() -> ExitCode {
         Task::Ci => ci::run(root),
         Task::Vm(options) => vm::run(root, &options),
         Task::Bench(options) => bench::run(root, &options),
+        Task::Ebpf(action) => ebpf::run(root, action),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

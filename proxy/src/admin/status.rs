@@ -51,6 +51,9 @@ pub struct Status {
     pub upstreams: Vec<UpstreamStatus>,
     /// What of the kernel's help is in use.
     pub features: Vec<Feature>,
+    /// Decisions of the kernel programs.
+    #[serde(default)]
+    pub kernel: Counts,
     /// The logs.
     pub logs: Vec<LogStatus>,
 }
@@ -145,6 +148,7 @@ impl Status {
             })),
             upstreams: origins(telemetry).into_iter().map(upstream).collect(),
             features: telemetry.features(),
+            kernel: some(telemetry.kernel.now().into_iter()),
             logs: telemetry.logs().into_iter().map(log).collect(),
         }
     }

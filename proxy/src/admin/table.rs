@@ -28,6 +28,7 @@ pub fn draw(status: &Status, styled: bool) -> String {
     page.section("Not served", &counts(&status.reasons), 1);
     page.upstreams(status);
     page.features(status);
+    page.section("Decisions", &counts(&status.kernel), 1);
     page.logs(status);
     page.text
 }
@@ -302,6 +303,7 @@ mod tests {
                 retries_total: 1,
             }],
             features: features(),
+            kernel: counts(&[("chosen", 9)]),
             logs: vec![LogStatus {
                 name: "access".into(),
                 target: "/var/log/herald/access.log".into(),

@@ -2,7 +2,7 @@
 //! `docs/config.md`; the field names are the keys of the file.
 
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, ValueEnum};
@@ -81,6 +81,17 @@ pub enum TlsVersion {
     /// TLS 1.3 alone.
     #[value(name = "1.3")]
     Tls13,
+}
+
+/// Whether kernel programs help with new connections.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum EbpfMode {
+    /// Those that this process may load; the others are told with their reason.
+    Auto,
+    /// None.
+    Off,
+    /// All that the configuration has a use for, or no start.
+    Require,
 }
 
 /// The least severe events that are logged.
@@ -225,6 +236,30 @@ pub struct Flags {
         help_heading = "Workers and limits"
     )]
     pub workers: Workers,
+
+    /// Kernel programs that give each new connection to the least busy worker, and count. They need
+    /// CAP_BPF and CAP_NET_ADMIN; without them the kernel spreads connections blindly.
+    #[arg(
+        long,
+        value_enum,
+        value_name = "MODE",
+        default_value = "auto",
+        help_heading = "Workers and limits"
+    )]
+    pub ebpf: EbpfMode,
+
+    /// Connections a second that one source, an IPv4 address or an IPv6 /64, may complete; a /48
+    /// may 16 times as many. Those above are refused by the kernel, before a handshake.
+    #[arg(long, value_name = "N", help_heading = "Workers and limits")]
+    pub refuse_rate: Option<NonZeroU32>,
+
+    /// Connections that one source may complete at once [default: twice refuse_rate].
+    #[arg(long, value_name = "N", help_heading = "Workers and limits")]
+    pub refuse_burst: Option<NonZeroU32>,
+
+    /// Network whose connections are never refused.
+    #[arg(long, value_name = "CIDR", help_heading = "Workers and limits")]
+    pub refuse_exempt: Vec<Network>,
 
     /// Most client connections at a time, all listeners together.
     #[arg(

@@ -2,12 +2,13 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::flags::{
-    ClientAuth, ForwardedStyle, Ktls, LogFormat, LogLevel, OnFailure, ReasonSpelling, UpstreamFlags,
+    ClientAuth, EbpfMode, ForwardedStyle, Ktls, LogFormat, LogLevel, OnFailure, ReasonSpelling,
+    UpstreamFlags,
 };
 use super::mistake::Origin;
 use super::observe::{AdminAddr, LogTarget};
@@ -52,6 +53,12 @@ pub struct Config {
     pub upgrades: Vec<String>,
     /// Worker threads, at least one.
     pub workers: usize,
+    /// Kernel programs.
+    pub ebpf: EbpfMode,
+    /// Connections a second that one source may complete, and how many at once.
+    pub refuse: Option<Refusal>,
+    /// Sources that are never refused.
+    pub refuse_exempt: Vec<Network>,
     /// Client connections.
     pub max_connections: usize,
     /// Client connections of one source; `None` for no limit.
@@ -111,6 +118,15 @@ pub struct Config {
     pub(super) origins: Origins,
     /// The values in force as they would be written, by key, for the plan.
     pub(super) values: HashMap<String, Vec<String>>,
+}
+
+/// How fast one source may complete connections.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Refusal {
+    /// A second.
+    pub rate: NonZeroU32,
+    /// At once.
+    pub burst: NonZeroU32,
 }
 
 /// Where each value of each key came from.

@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::Path;
 
 use super::address::SCHEMES;
-use super::flags::{ClientAuth, Flags, TlsVersion};
+use super::flags::{ClientAuth, EbpfMode, Flags, TlsVersion};
 use super::mistake::{Mistake, Mistakes, Origin, quoted};
-use super::model::{Config, Origins};
+use super::model::{Config, Origins, Refusal};
 use super::observe::LogTarget;
 use super::units::{WORKERS_MAX, Workers};
 
@@ -32,6 +32,7 @@ impl Config {
         checks.upstream(&flags.upstream);
         checks.bounds(&flags);
         checks.logs(&flags);
+        let refuse = checks.refuse(&flags);
         let window = checks.window("http2_stream_window", flags.http2_stream_window.0);
         let connection_window =
             checks.window("http2_connection_window", flags.http2_connection_window.0);
@@ -62,6 +63,9 @@ impl Config {
             trusted_proxies: flags.trusted_proxy,
             upgrades,
             workers: workers(flags.workers),
+            ebpf: flags.ebpf,
+            refuse,
+            refuse_exempt: flags.refuse_exempt,
             max_connections: flags.max_connections.get(),
             max_connections_per_source: NonZeroUsize::new(flags.max_connections_per_source),
             sessions_max: NonZeroUsize::new(flags.sessions_max),
@@ -244,6 +248,39 @@ impl Checks<'_> {
         }
     }
 
+    /// A limit that nothing would keep is a mistake, not a limit.
+    fn refuse(&mut self, flags: &Flags) -> Option<Refusal> {
+        let Some(rate) = flags.refuse_rate else {
+            if flags.refuse_burst.is_some() {
+                let message = "a burst is given, but no rate";
+                self.add("refuse_burst", 0, message, "refuse_rate beside it");
+            }
+            if !flags.refuse_exempt.is_empty() {
+                let message = "a network is exempt, but nobody is refused";
+                self.add("refuse_exempt", 0, message, "refuse_rate beside it");
+            }
+            return None;
+        };
+        if flags.ebpf == EbpfMode::Off {
+            let message = "the kernel is to refuse, but ebpf is off";
+            self.add("refuse_rate", 0, message, "ebpf auto or require");
+        }
+        let twice = rate.saturating_mul(TWO);
+        let burst = flags.refuse_burst.unwrap_or(twice);
+        for (key, number) in [("refuse_rate", rate), ("refuse_burst", burst)] {
+            if number.get() > 2 * MILLION {
+                let message = format!("{number} is out of bounds");
+                self.add(key, 0, message, &format!("1 to {MILLION}"));
+            }
+        }
+        if flags.refuse_exempt.len() > EXEMPT_MAX {
+            let message = format!("{} networks are too many", flags.refuse_exempt.len());
+            let allowed = format!("at most {EXEMPT_MAX}");
+            self.add("refuse_exempt", EXEMPT_MAX, message, &allowed);
+        }
+        Some(Refusal { rate, burst })
+    }
+
     /// Bounds that the type of a number does not have. Each keeps a stage from a panic or from
     /// serving nobody.
     fn bounds(&mut self, flags: &Flags) {
@@ -337,6 +374,10 @@ fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
+const MILLION: u32 = 1_000_000;
+const TWO: NonZeroU32 = NonZeroU32::MIN.saturating_add(1);
+/// What the kernel's table of exempt networks holds.
+const EXEMPT_MAX: usize = 1024;
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 const TEN_MILLION: usize = 10_000_000;

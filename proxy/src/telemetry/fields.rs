@@ -149,7 +149,7 @@ fn escape(out: &mut Vec<u8>, bytes: &[u8], one: fn(&mut Vec<u8>, u8)) {
 
 fn is_plain(byte: u8) -> bool {
     // `&`, not `&&`: without branches.
-    (byte >= b' ') & (byte <= b'~') & (byte != b'"') & (byte != b'\\')
+    (b' '..=b'~').contains(&byte) & (byte != b'"') & (byte != b'\\')
 }
 
 /// RFC 8259 §7. A byte is written as the character of its number: JSON is UTF-8, what peers send
