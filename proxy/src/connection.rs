@@ -81,10 +81,9 @@ pub async fn connection(accepted: Accepted, worker: Rc<Worker>, drain: DrainWatc
     } else {
         Protocol::Http1
     };
-    let lane = io.lane(protocol == Protocol::Http1);
     let exchange = Rc::new(Exchange {
         caller,
-        lane,
+        lane: io.lane(protocol == Protocol::Http1),
         snapshot: Arc::clone(&snapshot),
         hop: snapshot.forwarding.hop(client.ip()),
         hygiene: Rc::clone(&worker.hygiene),

@@ -11,8 +11,10 @@ use super::observe::{AdminAddr, LogTarget};
 use super::units::{Size, SizeLimit, Span, Workers, path_parser};
 use crate::net::Network;
 
+mod kernel;
 mod upstream;
 
+pub use kernel::{KernelFlags, Ktls};
 pub use upstream::{Balance, Isolate, UpstreamFlags};
 
 /// Who may pass.
@@ -26,19 +28,6 @@ pub enum ClientAuth {
     ForwardFailed,
     /// No certificate is asked for.
     Off,
-}
-
-/// How much of TLS the kernel does.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
-pub enum Ktls {
-    /// As `splice` where this kernel is known to be good at it, else as `off`.
-    Auto,
-    /// Nothing.
-    Off,
-    /// It encrypts large responses.
-    Tx,
-    /// It also moves their bodies from socket to socket (HTTP/1.1 and plain origins), or as `tx`.
-    Splice,
 }
 
 /// What the origin learns of a certificate that failed.
@@ -452,25 +441,6 @@ pub struct Flags {
     )]
     pub drain_idle_timeout: Span,
 
-    /// How much of TLS the kernel does for large responses (TLS 1.3; see docs/kernel-tls.md).
-    #[arg(
-        long,
-        value_enum,
-        value_name = "LEVEL",
-        default_value = "off",
-        help_heading = "Kernel"
-    )]
-    pub ktls: Ktls,
-
-    /// The least length of a response body for which the kernel takes over a connection.
-    #[arg(
-        long,
-        value_name = "SIZE",
-        default_value = "128KiB",
-        help_heading = "Kernel"
-    )]
-    pub ktls_min_body: Size,
-
     /// Least severe events logged.
     #[arg(
         long,
@@ -507,6 +477,10 @@ pub struct Flags {
         help_heading = "Administration"
     )]
     pub admin: AdminAddr,
+
+    /// The kernel's part in TLS.
+    #[command(flatten)]
+    pub kernel: KernelFlags,
 
     /// Origins.
     #[command(flatten)]

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::flags::{
-    ClientAuth, EbpfMode, ForwardedStyle, Ktls, LogFormat, LogLevel, OnFailure, ReasonSpelling,
-    UpstreamFlags,
+    ClientAuth, EbpfMode, ForwardedStyle, KernelFlags, LogFormat, LogLevel, OnFailure,
+    ReasonSpelling, UpstreamFlags,
 };
 use super::mistake::Origin;
 use super::observe::{AdminAddr, LogTarget};
@@ -101,10 +101,8 @@ pub struct Config {
     pub drain_timeout: Duration,
     /// How long an idle HTTP/1.1 connection may send one more request at a stop.
     pub drain_idle_timeout: Duration,
-    /// What the kernel does of TLS.
-    pub ktls: Ktls,
-    /// From which length on, bytes.
-    pub ktls_min_body: usize,
+    /// The kernel's part in TLS.
+    pub kernel: KernelFlags,
     /// Log level.
     pub log_level: LogLevel,
     /// Records of requests.

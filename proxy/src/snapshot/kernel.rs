@@ -17,7 +17,7 @@ pub struct KernelPart {
 impl KernelPart {
     /// Probes this kernel, unless nothing was asked for.
     pub(super) fn decide(config: &Config) -> Self {
-        let wish = match config.ktls {
+        let wish = match config.kernel.ktls {
             Ktls::Auto => Wish::Auto,
             Ktls::Off => Wish::Off,
             Ktls::Tx => Wish::Transmit,
@@ -33,8 +33,9 @@ impl KernelPart {
         let finding = Finding::probe();
         let decision = decide(wish, &finding);
         let in_force = decision.level.zip(finding.ability.as_ref().ok());
-        let in_force = in_force
-            .map(|(level, ability)| KernelTls::new(level, config.ktls_min_body as u64, *ability));
+        let in_force = in_force.map(|(level, ability)| {
+            KernelTls::new(level, config.kernel.ktls_min_body.0 as u64, *ability)
+        });
         Self {
             told: told(&finding, &decision),
             in_force,
