@@ -4,6 +4,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -95,15 +96,18 @@ impl App {
         let (bound, sockets) = bind_all(&config.listen, config.workers, &mut steering)?;
         steering.demand(config)?;
         tell(&steering, &telemetry);
-        let admin = Admin::bind(&config.admin).map_err(|error| StartError::Admin {
-            address: config.admin.clone(),
+        let admin = Admin::bind(&config.observe.admin).map_err(|error| StartError::Admin {
+            address: config.observe.admin.clone(),
             error,
         })?;
         let (drain, watch) = drain::channel();
         let most = config.max_connections.min(Semaphore::MAX_PERMITS);
         let places = Places {
             all: Arc::new(Semaphore::new(most)),
-            sources: Sources::new(config.max_connections_per_source, &config.trusted_proxies),
+            sources: Sources::new(
+                NonZeroUsize::new(config.client.max_connections_per_source),
+                &config.client.trusted_proxy,
+            ),
         };
         let common = worker::Common {
             snapshot,

@@ -14,6 +14,7 @@ use crate::app::{App, StartError, Stopped};
 use crate::config::file::{definition, lenient};
 use crate::config::flags::LogLevel;
 use crate::config::{AdminAddr, Config, Flags, Mistakes, reference};
+use crate::headers::{self, Preset};
 use crate::snapshot::Snapshot;
 use crate::steering::Steering;
 use crate::{demo, telemetry};
@@ -37,6 +38,8 @@ enum Action {
     Demo(Demo),
     /// Shows what a running Herald does, asked at its --admin address.
     Status(Ask),
+    /// Lists the sets of headers --preset knows, each with what an origin gets of a sample caller.
+    Presets,
     /// Prints the manual page (roff).
     Man,
     /// Prints the completions of a shell.
@@ -77,6 +80,8 @@ Exit codes:
   2  the flags, the file, or a file they name is wrong
   3  stopped, with connections still open at the drain timeout";
 
+/// Longest line of a sample, in bytes.
+const LINE_MAX: usize = 160;
 const FAILED: u8 = 1;
 const USAGE: u8 = 2;
 const FORCED: u8 = 3;
@@ -98,6 +103,7 @@ pub fn main() -> ExitCode {
         (Action::Check(_), Some(given)) => check(given),
         (Action::Demo(Demo { once }), _) => demonstrate(once),
         (Action::Status(ask), _) => show_status(&ask),
+        (Action::Presets, _) => presets(),
         (Action::Man, _) => man(),
         (Action::Completions { shell }, _) => {
             let mut page = Vec::new();
@@ -222,6 +228,27 @@ fn show_status(ask: &Ask) -> ExitCode {
             told(FAILED, &message)
         }
     }
+}
+
+fn presets() -> ExitCode {
+    let mut page = String::new();
+    for preset in Preset::all() {
+        let lines = match headers::sample(preset) {
+            Ok(lines) => lines,
+            Err(error) => return told(FAILED, &error),
+        };
+        page.push_str(&format!("{preset}\n  {}\n\n", preset.description()));
+        for line in String::from_utf8_lossy(&lines).lines() {
+            let start = line.get(..LINE_MAX).unwrap_or(line);
+            let cut = line.len() - start.len();
+            match cut {
+                0 => page.push_str(&format!("    {line}\n")),
+                _ => page.push_str(&format!("    {start}... ({cut} bytes more)\n")),
+            }
+        }
+        page.push('\n');
+    }
+    print(page.as_bytes())
 }
 
 fn man() -> ExitCode {

@@ -18,9 +18,9 @@ mod validate;
 
 pub use address::{Place, Scheme, UpstreamAddr};
 pub use flags::{
-    Balance, ClientAuth, Flags, ForwardedStyle, Isolate, Ktls, LogFormat, OnFailure,
+    Balance, ClientAuth, ClientFlags, EbpfMode, Flags, ForwardedStyle, Isolate, Ktls, OnFailure,
     ReasonSpelling, UpstreamFlags,
 };
 pub use mistake::{Mistake, Mistakes, Origin};
 pub use model::{Config, Refusal};
-pub use observe::{AdminAddr, LogTarget};
+pub use observe::{AdminAddr, LogFormat, LogTarget};

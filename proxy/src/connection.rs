@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
 use crate::caller::Caller;
 use crate::clock;
@@ -97,8 +97,9 @@ pub async fn connection(accepted: Accepted, worker: Rc<Worker>, drain: DrainWatc
     let requests = Rc::clone(&exchange);
     // A tunnel goes on after HTTP, and the drain waits for it too.
     let _going = drain.clone();
+    let tallied = Tallied::new(io, Rc::clone(record.scope()));
     let served = http::serve(
-        TokioIo::new(Tallied::new(io, Rc::clone(record.scope()))),
+        TokioIo::new(tallied),
         protocol,
         &snapshot.limits.http,
         drain,
@@ -121,7 +122,7 @@ pub async fn connection(accepted: Accepted, worker: Rc<Worker>, drain: DrainWatc
 /// which an upgrade was asked for, whatever became of it.
 async fn after_http<C>(exchange: &Exchange, leftover: Option<Leftover<TokioIo<C>>>)
 where
-    C: AsyncRead + HalfClose + Unpin,
+    C: AsyncRead + AsyncWrite + HalfClose + Unpin,
 {
     if let Some(Leftover { io, read }) = leftover
         && let Some(mut io) = exchange.tunnel(io.into_inner(), read).await

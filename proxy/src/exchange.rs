@@ -14,7 +14,7 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use tokio::io::AsyncRead;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::caller::{Caller, Standing};
 use crate::clock;
@@ -129,7 +129,7 @@ impl Exchange {
     /// over. `None` gives the client's stream back.
     pub async fn tunnel<C>(&self, client: C, read: Bytes) -> Option<C>
     where
-        C: AsyncRead + HalfClose + Unpin,
+        C: AsyncRead + AsyncWrite + HalfClose + Unpin,
     {
         let Some(Switched { origin, mut record }) = self.switched.take() else {
             return Some(client);

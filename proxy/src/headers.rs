@@ -14,6 +14,7 @@ pub mod preset;
 mod refusal;
 pub mod response;
 pub mod rewrite;
+pub mod sample;
 pub mod template;
 pub mod trailers;
 
@@ -26,5 +27,6 @@ pub use preset::Preset;
 pub use refusal::Refusal;
 pub use response::{announce_switch, clean_response};
 pub use rewrite::{Framing, Outbound, Way};
+pub use sample::sample;
 pub use template::Template;
 pub use trailers::clean_trailers;

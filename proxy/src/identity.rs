@@ -27,6 +27,7 @@ mod name;
 mod objects;
 mod time;
 mod variable;
+mod vendor;
 
 #[cfg(test)]
 mod tests;
@@ -113,7 +114,8 @@ pub fn values(facts: &Facts<'_>, wanted: VariableSet) -> Values {
     for variable in wanted.iter() {
         let value = verdict_value(facts, variable)
             .or_else(|| leaf.as_ref().and_then(|leaf| leaf.value(variable)))
-            .or_else(|| path.as_ref().and_then(|path| path.value(variable)));
+            .or_else(|| path.as_ref().and_then(|path| path.value(variable)))
+            .or_else(|| vendor::chain(leaf.as_ref()?.der, path.as_ref(), variable));
         values.set(variable, value);
     }
     if let Some(leaf) = leaf.filter(|_| wanted.contains(Variable::DaysRemaining))
@@ -125,7 +127,7 @@ pub fn values(facts: &Facts<'_>, wanted: VariableSet) -> Values {
     values
 }
 
-/// The three values that exist without a certificate too.
+/// The values that exist without a certificate too.
 fn verdict_value(facts: &Facts<'_>, variable: Variable) -> Option<Bytes> {
     let reason = match facts.verdict {
         Verdict::Failed(reason) => reason.text(facts.style),
@@ -140,6 +142,7 @@ fn verdict_value(facts: &Facts<'_>, variable: Variable) -> Option<Bytes> {
             Bytes::from_static(b"FAILED")
         }
         (Variable::Verified, Verdict::Failed(_)) => format!("FAILED:{reason}").into(),
+        (Variable::VerifyCode | Variable::ErrorGcp, _) => vendor::verdict(facts, variable)?,
         _ => return None,
     })
 }
@@ -200,7 +203,7 @@ impl<'a> Leaf<'a> {
             Variable::Rfc9440TooLarge => return Some(flag(leaf_sequence_too_large(self.der))),
             Variable::Pem => encode::escaped_pem(self.der),
             Variable::Der => encode::base64(self.der),
-            _ => return None,
+            _ => vendor::leaf(self, variable)?,
         };
         Some(value.into())
     }
@@ -264,6 +267,10 @@ impl<'a> Path<'a> {
             Variable::ChainRfc9440 => self.chain()?,
             Variable::ChainRfc9440TooLarge => return Some(flag(self.chain_too_large())),
             Variable::TrustStore => alone(self.path.store.as_bytes()),
+            Variable::RootDnLegacy => {
+                let anchor = Certificate::parse(&self.path.anchor)?;
+                Name::parse(anchor.subject)?.legacy()
+            }
             _ => return None,
         };
         Some(value.into())

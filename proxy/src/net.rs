@@ -9,7 +9,6 @@ use std::str::FromStr;
 use std::task::{Context, Poll};
 
 use ipnet::IpNet;
-use tokio::io::AsyncWrite;
 
 /// A network such as `10.0.0.0/8` or `fd00::/8`; a lone address is a network of one.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -73,7 +72,7 @@ pub fn source_of(address: IpAddr) -> IpAddr {
 /// A stream that can say that nothing follows and go on reading. With TLS that is the alert
 /// `close_notify` alone (RFC 8446 §6.1); `AsyncWrite::poll_shutdown` of a client's stream ends the
 /// socket as well.
-pub trait HalfClose: AsyncWrite {
+pub trait HalfClose {
     /// Ready when the peer has been told.
     fn poll_half_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 }

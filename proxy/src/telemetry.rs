@@ -109,8 +109,8 @@ impl Telemetry {
     pub fn start(config: &Config) -> Result<Arc<Self>, LogError> {
         let mut logs: Vec<Log> = Vec::new();
         let wanted = [
-            (LogKind::Access, &config.access_log),
-            (LogKind::Connection, &config.connection_log),
+            (LogKind::Access, &config.observe.access_log),
+            (LogKind::Connection, &config.observe.connection_log),
         ];
         for (kind, target) in wanted {
             let Some(target) = target_of(target) else {
@@ -129,7 +129,7 @@ impl Telemetry {
             requests: SourceLimit::default(),
             started: clock::monotonic(),
             logs,
-            format: config.access_log_format,
+            format: config.observe.access_log_format,
             features: Mutex::new(features::features()),
             kernel: KernelCounts::default(),
             ready: AtomicBool::new(false),

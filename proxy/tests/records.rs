@@ -27,7 +27,10 @@ fn a_record_allocates_nothing_on_the_steady_path() {
     let ledger = telemetry.ledger(0);
     let connection = ConnectionRecord::begin(&ledger, ([127, 0, 0, 1], 4711).into());
     let identity = identity();
-    let request = request();
+    let request = Request::get("/some/path?with=query")
+        .header("host", "app.example.com")
+        .body(())
+        .expect("a request");
     // The first ones make the buffers, of the line and of the batch.
     for _ in 0..BATCH {
         record(connection.scope(), &identity, &request);
@@ -72,13 +75,6 @@ fn identity() -> Identity {
         b"SUCCESS",
         certificate,
     )
-}
-
-fn request() -> Request<()> {
-    Request::get("/some/path?with=query")
-        .header("host", "app.example.com")
-        .body(())
-        .expect("a request")
 }
 
 /// Fewer records than a batch holds.

@@ -168,6 +168,18 @@ impl Raw {
         self.client.send(&frame)
     }
 
+    /// Sends the same frame `count` times at once.
+    ///
+    /// # Errors
+    ///
+    /// Those of the stream.
+    pub fn flood(&mut self, kind: u8, payload: &[u8], count: usize) -> io::Result<()> {
+        let mut frame = u32::try_from(payload.len()).unwrap().to_be_bytes()[1..].to_vec();
+        frame.extend([kind, 0, 0, 0, 0, 0]);
+        frame.extend(payload);
+        self.client.send(&frame.repeat(count))
+    }
+
     /// Opens a stream with exactly these fields, ends it after `body`, and reads the answer.
     ///
     /// # Errors
@@ -474,7 +486,8 @@ pub const HEADERS: u8 = 1;
 pub const RST_STREAM: u8 = 3;
 /// SETTINGS.
 pub const SETTINGS: u8 = 4;
-const PING: u8 = 6;
+/// PING.
+pub const PING: u8 = 6;
 const GOAWAY: u8 = 7;
 /// CONTINUATION.
 pub const CONTINUATION: u8 = 9;

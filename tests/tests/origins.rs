@@ -103,38 +103,7 @@ fn exchanges(herald: &Herald, origin: &Live, version: &str) -> Result<(), String
         check(header(&seen, "cookie") == ["a=1; b=2"], || seen.to_string())?;
         check(header(&seen, "x-hop").is_empty(), || seen.to_string())?;
 
-        let body: Vec<u8> = (0..3_000_000_u32).map(|n| (n % 251) as u8).collect();
-        let seen = account(&ask(herald, protocol, &Ask::post("/large", &body))?)?;
-        check(seen["body_sha256"] == sha256(&body).as_str(), || {
-            seen.to_string()
-        })?;
-
-        let trailing = Ask::post("/trailers", b"abc")
-            .header("Trailer", "X-Sent, X-Cert-Verify")
-            .header("TE", "trailers")
-            .trailer("x-sent", "1")
-            .trailer("x-cert-verify", "SPOOFED");
-        let answer =
-            ask(herald, protocol, &trailing).map_err(|error| format!("trailers: {error}"))?;
-        check(answer.body.trailers.lines() == ["x-sum: 1"], || {
-            format!("{:?}", answer.body.trailers)
-        })?;
-        let seen = account(&answer)?;
-        check(
-            seen["trailers"] == serde_json::json!([["x-sent", "1"]]),
-            || seen.to_string(),
-        )?;
-
-        let head = Ask {
-            method: "HEAD",
-            ..Ask::get("/")
-        };
-        let answer = ask(herald, protocol, &head).map_err(|error| format!("HEAD: {error}"))?;
-        let length = answer.headers.only("content-length");
-        check(
-            answer.body.length == 0 && length.is_some_and(|it| it.len() == 3),
-            || format!("{answer:?}"),
-        )?;
+        bodies(herald, protocol)?;
     }
     check(origin.requests() == 8, || {
         format!("{} requests", origin.requests())
@@ -143,6 +112,41 @@ fn exchanges(herald: &Herald, origin: &Live, version: &str) -> Result<(), String
     check(origin.connections() == 1, || {
         format!("{} connections", origin.connections())
     })
+}
+
+/// A large body, trailers both ways, and no body.
+fn bodies(herald: &Herald, protocol: Protocol) -> Result<(), String> {
+    let body: Vec<u8> = (0..3_000_000_u32).map(|n| (n % 251) as u8).collect();
+    let seen = account(&ask(herald, protocol, &Ask::post("/large", &body))?)?;
+    check(seen["body_sha256"] == sha256(&body).as_str(), || {
+        seen.to_string()
+    })?;
+
+    let trailing = Ask::post("/trailers", b"abc")
+        .header("Trailer", "X-Sent, X-Cert-Verify")
+        .header("TE", "trailers")
+        .trailer("x-sent", "1")
+        .trailer("x-cert-verify", "SPOOFED");
+    let answer = ask(herald, protocol, &trailing).map_err(|error| format!("trailers: {error}"))?;
+    check(answer.body.trailers.lines() == ["x-sum: 1"], || {
+        format!("{:?}", answer.body.trailers)
+    })?;
+    let seen = account(&answer)?;
+    check(
+        seen["trailers"] == serde_json::json!([["x-sent", "1"]]),
+        || seen.to_string(),
+    )?;
+
+    let head = Ask {
+        method: "HEAD",
+        ..Ask::get("/")
+    };
+    let answer = ask(herald, protocol, &head).map_err(|error| format!("HEAD: {error}"))?;
+    let length = answer.headers.only("content-length");
+    check(
+        answer.body.length == 0 && length.is_some_and(|it| it.len() == 3),
+        || format!("{answer:?}"),
+    )
 }
 
 #[test]

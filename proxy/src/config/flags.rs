@@ -7,13 +7,15 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, ValueEnum};
 
-use super::observe::{AdminAddr, LogTarget};
-use super::units::{Size, SizeLimit, Span, Workers, path_parser};
+use super::observe::ObserveFlags;
+use super::units::{Size, Span, Workers, path_parser};
 use crate::net::Network;
 
+mod client;
 mod kernel;
 mod upstream;
 
+pub use client::{ClientFlags, ForwardedStyle};
 pub use kernel::{KernelFlags, Ktls};
 pub use upstream::{Balance, Isolate, UpstreamFlags};
 
@@ -46,19 +48,6 @@ pub enum ReasonSpelling {
     Openssl1,
     /// As OpenSSL 3 and today's nginx: `self-signed certificate`.
     Openssl3,
-}
-
-/// How the origin is told of the way a request came.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
-pub enum ForwardedStyle {
-    /// In X-Forwarded-For, X-Forwarded-Proto and X-Forwarded-Host.
-    XForwarded,
-    /// In Forwarded (RFC 7239).
-    Forwarded,
-    /// In all of them.
-    Both,
-    /// Not at all.
-    Off,
 }
 
 /// The least TLS version.
@@ -94,15 +83,6 @@ pub enum LogLevel {
     Info,
     /// Every refusal and every broken connection.
     Debug,
-}
-
-/// How records are written.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
-pub enum LogFormat {
-    /// One JSON object a line.
-    Json,
-    /// `name=value`, separated by spaces.
-    Text,
 }
 
 /// Settings of one application. Every flag has its key in the file: `--client-auth` is `client_auth`.
@@ -185,38 +165,6 @@ pub struct Flags {
     #[arg(long, value_name = "NAME", help_heading = "Headers for the origin")]
     pub allow_header_name: Vec<String>,
 
-    /// How the origin is told the client's address, the scheme and the host it asked for.
-    #[arg(
-        long,
-        value_enum,
-        value_name = "STYLE",
-        default_value = "x-forwarded",
-        help_heading = "Headers for the origin"
-    )]
-    pub forwarded: ForwardedStyle,
-
-    /// Tells the origin each request's id, which the log shows too, in X-Request-Id.
-    #[arg(
-        long,
-        value_name = "BOOL",
-        num_args = 0..=1,
-        require_equals = true,
-        default_value = "true",
-        default_missing_value = "true",
-        action = ArgAction::Set,
-        help_heading = "Headers for the origin"
-    )]
-    pub request_id: bool,
-
-    /// A network whose peers are proxies of yours: what they say in X-Forwarded-*, Forwarded, X-Real-IP and X-Request-Id
-    /// is kept. Repeatable; all others' is dropped.
-    #[arg(long, value_name = "CIDR", help_heading = "Headers for the origin")]
-    pub trusted_proxy: Vec<Network>,
-
-    /// A protocol that clients may switch to on HTTP/1.1, through a tunnel that the origin opens; off for none. Repeatable.
-    #[arg(long, value_name = "PROTOCOL", default_value = "websocket")]
-    pub upgrade: Vec<String>,
-
     /// Worker threads; auto (or 0) is one a core.
     #[arg(
         long,
@@ -258,15 +206,6 @@ pub struct Flags {
         help_heading = "Workers and limits"
     )]
     pub max_connections: NonZeroUsize,
-
-    /// Most connections from one address, or one /64 of IPv6, that is no --trusted-proxy; 0 is no limit.
-    #[arg(
-        long,
-        value_name = "N",
-        default_value = "16384",
-        help_heading = "Workers and limits"
-    )]
-    pub max_connections_per_source: usize,
 
     /// From accept to the end of the handshake.
     #[arg(
@@ -313,42 +252,6 @@ pub struct Flags {
     )]
     pub head_fields_max: NonZeroUsize,
 
-    /// Most bytes of a request body; 0 is no limit (bodies are passed on as they come, never held).
-    #[arg(
-        long,
-        value_name = "SIZE",
-        default_value = "0",
-        help_heading = "Workers and limits"
-    )]
-    pub body_max: SizeLimit,
-
-    /// A client that takes nothing of its answer for this long is cut off.
-    #[arg(
-        long,
-        value_name = "TIME",
-        default_value = "60s",
-        help_heading = "Workers and limits"
-    )]
-    pub write_timeout: Span,
-
-    /// A request's body that stands still for this long before it is answered is refused (408); one that the origin does not take, too (504).
-    #[arg(
-        long,
-        value_name = "TIME",
-        default_value = "60s",
-        help_heading = "Workers and limits"
-    )]
-    pub body_timeout: Span,
-
-    /// An exchange in which neither body moves for this long after the head of its answer is broken off.
-    #[arg(
-        long,
-        value_name = "TIME",
-        default_value = "5m",
-        help_heading = "Workers and limits"
-    )]
-    pub exchange_idle_timeout: Span,
-
     /// A client connection without a request is closed after this.
     #[arg(
         long,
@@ -358,15 +261,6 @@ pub struct Flags {
     )]
     pub idle_timeout: Span,
 
-    /// A tunnel in which nothing moves, either way, is cut after this.
-    #[arg(
-        long,
-        value_name = "TIME",
-        default_value = "10m",
-        help_heading = "Workers and limits"
-    )]
-    pub tunnel_idle_timeout: Span,
-
     /// Most concurrent requests on an HTTP/2 connection.
     #[arg(
         long,
@@ -375,15 +269,6 @@ pub struct Flags {
         help_heading = "Workers and limits"
     )]
     pub http2_streams_max: u32,
-
-    /// Most requests that a client may break off (RST_STREAM) on an HTTP/2 connection in ten seconds.
-    #[arg(
-        long,
-        value_name = "N",
-        default_value = "200",
-        help_heading = "Workers and limits"
-    )]
-    pub http2_resets_max: u32,
 
     /// HTTP/2 flow-control window of a stream.
     #[arg(
@@ -451,32 +336,13 @@ pub struct Flags {
     )]
     pub log_level: LogLevel,
 
-    /// One record a request: off, a file, or - for standard output. SIGUSR1 opens files anew, for rotation.
-    #[arg(long, value_name = "PATH", default_value = "off", help_heading = "Log")]
-    pub access_log: LogTarget,
+    /// What is written down, and who may look in.
+    #[command(flatten)]
+    pub observe: ObserveFlags,
 
-    /// One record a client connection: off, a file (that of --access-log too), or - for standard output.
-    #[arg(long, value_name = "PATH", default_value = "off", help_heading = "Log")]
-    pub connection_log: LogTarget,
-
-    /// How records of requests and connections are written.
-    #[arg(
-        long,
-        value_enum,
-        value_name = "FORMAT",
-        default_value = "json",
-        help_heading = "Log"
-    )]
-    pub access_log_format: LogFormat,
-
-    /// Where /metrics, /livez, /readyz and /status are served, and `herald status` asks: off, unix:PATH (mode 0600), or a loopback address and port.
-    #[arg(
-        long,
-        value_name = "ADDR",
-        default_value = "off",
-        help_heading = "Administration"
-    )]
-    pub admin: AdminAddr,
+    /// Clients.
+    #[command(flatten)]
+    pub client: ClientFlags,
 
     /// The kernel's part in TLS.
     #[command(flatten)]

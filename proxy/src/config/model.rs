@@ -7,11 +7,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::flags::{
-    ClientAuth, EbpfMode, ForwardedStyle, KernelFlags, LogFormat, LogLevel, OnFailure,
-    ReasonSpelling, UpstreamFlags,
+    ClientAuth, ClientFlags, EbpfMode, KernelFlags, LogLevel, OnFailure, ReasonSpelling,
+    UpstreamFlags,
 };
 use super::mistake::Origin;
-use super::observe::{AdminAddr, LogTarget};
+use super::observe::ObserveFlags;
 use crate::net::Network;
 
 /// What Herald was asked to do. Made by [`Config::load`] or [`Config::from_flags`] alone.
@@ -43,14 +43,8 @@ pub struct Config {
     pub reason_spelling: ReasonSpelling,
     /// Odd client header names that pass.
     pub allow_header_names: Vec<String>,
-    /// How the origin is told of the way a request came.
-    pub forwarded: ForwardedStyle,
-    /// Whether the origin is told a request's id.
-    pub request_id: bool,
-    /// Peers whose claims about earlier hops are kept.
-    pub trusted_proxies: Vec<Network>,
-    /// Protocols that clients may switch to.
-    pub upgrades: Vec<String>,
+    /// What clients may do, and what is told of them.
+    pub client: ClientFlags,
     /// Worker threads, at least one.
     pub workers: usize,
     /// Kernel programs.
@@ -61,8 +55,6 @@ pub struct Config {
     pub refuse_exempt: Vec<Network>,
     /// Client connections.
     pub max_connections: usize,
-    /// Client connections of one source; `None` for no limit.
-    pub max_connections_per_source: Option<NonZeroUsize>,
     /// TLS sessions kept; `None` for no resumption.
     pub sessions_max: Option<NonZeroUsize>,
     /// Callers kept.
@@ -77,22 +69,10 @@ pub struct Config {
     pub head_max: usize,
     /// Request head fields.
     pub head_fields_max: usize,
-    /// Request body bytes; `None` for no limit.
-    pub body_max: Option<u64>,
     /// Idle client connections.
     pub idle_timeout: Duration,
-    /// Clients that take nothing of an answer.
-    pub write_timeout: Duration,
-    /// Request bodies that stand still.
-    pub body_timeout: Duration,
-    /// Answered exchanges in which nothing moves.
-    pub exchange_idle_timeout: Duration,
-    /// Silent tunnels.
-    pub tunnel_idle_timeout: Duration,
     /// HTTP/2 streams.
     pub http2_streams_max: u32,
-    /// Requests broken off on an HTTP/2 connection in ten seconds.
-    pub http2_resets_max: u32,
     /// HTTP/2 stream window, bytes.
     pub http2_stream_window: u32,
     /// HTTP/2 connection window, bytes.
@@ -105,14 +85,8 @@ pub struct Config {
     pub kernel: KernelFlags,
     /// Log level.
     pub log_level: LogLevel,
-    /// Records of requests.
-    pub access_log: LogTarget,
-    /// Records of connections.
-    pub connection_log: LogTarget,
-    /// How both are written.
-    pub access_log_format: LogFormat,
-    /// Where status and metrics are served.
-    pub admin: AdminAddr,
+    /// What is written down, and who may look in.
+    pub observe: ObserveFlags,
     pub(super) origins: Origins,
     /// The values in force as they would be written, by key, for the plan.
     pub(super) values: HashMap<String, Vec<String>>,

@@ -6,6 +6,48 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use clap::{Args, ValueEnum};
+
+/// How records are written.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// `name=value`, separated by spaces.
+    Text,
+}
+
+/// What is written down, and who may look in.
+#[derive(Args, Clone, Debug)]
+pub struct ObserveFlags {
+    /// One record a request: off, a file, or - for standard output. SIGUSR1 opens files anew, for rotation.
+    #[arg(long, value_name = "PATH", default_value = "off", help_heading = "Log")]
+    pub access_log: LogTarget,
+
+    /// One record a client connection: off, a file (that of --access-log too), or - for standard output.
+    #[arg(long, value_name = "PATH", default_value = "off", help_heading = "Log")]
+    pub connection_log: LogTarget,
+
+    /// How records of requests and connections are written.
+    #[arg(
+        long,
+        value_enum,
+        value_name = "FORMAT",
+        default_value = "json",
+        help_heading = "Log"
+    )]
+    pub access_log_format: LogFormat,
+
+    /// Where /metrics, /livez, /readyz and /status are served, and `herald status` asks: off, unix:PATH (mode 0600), or a loopback address and port.
+    #[arg(
+        long,
+        value_name = "ADDR",
+        default_value = "off",
+        help_heading = "Administration"
+    )]
+    pub admin: AdminAddr,
+}
+
 /// Where records are written.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum LogTarget {

@@ -25,7 +25,7 @@ impl Config {
         };
         let headers = checks.headers(&flags.header);
         checks.names(&flags.allow_header_name);
-        let upgrades = checks.upgrades(&flags.upgrade);
+        checks.upgrades(&flags.client.upgrade);
         checks.client_auth(&flags);
         checks.required(&flags);
         checks.listen(&flags.listen);
@@ -33,9 +33,7 @@ impl Config {
         checks.bounds(&flags);
         checks.logs(&flags);
         let refuse = checks.refuse(&flags);
-        let window = checks.window("http2_stream_window", flags.http2_stream_window.0);
-        let connection_window =
-            checks.window("http2_connection_window", flags.http2_connection_window.0);
+        let (window, connection_window) = checks.windows(&flags);
         checks.window(
             "upstream_http2_window",
             flags.upstream.upstream_http2_window.0,
@@ -58,16 +56,12 @@ impl Config {
             on_failure: flags.identity_on_failure,
             reason_spelling: flags.reason_style,
             allow_header_names: flags.allow_header_name,
-            forwarded: flags.forwarded,
-            request_id: flags.request_id,
-            trusted_proxies: flags.trusted_proxy,
-            upgrades,
+            client: flags.client,
             workers: workers(flags.workers),
             ebpf: flags.ebpf,
             refuse,
             refuse_exempt: flags.refuse_exempt,
             max_connections: flags.max_connections.get(),
-            max_connections_per_source: NonZeroUsize::new(flags.max_connections_per_source),
             sessions_max: NonZeroUsize::new(flags.sessions_max),
             callers_max: flags.callers_max,
             handshake_timeout: flags.handshake_timeout.0,
@@ -75,24 +69,15 @@ impl Config {
             head_timeout: flags.head_timeout.0,
             head_max: flags.head_max.0,
             head_fields_max: flags.head_fields_max.get(),
-            body_max: flags.body_max.0,
             idle_timeout: flags.idle_timeout.0,
-            write_timeout: flags.write_timeout.0,
-            body_timeout: flags.body_timeout.0,
-            exchange_idle_timeout: flags.exchange_idle_timeout.0,
-            tunnel_idle_timeout: flags.tunnel_idle_timeout.0,
             http2_streams_max: flags.http2_streams_max,
-            http2_resets_max: flags.http2_resets_max,
             http2_stream_window: window,
             http2_connection_window: connection_window,
             drain_timeout: flags.drain_timeout.0,
             drain_idle_timeout: flags.drain_idle_timeout.0,
             kernel: flags.kernel,
             log_level: flags.log_level,
-            access_log: flags.access_log,
-            connection_log: flags.connection_log,
-            access_log_format: flags.access_log_format,
-            admin: flags.admin,
+            observe: flags.observe,
             origins,
             values: HashMap::new(),
         })
@@ -165,12 +150,12 @@ impl Checks<'_> {
     }
 
     /// What carries HTTP in its tunnel would carry requests past every rule.
-    fn upgrades(&mut self, protocols: &[String]) -> Vec<String> {
+    fn upgrades(&mut self, protocols: &[String]) {
         let allowed = "off, or protocols that carry no HTTP, such as websocket";
         for (index, protocol) in protocols.iter().enumerate() {
             let message = match protocol_kind(protocol) {
                 ProtocolKind::Tunnel => continue,
-                ProtocolKind::Off if protocols.len() == 1 => return Vec::new(),
+                ProtocolKind::Off if protocols.len() == 1 => continue,
                 ProtocolKind::Off => "`off` stands beside other protocols".to_owned(),
                 ProtocolKind::Http => {
                     let protocol = quoted(protocol);
@@ -180,7 +165,6 @@ impl Checks<'_> {
             };
             self.add("upgrade", index, message, allowed);
         }
-        protocols.to_vec()
     }
 
     /// Each worker binds every address, so a repeated one would get connections twice as often.
@@ -198,8 +182,8 @@ impl Checks<'_> {
     /// What opening a log would fail with, told before anything is served.
     fn logs(&mut self, flags: &Flags) {
         for (key, target) in [
-            ("access_log", &flags.access_log),
-            ("connection_log", &flags.connection_log),
+            ("access_log", &flags.observe.access_log),
+            ("connection_log", &flags.observe.connection_log),
         ] {
             let LogTarget::File(path) = target else {
                 continue;
@@ -315,6 +299,13 @@ impl Checks<'_> {
                 self.add(key, 0, message, &allowed);
             }
         }
+    }
+
+    /// Those of a stream and of a connection.
+    fn windows(&mut self, flags: &Flags) -> (u32, u32) {
+        let stream = self.window("http2_stream_window", flags.http2_stream_window.0);
+        let connection = flags.http2_connection_window.0;
+        (stream, self.window("http2_connection_window", connection))
     }
 
     /// RFC 9113 §6.9.1 ends windows at 2^31-1.

@@ -11,68 +11,23 @@ pub fn family_names() -> impl Iterator<Item = &'static str> {
     presets.chain(others)
 }
 
-/// Families beyond the presets: product, names.
+/// Names beyond the presets: product, names.
 const FAMILIES: &[(&str, &[&str])] = &[
     (
         "cloudflare",
         &["cf-cert-sha1", "cf-cert-sha256", "X-CERT-VERIFIED"],
     ),
     (
-        "nginx",
-        &[
-            "X-SSL-Client-Verify",
-            "X-SSL-Client-S-DN",
-            "X-SSL-Client-I-DN",
-            "X-SSL-Client-Serial",
-            "X-SSL-Client-Fingerprint",
-            "X-SSL-Client-Cert",
-        ],
-    ),
-    (
-        "ingress-nginx",
-        &[
-            "ssl-client-verify",
-            "ssl-client-subject-dn",
-            "ssl-client-issuer-dn",
-            "ssl-client-cert",
-        ],
-    ),
-    (
         "haproxy",
-        &[
-            "X-SSL",
-            "X-SSL-Client",
-            "X-SSL-Client-Session-Id",
-            "X-SSL-Client-DN",
-            "X-SSL-Client-CN",
-            "X-SSL-Client-SAN",
-            "X-SSL-Client-SHA1",
-            "X-SSL-Client-NotBefore",
-            "X-SSL-Client-NotAfter",
-            "X-SSL-Issuer",
-            // Cloud Foundry's haproxy-boshrelease.
-            "X-SSL-Client-Subject-DN",
-            "X-SSL-Client-Subject-CN",
-            "X-SSL-Client-Issuer-DN",
-            "X-SSL-Client-Root-CA-DN",
-        ],
+        &["X-SSL", "X-SSL-Client-Session-Id", "X-SSL-Client-SAN"],
     ),
     (
         "apache",
         &[
-            "SSL-CLIENT-VERIFY",
             "SSL-CLIENT-M-VERSION",
-            "SSL-CLIENT-M-SERIAL",
-            "SSL-CLIENT-S-DN",
-            "SSL-CLIENT-S-DN-CN",
-            "SSL-CLIENT-I-DN",
             "SSL-CLIENT-I-DN-CN",
-            "SSL-CLIENT-V-START",
-            "SSL-CLIENT-V-END",
-            "SSL-CLIENT-V-REMAIN",
             "SSL-CLIENT-A-SIG",
             "SSL-CLIENT-A-KEY",
-            "SSL-CLIENT-CERT",
             "SSL-CLIENT-CERT-CHAIN-0",
             "SSL-CLIENT-CERT-CHAIN-1",
             "SSL-CLIENT-CERT-RFC4523-CEA",
@@ -93,60 +48,5 @@ const FAMILIES: &[(&str, &[&str])] = &[
             "X-SSL-CLIENT-SAN-Email-0",
             "X-SSL-CLIENT-SAN-DNS-0",
         ],
-    ),
-    ("envoy", &["x-forwarded-client-cert"]),
-    (
-        "traefik",
-        &[
-            "X-Forwarded-Tls-Client-Cert",
-            "X-Forwarded-Tls-Client-Cert-Info",
-        ],
-    ),
-    (
-        "aws-alb",
-        &[
-            "X-Amzn-Mtls-Clientcert",
-            "X-Amzn-Mtls-Clientcert-Serial-Number",
-            "X-Amzn-Mtls-Clientcert-Issuer",
-            "X-Amzn-Mtls-Clientcert-Subject",
-            "X-Amzn-Mtls-Clientcert-Validity",
-            "X-Amzn-Mtls-Clientcert-Leaf",
-        ],
-    ),
-    (
-        "cloudfront",
-        &[
-            "CloudFront-Viewer-Cert-Serial-Number",
-            "CloudFront-Viewer-Cert-Issuer",
-            "CloudFront-Viewer-Cert-Subject",
-            "CloudFront-Viewer-Cert-Present",
-            "CloudFront-Viewer-Cert-Sha256",
-            "CloudFront-Viewer-Cert-Validity",
-            "CloudFront-Viewer-Cert-Pem",
-        ],
-    ),
-    (
-        "gcp",
-        &[
-            "X-Client-Cert-Present",
-            "X-Client-Cert-Chain-Verified",
-            "X-Client-Cert-Error",
-            "X-Client-Cert-Hash",
-            "X-Client-Cert-Serial-Number",
-            "X-Client-Cert-SPIFFE",
-            "X-Client-Cert-URI-SANs",
-            "X-Client-Cert-DNSName-SANs",
-            "X-Client-Cert-Valid-Not-Before",
-            "X-Client-Cert-Valid-Not-After",
-            "X-Client-Cert-Issuer-Dn",
-            "X-Client-Cert-Subject-Dn",
-            "X-Client-Cert-Leaf",
-            "X-Client-Cert-Chain",
-        ],
-    ),
-    ("linkerd", &["l5d-client-id"]),
-    (
-        "puppet",
-        &["X-Client-Verify", "X-Client-DN", "X-Client-Cert"],
     ),
 ];

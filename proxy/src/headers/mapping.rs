@@ -38,6 +38,8 @@ enum Source {
     Template(Template),
     Boolean(Variable),
     Verified(Variable),
+    Quoted(Variable),
+    Base64(Variable),
 }
 
 /// A mistake in one of the free entries.
@@ -77,24 +79,7 @@ impl Mapping {
         } else {
             presets
         };
-        let mut entries: Vec<Entry> = Vec::new();
-        for (spelling, variable, form) in presets.iter().flat_map(|preset| preset.rows()) {
-            let source = match form {
-                Form::Plain => Source::Template(Template::of(*variable)),
-                Form::Boolean => Source::Boolean(*variable),
-                Form::Verified => Source::Verified(*variable),
-            };
-            if let Ok(name) = HeaderName::from_bytes(spelling.as_bytes()) {
-                put(
-                    &mut entries,
-                    Entry {
-                        spelling: (*spelling).into(),
-                        name,
-                        source,
-                    },
-                );
-            }
-        }
+        let mut entries = preset_entries(presets);
         let mut errors = Vec::new();
         for (index, (name, template)) in free.iter().enumerate() {
             let earlier = free.iter().take(index).position(|(other, _)| {
@@ -111,14 +96,23 @@ impl Mapping {
         if !errors.is_empty() {
             return Err(errors);
         }
+        Ok(Self::made_of(entries))
+    }
+
+    /// One preset and nothing else.
+    pub(super) fn of(preset: Preset) -> Self {
+        Self::made_of(preset_entries(&[preset]))
+    }
+
+    fn made_of(entries: Vec<Entry>) -> Self {
         let wanted = entries
             .iter()
             .map(|entry| entry.source.wanted())
             .fold(VariableSet::EMPTY, VariableSet::union);
-        Ok(Self {
+        Self {
             entries: entries.into(),
             wanted,
-        })
+        }
     }
 
     /// The names it may send, as they are spelled. They are protected from clients.
@@ -169,7 +163,9 @@ impl Source {
     fn wanted(&self) -> VariableSet {
         match self {
             Self::Template(template) => template.wanted(),
-            Self::Boolean(variable) => [*variable].into_iter().collect(),
+            Self::Boolean(variable) | Self::Quoted(variable) | Self::Base64(variable) => {
+                [*variable].into_iter().collect()
+            }
             Self::Verified(variable) => [*variable, Variable::Verified].into_iter().collect(),
         }
     }
@@ -189,6 +185,23 @@ impl Source {
                 out.extend_from_slice(value.unwrap_or_default());
                 value.is_some()
             }
+            Self::Quoted(variable) => {
+                let value = values.get(*variable);
+                out.push(b'"');
+                for byte in value.unwrap_or_default() {
+                    match byte {
+                        b'"' => out.extend_from_slice(b"\\x22"),
+                        _ => out.push(*byte),
+                    }
+                }
+                out.push(b'"');
+                value.is_some()
+            }
+            Self::Base64(variable) => {
+                let value = values.get(*variable);
+                out.extend(identity::encode::base64(value.unwrap_or_default()));
+                value.is_some()
+            }
         }
     }
 }
@@ -200,6 +213,30 @@ impl fmt::Display for MappingError {
 }
 
 impl std::error::Error for MappingError {}
+
+fn preset_entries(presets: &[Preset]) -> Vec<Entry> {
+    let mut entries = Vec::new();
+    for (spelling, variable, form) in presets.iter().flat_map(|preset| preset.rows()) {
+        let source = match form {
+            Form::Plain => Source::Template(Template::of(*variable)),
+            Form::Boolean => Source::Boolean(*variable),
+            Form::Verified => Source::Verified(*variable),
+            Form::Quoted => Source::Quoted(*variable),
+            Form::Base64 => Source::Base64(*variable),
+        };
+        if let Ok(name) = HeaderName::from_bytes(spelling.as_bytes()) {
+            put(
+                &mut entries,
+                Entry {
+                    spelling: (*spelling).into(),
+                    name,
+                    source,
+                },
+            );
+        }
+    }
+    entries
+}
 
 /// Adds an entry, in the place of one whose name an origin cannot tell from it.
 fn put(entries: &mut Vec<Entry>, entry: Entry) {

@@ -1,8 +1,13 @@
 //! Ready-made header sets with the exact names and encodings of the products origins know.
+//!
+//! Absent is absent: where a product sends an empty value, `(null)` or a number that looks like
+//! success for a client without a certificate, the header is left out here.
 
 use std::fmt;
 
 use crate::identity::Variable;
+
+mod tables;
 
 /// A ready-made set of headers.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -16,6 +21,34 @@ pub enum Preset {
     CloudflareForward,
     /// `rfc9440`
     Rfc9440,
+    /// `nginx`
+    Nginx,
+    /// `ingress-nginx`
+    IngressNginx,
+    /// `haproxy`
+    Haproxy,
+    /// `cf-haproxy`
+    CfHaproxy,
+    /// `apache`
+    Apache,
+    /// `envoy-xfcc`
+    EnvoyXfcc,
+    /// `envoy-xfcc-json`
+    EnvoyXfccJson,
+    /// `traefik`
+    Traefik,
+    /// `aws-alb-verify`
+    AwsAlbVerify,
+    /// `aws-alb-passthrough`
+    AwsAlbPassthrough,
+    /// `cloudfront`
+    Cloudfront,
+    /// `gcp`
+    Gcp,
+    /// `linkerd`
+    Linkerd,
+    /// `puppet`
+    Puppet,
 }
 
 /// How a preset makes a header of a variable.
@@ -27,6 +60,10 @@ pub(super) enum Form {
     Boolean,
     /// The value as it is, only while the verdict is SUCCESS.
     Verified,
+    /// The value between double quotes, as HAProxy's `%{+Q}` writes it; a quote inside is `\\x22`.
+    Quoted,
+    /// The value as base64.
+    Base64,
 }
 
 /// One header of a preset.
@@ -45,6 +82,20 @@ impl Preset {
             Self::CloudflareManaged => "cloudflare-managed",
             Self::CloudflareForward => "cloudflare-forward",
             Self::Rfc9440 => "rfc9440",
+            Self::Nginx => "nginx",
+            Self::IngressNginx => "ingress-nginx",
+            Self::Haproxy => "haproxy",
+            Self::CfHaproxy => "cf-haproxy",
+            Self::Apache => "apache",
+            Self::EnvoyXfcc => "envoy-xfcc",
+            Self::EnvoyXfccJson => "envoy-xfcc-json",
+            Self::Traefik => "traefik",
+            Self::AwsAlbVerify => "aws-alb-verify",
+            Self::AwsAlbPassthrough => "aws-alb-passthrough",
+            Self::Cloudfront => "cloudfront",
+            Self::Gcp => "gcp",
+            Self::Linkerd => "linkerd",
+            Self::Puppet => "puppet",
         }
     }
 
@@ -63,6 +114,46 @@ impl Preset {
             Self::Rfc9440 => {
                 "Client-Cert and Client-Cert-Chain of RFC 9440, only of a certificate that verified"
             }
+            Self::Nginx => {
+                "X-SSL-Client-*: nginx's $ssl_client_ variables under the names its users choose"
+            }
+            Self::IngressNginx => {
+                "ssl-client-verify, -subject-dn, -issuer-dn and -cert, as the ingress controller of Kubernetes sets them"
+            }
+            Self::Haproxy => {
+                "X-SSL-*: the sample of HAProxy's manual, with the verdict as a number"
+            }
+            Self::CfHaproxy => {
+                "X-Forwarded-Client-Cert and X-SSL-Client-*, as Cloud Foundry's haproxy sets them, names as base64"
+            }
+            Self::Apache => {
+                "SSL-CLIENT-*: httpd's SSL_CLIENT_ variables with dashes, since origins fold underscores"
+            }
+            Self::EnvoyXfcc => {
+                "x-forwarded-client-cert: Hash, Subject, URI and DNS; what the client sent is replaced (SANITIZE_SET)"
+            }
+            Self::EnvoyXfccJson => {
+                "x-forwarded-client-cert in Envoy's JSON format, as envoy-xfcc otherwise"
+            }
+            Self::Traefik => {
+                "X-Forwarded-Tls-Client-Cert and -Info, with all that Traefik can tell"
+            }
+            Self::AwsAlbVerify => {
+                "X-Amzn-Mtls-Clientcert-*: serial number, issuer, subject, validity and leaf"
+            }
+            Self::AwsAlbPassthrough => {
+                "X-Amzn-Mtls-Clientcert: the certificate and its validated intermediates"
+            }
+            Self::Cloudfront => {
+                "CloudFront-Viewer-Cert-*: seven headers of CloudFront's viewer mTLS"
+            }
+            Self::Gcp => {
+                "X-Client-Cert-*: the variables of Google's load balancers under the names of its samples"
+            }
+            Self::Linkerd => "l5d-client-id: the SPIFFE ID or the only DNS name",
+            Self::Puppet => {
+                "X-Client-Verify, X-Client-DN and X-Client-Cert, as Puppet Server reads them"
+            }
         }
     }
 
@@ -73,6 +164,20 @@ impl Preset {
             Self::CloudflareManaged,
             Self::CloudflareForward,
             Self::Rfc9440,
+            Self::Nginx,
+            Self::IngressNginx,
+            Self::Haproxy,
+            Self::CfHaproxy,
+            Self::Apache,
+            Self::EnvoyXfcc,
+            Self::EnvoyXfccJson,
+            Self::Traefik,
+            Self::AwsAlbVerify,
+            Self::AwsAlbPassthrough,
+            Self::Cloudfront,
+            Self::Gcp,
+            Self::Linkerd,
+            Self::Puppet,
         ]
         .into_iter()
     }
@@ -80,10 +185,24 @@ impl Preset {
     /// Its headers, in the order they are sent.
     pub(super) fn rows(self) -> &'static [Row] {
         match self {
-            Self::CloudflareWorker => CLOUDFLARE_WORKER,
-            Self::CloudflareManaged => CLOUDFLARE_MANAGED,
-            Self::CloudflareForward => CLOUDFLARE_FORWARD,
-            Self::Rfc9440 => RFC9440,
+            Self::CloudflareWorker => tables::CLOUDFLARE_WORKER,
+            Self::CloudflareManaged => tables::CLOUDFLARE_MANAGED,
+            Self::CloudflareForward => tables::CLOUDFLARE_FORWARD,
+            Self::Rfc9440 => tables::RFC9440,
+            Self::Nginx => tables::NGINX,
+            Self::IngressNginx => tables::INGRESS_NGINX,
+            Self::Haproxy => tables::HAPROXY,
+            Self::CfHaproxy => tables::CF_HAPROXY,
+            Self::Apache => tables::APACHE,
+            Self::EnvoyXfcc => tables::ENVOY_XFCC,
+            Self::EnvoyXfccJson => tables::ENVOY_XFCC_JSON,
+            Self::Traefik => tables::TRAEFIK,
+            Self::AwsAlbVerify => tables::AWS_ALB_VERIFY,
+            Self::AwsAlbPassthrough => tables::AWS_ALB_PASSTHROUGH,
+            Self::Cloudfront => tables::CLOUDFRONT,
+            Self::Gcp => tables::GCP,
+            Self::Linkerd => tables::LINKERD,
+            Self::Puppet => tables::PUPPET,
         }
     }
 }
@@ -93,80 +212,3 @@ impl fmt::Display for Preset {
         f.write_str(self.name())
     }
 }
-
-const CLOUDFLARE_WORKER: &[Row] = &[
-    ("X-CERT-PRESENTED", Variable::Presented, Form::Plain),
-    ("X-CERT-ISSUER-DN", Variable::IssuerDn, Form::Plain),
-    ("X-CERT-SUBJECT-DN", Variable::SubjectDn, Form::Plain),
-    ("X-CERT-ISSUER-DN-L", Variable::IssuerDnLegacy, Form::Plain),
-    (
-        "X-CERT-SUBJECT-DN-L",
-        Variable::SubjectDnLegacy,
-        Form::Plain,
-    ),
-    ("X-CERT-SERIAL", Variable::Serial, Form::Plain),
-    ("X-CERT-FINGER", Variable::FingerprintSha1, Form::Plain),
-    // The published example reads `certVerify`, which does not exist, and sends "undefined".
-    ("X-CERT-VERIFY", Variable::Verified, Form::Plain),
-    ("X-CERT-NOTBE", Variable::NotBefore, Form::Plain),
-    ("X-CERT-NOTAF", Variable::NotAfter, Form::Plain),
-];
-
-const CLOUDFLARE_MANAGED: &[Row] = &[
-    ("cf-cert-revoked", Variable::Revoked, Form::Boolean),
-    ("cf-cert-verified", Variable::Verified, Form::Boolean),
-    ("cf-cert-presented", Variable::Presented, Form::Boolean),
-    ("cf-cert-issuer-dn", Variable::IssuerDn, Form::Plain),
-    ("cf-cert-subject-dn", Variable::SubjectDn, Form::Plain),
-    (
-        "cf-cert-issuer-dn-rfc2253",
-        Variable::IssuerDnRfc2253,
-        Form::Plain,
-    ),
-    (
-        "cf-cert-subject-dn-rfc2253",
-        Variable::SubjectDnRfc2253,
-        Form::Plain,
-    ),
-    (
-        "cf-cert-issuer-dn-legacy",
-        Variable::IssuerDnLegacy,
-        Form::Plain,
-    ),
-    (
-        "cf-cert-subject-dn-legacy",
-        Variable::SubjectDnLegacy,
-        Form::Plain,
-    ),
-    ("cf-cert-serial", Variable::Serial, Form::Plain),
-    ("cf-cert-issuer-serial", Variable::IssuerSerial, Form::Plain),
-    (
-        "cf-cert-fingerprint-sha256",
-        Variable::FingerprintSha256,
-        Form::Plain,
-    ),
-    (
-        "cf-cert-fingerprint-sha1",
-        Variable::FingerprintSha1,
-        Form::Plain,
-    ),
-    ("cf-cert-not-before", Variable::NotBefore, Form::Plain),
-    ("cf-cert-not-after", Variable::NotAfter, Form::Plain),
-    ("cf-cert-ski", Variable::Ski, Form::Plain),
-    ("cf-cert-issuer-ski", Variable::IssuerSki, Form::Plain),
-];
-
-const CLOUDFLARE_FORWARD: &[Row] = &[
-    ("Cf-Client-Cert-Der-Base64", Variable::Der, Form::Plain),
-    (
-        "Cf-Client-Cert-Sha256",
-        Variable::FingerprintSha256,
-        Form::Plain,
-    ),
-];
-
-// Values over the limit are absent, so "too large" needs no further condition.
-const RFC9440: &[Row] = &[
-    ("Client-Cert", Variable::Rfc9440, Form::Verified),
-    ("Client-Cert-Chain", Variable::ChainRfc9440, Form::Verified),
-];

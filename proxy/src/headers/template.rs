@@ -251,7 +251,7 @@ mod tests {
     fn an_unknown_variable_names_the_nearest_and_all() {
         let text = Template::parse("{certsubjectDn}").unwrap_err().to_string();
         assert!(text.contains("did you mean `certSubjectDN`?"), "{text}");
-        assert!(text.contains(" certTrustStore)"), "{text}");
+        assert!(text.contains(" certTraefikInfo)"), "{text}");
         let far = Template::parse("{user}").unwrap_err().to_string();
         assert!(!far.contains("did you mean"), "{far}");
         assert_eq!(distance("kitten", "sitting"), 3);

@@ -178,9 +178,12 @@ pin_project_lite::pin_project! {
 
 impl<B: Body> Watched<B> {
     fn new(body: B, mut guard: InFlight) -> Self {
-        // hyper does not ask for a body that is over from the start.
         if body.is_end_stream() {
+            // hyper does not ask for a body that is over from the start.
             guard.complete();
+        } else {
+            // It has the head, and asks for the body when the client has room for it.
+            guard.gave();
         }
         Self { body, guard }
     }

@@ -54,7 +54,7 @@ pub(super) fn spiffe(names: &[Element<'_>]) -> Option<Vec<u8>> {
     valid.then(|| only.to_vec())
 }
 
-fn of<'a>(names: &[Element<'a>], kind: Kind) -> Option<Vec<&'a [u8]>> {
+pub(super) fn of<'a>(names: &[Element<'a>], kind: Kind) -> Option<Vec<&'a [u8]>> {
     names
         .iter()
         .filter(|name| name.tag == kind as u32)
@@ -62,7 +62,7 @@ fn of<'a>(names: &[Element<'a>], kind: Kind) -> Option<Vec<&'a [u8]>> {
         .collect()
 }
 
-fn address(content: &[u8]) -> Option<String> {
+pub(super) fn address(content: &[u8]) -> Option<String> {
     if let Ok(octets) = <[u8; 4]>::try_from(content) {
         return Some(Ipv4Addr::from(octets).to_string());
     }

@@ -14,6 +14,10 @@ pub(super) struct Certificate<'a> {
     pub(super) issuer: &'a [u8],
     /// Content of the subject's Name.
     pub(super) subject: &'a [u8],
+    /// The issuer's whole Name.
+    pub(super) issuer_raw: &'a [u8],
+    /// The subject's whole Name.
+    pub(super) subject_raw: &'a [u8],
     /// Start of validity, of any type.
     pub(super) not_before: Element<'a>,
     /// End of validity, of any type.
@@ -35,11 +39,11 @@ impl<'a> Certificate<'a> {
         tbs.next_if(|element| element.is_context(0));
         let serial = tbs.next(der::INTEGER)?.content;
         tbs.next(der::SEQUENCE)?;
-        let issuer = tbs.next(der::SEQUENCE)?.content;
+        let issuer = tbs.next(der::SEQUENCE)?;
         let mut validity = tbs.next(der::SEQUENCE)?.inside();
         let not_before = validity.any()?;
         let not_after = validity.any()?;
-        let subject = tbs.next(der::SEQUENCE)?.content;
+        let subject = tbs.next(der::SEQUENCE)?;
         let spki = tbs.next(der::SEQUENCE)?.raw;
         tbs.next_if(|element| element.is_context(1));
         tbs.next_if(|element| element.is_context(2));
@@ -49,8 +53,10 @@ impl<'a> Certificate<'a> {
         };
         Some(Self {
             serial,
-            issuer,
-            subject,
+            issuer: issuer.content,
+            subject: subject.content,
+            issuer_raw: issuer.raw,
+            subject_raw: subject.raw,
             not_before,
             not_after,
             spki,

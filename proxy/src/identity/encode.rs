@@ -1,7 +1,7 @@
 //! Encodings of bytes as header text: hexadecimal, percent, base64, PEM, and serial numbers.
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 
 /// Appends upper-case hexadecimal without separators.
 pub(super) fn hex_upper(out: &mut Vec<u8>, bytes: &[u8]) {
@@ -69,8 +69,61 @@ pub(super) fn serial(content: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// Standard base64 with padding and no line breaks.
-pub(super) fn base64(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn base64(bytes: &[u8]) -> Vec<u8> {
     STANDARD.encode(bytes).into_bytes()
+}
+
+/// Standard base64 without padding or line breaks.
+pub(super) fn base64_unpadded(bytes: &[u8]) -> Vec<u8> {
+    STANDARD_NO_PAD.encode(bytes).into_bytes()
+}
+
+/// An INTEGER's content as lower-case hexadecimal bytes joined by `:`, sign byte included. None
+/// over [`SERIAL_MAX`] bytes and a sign.
+pub(super) fn colon_hex(content: &[u8]) -> Option<Vec<u8>> {
+    if content.is_empty() || content.len() > SERIAL_MAX + 1 {
+        return None;
+    }
+    let mut out = Vec::with_capacity(3 * content.len());
+    for byte in content {
+        hex_lower(&mut out, &[*byte]);
+        out.push(b':');
+    }
+    out.pop();
+    Some(out)
+}
+
+/// An INTEGER's content in decimal. None over [`SERIAL_MAX`] bytes of magnitude.
+pub(super) fn decimal(content: &[u8]) -> Option<Vec<u8>> {
+    if content.is_empty() || content.len() > SERIAL_MAX + 1 {
+        return None;
+    }
+    let negative = content.first()? & 0x80 != 0;
+    let mut digits = vec![0_u8];
+    for byte in content {
+        times_and(&mut digits, 256, if negative { !*byte } else { *byte });
+    }
+    if negative {
+        // Two's complement: the inverted bytes and one.
+        times_and(&mut digits, 1, 1);
+    }
+    let sign = negative.then_some(b'-');
+    let figures = digits.iter().rev().map(|digit| b'0' + digit);
+    Some(sign.into_iter().chain(figures).collect())
+}
+
+/// Multiplies a decimal number (last digit first) and adds to it.
+fn times_and(digits: &mut Vec<u8>, factor: u16, add: u8) {
+    let mut carry = u16::from(add);
+    for digit in digits.iter_mut() {
+        carry += u16::from(*digit) * factor;
+        *digit = (carry % 10) as u8;
+        carry /= 10;
+    }
+    while carry > 0 {
+        digits.push((carry % 10) as u8);
+        carry /= 10;
+    }
 }
 
 /// An RFC 8941 byte sequence, as RFC 9440 §2.1 wants a certificate.
@@ -88,15 +141,30 @@ pub(super) fn byte_sequence_len(bytes: &[u8]) -> usize {
 /// PEM as OpenSSL writes it (64 columns, LF, a last LF), percent-encoded: nginx's
 /// `$ssl_client_escaped_cert`.
 pub(super) fn escaped_pem(der: &[u8]) -> Vec<u8> {
-    let mut pem = b"-----BEGIN CERTIFICATE-----\n".to_vec();
-    for line in base64(der).chunks(64) {
-        pem.extend_from_slice(line);
-        pem.push(b'\n');
-    }
-    pem.extend_from_slice(b"-----END CERTIFICATE-----\n");
+    let pem = pem(der, b'\n');
     let mut out = Vec::with_capacity(pem.len() + pem.len() / 8);
     percent(&mut out, &pem, is_component_byte);
     out
+}
+
+/// PEM percent-encoded as AWS does, with `+`, `=` and `/` as they are.
+pub(super) fn url_pem(out: &mut Vec<u8>, der: &[u8]) {
+    percent(out, &pem(der, b'\n'), |byte| {
+        is_component_byte(byte) || b"+=/".contains(&byte)
+    });
+}
+
+/// PEM in 64 columns whose lines, the last too, end in `end`.
+pub(super) fn pem(der: &[u8], end: u8) -> Vec<u8> {
+    let mut pem = b"-----BEGIN CERTIFICATE-----".to_vec();
+    pem.push(end);
+    for line in base64(der).chunks(64) {
+        pem.extend_from_slice(line);
+        pem.push(end);
+    }
+    pem.extend_from_slice(b"-----END CERTIFICATE-----");
+    pem.push(end);
+    pem
 }
 
 fn hex(out: &mut Vec<u8>, bytes: &[u8], digits: &[u8; 16]) {
@@ -113,6 +181,30 @@ pub(super) const SERIAL_MAX: usize = 20;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn serials_in_decimal_and_with_colons() {
+        let shown = |bytes: Option<Vec<u8>>| String::from_utf8(bytes.unwrap()).unwrap();
+        for (content, number) in [
+            (&[0][..], "0"),
+            (&[0x0a, 0x0b], "2571"),
+            (&[0x7f, 0xff, 0xff, 0xff, 0xff], "549755813887"),
+            (&[0, 0xff], "255"),
+            (&[0xff], "-1"),
+            (&[0x80], "-128"),
+            (&[0xff, 0], "-256"),
+            (
+                &[0x40, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+                "77371252455336267181195264",
+            ),
+        ] {
+            assert_eq!(shown(decimal(content)), number);
+        }
+        assert_eq!(decimal(&[1; 22]), None);
+        assert_eq!(shown(colon_hex(&[0, 0xad, 0x3e])), "00:ad:3e");
+        assert_eq!(colon_hex(&[]), None);
+        assert_eq!(colon_hex(&[1; 22]), None);
+    }
 
     #[test]
     fn serials_never_break_the_line() {

@@ -107,6 +107,15 @@ impl<'a> Name<'a> {
     }
 }
 
+impl Name<'_> {
+    /// The texts of all attributes of one type, in the order of the certificate. None if one of
+    /// them is no text: half a list would be a different name.
+    pub(super) fn texts(&self, oid: &[u8]) -> Option<Vec<String>> {
+        let wanted = self.0.iter().filter(|attribute| attribute.oid == oid);
+        wanted.map(Attribute::text).collect()
+    }
+}
+
 impl<'a> Attribute<'a> {
     fn new(rdn: usize, oid: &'a [u8], value: Element<'a>) -> Self {
         let single = value.class == Class::Universal && value.tag <= 30;

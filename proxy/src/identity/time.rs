@@ -81,6 +81,19 @@ impl<'a> Time<'a> {
         self.parts.unix()
     }
 
+    /// `2026-11-01T00:00:00`, UTC; an offset was applied, a fraction is dropped.
+    pub(super) fn iso(&self) -> String {
+        let Parts {
+            year,
+            month,
+            day,
+            hour,
+            minute,
+            second,
+        } = self.parts;
+        format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}")
+    }
+
     /// `Nov  1 00:00:00 2026 GMT`; an offset was applied.
     pub(super) fn print(&self) -> Vec<u8> {
         let Parts {
@@ -98,6 +111,16 @@ impl<'a> Time<'a> {
         let fraction = self.fraction.escape_ascii();
         format!("{month} {day:2} {hour:02}:{minute:02}:{second:02}{fraction} {year} GMT")
             .into_bytes()
+    }
+}
+
+/// The words of a UTCTime, and of a GeneralizedTime of the years 2000 to 2099 without its century:
+/// what HAProxy sends. None for other years and types.
+pub(super) fn short<'a>(element: &Element<'a>) -> Option<&'a [u8]> {
+    Time::parse(element)?;
+    match element.tag {
+        UTC_TIME => Some(element.content),
+        _ => element.content.strip_prefix(b"20"),
     }
 }
 

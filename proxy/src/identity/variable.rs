@@ -83,6 +83,54 @@ variables! {
     DaysRemaining = "certDaysRemaining",
     /// The configured name of the trust store that verified the certificate.
     TrustStore = "certTrustStore",
+    /// OpenSSL's number of the verdict: `0` for `SUCCESS`; absent without a certificate.
+    VerifyCode = "certVerifyCode",
+    /// Google's name of what is wrong (`client_cert_error`); absent if nothing is.
+    ErrorGcp = "certErrorGCP",
+    /// Serial number in decimal; absent over 20 bytes.
+    SerialDecimal = "certSerialDecimal",
+    /// Serial number as its DER bytes in lower-case hexadecimal, joined by `:`; absent over 20 bytes.
+    SerialColon = "certSerialColon",
+    /// SHA-1 of the certificate, upper-case hexadecimal.
+    FingerprintSha1Upper = "certFingerprintSHA1Upper",
+    /// SHA-256 of the certificate, base64 without padding.
+    FingerprintSha256Base64 = "certFingerprintSHA256Base64",
+    /// Start of validity, `180322193900Z`: the words of the certificate, years 2000 to 2099 in two digits.
+    NotBeforeAsn1 = "certNotBeforeASN1",
+    /// End of validity, `180322193900Z`.
+    NotAfterAsn1 = "certNotAfterASN1",
+    /// Start of validity, `2018-12-22T19:39:00+00:00`.
+    NotBeforeRfc3339 = "certNotBeforeRFC3339",
+    /// End of validity, `2018-12-22T19:39:00+00:00`.
+    NotAfterRfc3339 = "certNotAfterRFC3339",
+    /// `NotBefore=2018-12-22T19:39:00Z;NotAfter=2019-12-22T19:39:00Z`.
+    Validity = "certValidity",
+    /// The subject's DER as base64.
+    SubjectDnDer = "certSubjectDNDER",
+    /// The issuer's DER as base64.
+    IssuerDnDer = "certIssuerDNDER",
+    /// Subject of the trust anchor as `/C=US/O=...`.
+    RootDnLegacy = "certRootDNLegacy",
+    /// DNS names, each as base64, joined by `,`.
+    SanDnsBase64 = "certSANDNSBase64",
+    /// URIs but the SPIFFE ID, each as base64, joined by `,`.
+    SanUriBase64 = "certSANURIBase64",
+    /// The workload's identity: the SPIFFE ID, else the only DNS name.
+    Identity = "certIdentity",
+    /// The certificate as PEM, percent-encoded but for `+`, `=` and `/`.
+    PemUrl = "certPEMURL",
+    /// The certificate and the validated intermediates, encoded as [`Variable::PemUrl`].
+    PemUrlChain = "certPEMURLChain",
+    /// The certificate as PEM with spaces for line breaks.
+    PemSpaces = "certPEMSpaces",
+    /// The certificate and the validated intermediates as base64 of their DER, joined by `,`.
+    DerChain = "certDERChain",
+    /// One element of Envoy's x-forwarded-client-cert: Hash, Subject, URI, DNS.
+    Xfcc = "certXFCC",
+    /// The same as JSON.
+    XfccJson = "certXFCCJSON",
+    /// Traefik's summary: Subject, Issuer, SerialNumber, NB, NA, SAN.
+    TraefikInfo = "certTraefikInfo",
 }
 
 impl Variable {
@@ -184,7 +232,7 @@ mod tests {
 
     #[test]
     fn every_name_parses_back_and_only_exactly() {
-        assert_eq!(Variable::COUNT, 32);
+        assert_eq!(Variable::COUNT, 56);
         for variable in Variable::all() {
             assert_eq!(Variable::parse(variable.name()), Some(variable));
             assert_eq!(Variable::parse(&variable.name().to_lowercase()), None);

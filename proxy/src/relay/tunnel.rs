@@ -73,7 +73,7 @@ enum Broken {
 
 impl<C, O> Tunnel<C, O>
 where
-    C: AsyncRead + HalfClose + Unpin,
+    C: AsyncRead + AsyncWrite + HalfClose + Unpin,
     O: AsyncRead + AsyncWrite + Unpin,
 {
     /// A tunnel between `client` and `origin`, each with what it sent already.

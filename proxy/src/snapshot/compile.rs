@@ -52,7 +52,7 @@ pub(super) fn compile(config: &Config) -> Result<Snapshot, Mistakes> {
         client_auth: config.client_auth,
         tls: Arc::new(tls),
         hygiene: Hygiene::new(mapping.names(), allowed),
-        upgrades: Upgrades::new(config.upgrades.iter().map(String::as_str)),
+        upgrades: Upgrades::new(config.client.upgrades()),
         forwarding: forwarding(config),
         origin_labels: origins.iter().map(ToString::to_string).collect(),
         origins,
@@ -79,8 +79,9 @@ pub(super) fn compile(config: &Config) -> Result<Snapshot, Mistakes> {
 }
 
 fn records(config: &Config) -> Option<LogFormat> {
-    let off = config.access_log == LogTarget::Off && config.connection_log == LogTarget::Off;
-    (!off).then_some(config.access_log_format)
+    let off = config.observe.access_log == LogTarget::Off
+        && config.observe.connection_log == LogTarget::Off;
+    (!off).then_some(config.observe.access_log_format)
 }
 
 fn mapping(config: &Config, mistakes: &mut Vec<Mistake>) -> Option<Mapping> {
@@ -216,12 +217,12 @@ fn read(
 }
 
 fn forwarding(config: &Config) -> Forwarding {
-    let style = config.forwarded;
+    let style = config.client.forwarded;
     Forwarding {
         x_forwarded: matches!(style, ForwardedStyle::XForwarded | ForwardedStyle::Both),
         forwarded: matches!(style, ForwardedStyle::Forwarded | ForwardedStyle::Both),
-        request_id: config.request_id,
-        trusted: config.trusted_proxies.clone(),
+        request_id: config.client.request_id,
+        trusted: config.client.trusted_proxy.clone(),
     }
 }
 
@@ -239,14 +240,14 @@ fn limits(config: &Config) -> Limits {
             head_bytes_max: config.head_max,
             head_fields_max: config.head_fields_max,
             http2_streams_max: config.http2_streams_max,
-            http2_resets_max: config.http2_resets_max,
-            write_timeout: config.write_timeout,
+            http2_resets_max: config.client.http2_resets_max,
+            write_timeout: config.client.write_timeout.0,
             http2_stream_window: config.http2_stream_window,
             http2_connection_window: config.http2_connection_window,
         },
-        exchange_idle: config.exchange_idle_timeout,
-        tunnel_idle: config.tunnel_idle_timeout,
-        body_max: config.body_max,
+        exchange_idle: config.client.exchange_idle_timeout.0,
+        tunnel_idle: config.client.tunnel_idle_timeout.0,
+        body_max: config.client.body_max.0,
     }
 }
 

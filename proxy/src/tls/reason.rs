@@ -16,84 +16,91 @@ pub enum ReasonStyle {
 /// Why a certificate was refused. The numbers are OpenSSL's `X509_V_ERR_*` codes.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
+#[repr(u8)]
 pub enum Reason {
     /// 1: refused for something OpenSSL has no word for. Printed as the bare `FAILED`.
-    Unspecified,
+    Unspecified = 1,
     /// 2: the anchor that was found is itself not self-signed and its issuer is unknown.
-    UnableToGetIssuer,
+    UnableToGetIssuer = 2,
     /// 3: no CRL for the certificate's issuer.
-    UnableToGetCrl,
+    UnableToGetCrl = 3,
     /// 6: the issuer's public key is not one that can be read.
-    UnableToDecodeIssuerKey,
+    UnableToDecodeIssuerKey = 6,
     /// 7
-    SignatureFailure,
+    SignatureFailure = 7,
     /// 9
-    NotYetValid,
+    NotYetValid = 9,
     /// 10
-    Expired,
+    Expired = 10,
     /// 12
-    CrlExpired,
+    CrlExpired = 12,
     /// 13: notBefore is not a time RFC 5280 §4.1.2.5 knows.
-    NotBeforeFormat,
+    NotBeforeFormat = 13,
     /// 14: notAfter is not a time RFC 5280 §4.1.2.5 knows.
-    NotAfterFormat,
+    NotAfterFormat = 14,
     /// 18: the leaf alone, self-signed and no anchor.
-    SelfSigned,
+    SelfSigned = 18,
     /// 19: the chain ends in a self-signed certificate that is no anchor.
-    SelfSignedInChain,
+    SelfSignedInChain = 19,
     /// 20: the issuer of the last certificate of the chain is not in the store.
-    UnableToGetIssuerLocally,
+    UnableToGetIssuerLocally = 20,
     /// 21: a leaf alone, not self-signed, of an unknown issuer.
-    UnableToVerifyLeaf,
+    UnableToVerifyLeaf = 21,
     /// 22
-    ChainTooLong,
+    ChainTooLong = 22,
     /// 23
-    Revoked,
+    Revoked = 23,
     /// 25
-    PathLengthExceeded,
+    PathLengthExceeded = 25,
     /// 26: extended key usage or key usage speak against TLS clients.
-    InvalidPurpose,
+    InvalidPurpose = 26,
     /// 32: an issuer's key usage lacks keyCertSign.
-    KeyUsageNoCertSign,
+    KeyUsageNoCertSign = 32,
     /// 34
-    UnhandledCriticalExtension,
+    UnhandledCriticalExtension = 34,
     /// 37: a CA certificate presented as a client's own.
-    InvalidNonCa,
+    InvalidNonCa = 37,
     /// 40: RFC 3820 proxy certificates.
-    ProxyCertificate,
+    ProxyCertificate = 40,
     /// 41: an extension whose value cannot be read.
-    InvalidExtension,
+    InvalidExtension = 41,
     /// 47
-    PermittedViolation,
+    PermittedViolation = 47,
     /// 48
-    ExcludedViolation,
+    ExcludedViolation = 48,
     /// 49: a name constraint with minimum or maximum.
-    SubtreeMinMax,
+    SubtreeMinMax = 49,
     /// 51
-    UnsupportedConstraintType,
+    UnsupportedConstraintType = 51,
     /// 52
-    UnsupportedConstraintSyntax,
+    UnsupportedConstraintSyntax = 52,
     /// 53
-    UnsupportedNameSyntax,
+    UnsupportedNameSyntax = 53,
     /// 66
-    LeafKeyTooWeak,
+    LeafKeyTooWeak = 66,
     /// 67
-    CaKeyTooWeak,
+    CaKeyTooWeak = 67,
     /// 68
-    CaDigestTooWeak,
+    CaDigestTooWeak = 68,
     /// 76: a signature algorithm nobody knows.
-    UnsupportedSignatureAlgorithm,
+    UnsupportedSignatureAlgorithm = 76,
     /// 78: the two signature algorithm fields of a certificate differ.
-    SignatureAlgorithmInconsistent,
+    SignatureAlgorithmInconsistent = 78,
     /// 79: an issuer that is not a CA.
-    InvalidCa,
+    InvalidCa = 79,
     /// 72: a proxy certificate whose subject is not its issuer's name and one common name more.
-    ProxySubjectName,
+    ProxySubjectName = 72,
     /// 94: an elliptic curve written out instead of named.
-    ExplicitCurve,
+    ExplicitCurve = 94,
 }
 
 impl Reason {
+    /// OpenSSL's number, `X509_V_ERR_*`.
+    #[must_use]
+    pub fn code(self) -> u8 {
+        self as u8
+    }
+
     /// The text after `FAILED:`, as OpenSSL prints it; empty for [`Reason::Unspecified`], whose
     /// verdict is the bare word `FAILED`.
     #[must_use]

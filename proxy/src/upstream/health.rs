@@ -17,6 +17,8 @@ pub(super) struct Health {
     broken: Cell<u32>,
     /// It is passed over until then, where another one can be chosen.
     ejected_until: Cell<Option<Instant>>,
+    /// Whether a request has been given to it to find out whether it is back.
+    on_trial: Cell<bool>,
     /// Health checks that failed, in a row.
     checks_failed: Cell<u32>,
 }
@@ -43,6 +45,7 @@ impl Health {
     /// others stay away until it is known how that went.
     pub(super) fn chosen(&self, now: Instant) {
         if self.ejected_until.get().is_some_and(|until| until <= now) {
+            self.on_trial.set(true);
             self.eject(now);
         }
     }
@@ -52,12 +55,18 @@ impl Health {
         if self.refused.get() != 0 || self.broken.get() != 0 {
             self.refused.set(0);
             self.broken.set(0);
+            self.on_trial.set(false);
             self.ejected_until.set(None);
         }
     }
 
-    /// No connection could be made.
+    /// No connection could be made. Of many requests that find out at the same time only the first
+    /// counts: a burst must not lengthen the ejection.
     pub(super) fn refused(&self, now: Instant) {
+        let is_known = self.ejected_until.get().is_some_and(|until| until > now);
+        if is_known && !self.on_trial.take() {
+            return;
+        }
         self.refused.set(self.refused.get().saturating_add(1));
         self.eject(now);
     }
@@ -167,6 +176,23 @@ mod tests {
         assert!(!health.is_available(later));
         health.answered();
         assert!(health.is_available(later));
+    }
+
+    #[test]
+    fn a_burst_of_refusals_counts_once_and_so_does_a_trial() {
+        let health = Health::default();
+        let mut now = Instant::now();
+        for _ in 0..100 {
+            health.refused(now);
+        }
+        assert!(health.is_available(now + BACK_OFF));
+        now += BACK_OFF;
+        health.chosen(now);
+        for _ in 0..100 {
+            health.refused(now);
+        }
+        assert!(!health.is_available(now + BACK_OFF));
+        assert!(health.is_available(now + 2 * BACK_OFF));
     }
 
     #[test]

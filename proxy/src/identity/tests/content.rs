@@ -75,7 +75,12 @@ fn without_a_certificate_only_the_verdict_exists() {
     let values = values(&facts, VariableSet::all());
     assert_eq!(
         present(&values),
-        [Variable::Presented, Variable::Verified, Variable::Revoked]
+        [
+            Variable::Presented,
+            Variable::Verified,
+            Variable::Revoked,
+            Variable::ErrorGcp,
+        ]
     );
     assert_eq!(text(&values, Variable::Presented), Some("0"));
     assert_eq!(text(&values, Variable::Verified), Some("NONE"));
@@ -90,7 +95,13 @@ fn a_failed_certificate_says_nothing_unless_asked_to() {
     let omitted = values(&facts(&leaf, &verdict), VariableSet::all());
     assert_eq!(
         present(&omitted),
-        [Variable::Presented, Variable::Verified, Variable::Revoked]
+        [
+            Variable::Presented,
+            Variable::Verified,
+            Variable::Revoked,
+            Variable::VerifyCode,
+            Variable::ErrorGcp,
+        ]
     );
     assert_eq!(text(&omitted, Variable::Presented), Some("1"));
     assert_eq!(
@@ -406,6 +417,14 @@ fn what_is_no_certificate_still_has_its_digests() {
             Variable::Rfc9440TooLarge,
             Variable::Pem,
             Variable::Der,
+            Variable::VerifyCode,
+            Variable::ErrorGcp,
+            Variable::FingerprintSha1Upper,
+            Variable::FingerprintSha256Base64,
+            Variable::PemUrl,
+            Variable::PemUrlChain,
+            Variable::PemSpaces,
+            Variable::DerChain,
         ]
     );
     let sha1 = "34491fe877745149646ce28c6b98961e9124390b";

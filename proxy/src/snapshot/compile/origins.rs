@@ -133,7 +133,7 @@ pub(super) fn settings(config: &Config) -> Settings {
         limits: Limits {
             connect_timeout: flags.upstream_connect_timeout.0,
             response_timeout: flags.upstream_response_timeout.0,
-            body_timeout: config.body_timeout,
+            body_timeout: config.client.body_timeout.0,
             idle_timeout: flags.upstream_idle_timeout.0,
             max_idle: flags.upstream_idle_max,
             http2_streams: flags.upstream_http2_streams,

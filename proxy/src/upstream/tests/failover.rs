@@ -102,7 +102,7 @@ fn when_all_are_gone_all_are_tried() {
             get(&upstream).await.expect_err("nobody listens");
         }
         let health: Vec<_> = upstream.health(Instant::now()).collect();
-        assert!(health.iter().all(|(_, it)| it.failures == 3), "{health:?}");
+        assert!(health.iter().all(|(_, it)| it.ejected), "{health:?}");
     });
 }
 
