@@ -76,10 +76,9 @@ pub async fn connection(accepted: Accepted, worker: Rc<Worker>, drain: DrainWatc
         tracing::debug!(%client, "resumed session refused");
         return;
     }
-    let protocol = if peer.http2 {
-        Protocol::Http2
-    } else {
-        Protocol::Http1
+    let protocol = match peer.http2 {
+        true => Protocol::Http2,
+        false => Protocol::Http1,
     };
     let exchange = Rc::new(Exchange {
         caller,
