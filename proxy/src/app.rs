@@ -1,6 +1,7 @@
 //! The only wiring. Start order: configuration (validated before) → snapshot (keys, certificates,
-//! trust, mapping: every mistake at once) → kernel programs → bind → workers → ready. Stop order:
-//! stop accepting → finish (GOAWAY, `Connection: close`) → deadline → end.
+//! trust, mapping: every mistake at once) → kernel programs → bind → give up privileges → logs →
+//! workers → ready. Stop order: stop accepting → finish (GOAWAY, `Connection: close`) → deadline →
+//! end.
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,6 +11,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use sd_notify::NotifyState;
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
@@ -19,6 +21,7 @@ use crate::config::{AdminAddr, Config, Mistakes};
 use crate::drain::{self, DrainTrigger};
 use crate::listen::sources::Sources;
 use crate::listen::{self, Places};
+use crate::privilege::{self, PrivilegeError};
 use crate::snapshot::Snapshot;
 use crate::steering::{Required, Steering};
 use crate::telemetry::features::EBPF_STEERING;
@@ -32,6 +35,9 @@ pub enum StartError {
     /// The configuration, or a file it names.
     #[error("{0}")]
     Config(Mistakes),
+    /// Privileges that could not be given up.
+    #[error("can't give up privileges: {0}")]
+    Privilege(#[from] PrivilegeError),
     /// A listening socket.
     #[error("can't listen on {address}: {error}")]
     Listen {
@@ -82,75 +88,18 @@ pub enum Stopped {
 }
 
 impl App {
-    /// Compiles `config`, binds, and starts the workers.
+    /// Compiles `config`, binds, gives up all privileges, and starts the workers. Nothing after
+    /// that may need a privilege; no thread may have been started before.
     pub fn start(config: &Config) -> Result<Self, StartError> {
-        let snapshot = Arc::new(Snapshot::compile(config).map_err(StartError::Config)?);
-        if snapshot.kernel_tls.falls_short() {
-            tracing::warn!("{}", snapshot.kernel_tls.told());
-        } else {
-            tracing::info!("{}", snapshot.kernel_tls.told());
-        }
-        let telemetry = Telemetry::start(config)?;
-        // Before any socket: each belongs to the control group in which it is made.
-        let mut steering = Steering::start(config)?;
-        let (bound, sockets) = bind_all(&config.listen, config.workers, &mut steering)?;
-        steering.demand(config)?;
-        tell(&steering, &telemetry);
-        let admin = Admin::bind(&config.observe.admin).map_err(|error| StartError::Admin {
-            address: config.observe.admin.clone(),
-            error,
-        })?;
-        let (drain, watch) = drain::channel();
-        let most = config.max_connections.min(Semaphore::MAX_PERMITS);
-        let places = Places {
-            all: Arc::new(Semaphore::new(most)),
-            sources: Sources::new(
-                NonZeroUsize::new(config.client.max_connections_per_source),
-                &config.client.trusted_proxy,
-            ),
-        };
-        let common = worker::Common {
-            snapshot,
-            places,
-            telemetry: Arc::clone(&telemetry),
-            drain: watch,
-        };
-        let workers = sockets
-            .into_iter()
-            .enumerate()
-            .map(|(index, listeners)| {
-                let load = steering.slot(index);
-                let seat = worker::Seat {
-                    index,
-                    listeners,
-                    load,
-                };
-                worker::spawn(seat, common.clone())
-            })
-            .collect::<io::Result<Vec<_>>>()?;
-        drop(common);
-        let steering = Arc::new(steering);
-        let asked = Arc::downgrade(&steering);
-        telemetry
-            .kernel
-            .ask(move || asked.upgrade().map_or_else(Vec::new, |it| it.counts()));
-        telemetry.set_ready(true);
-        for address in &bound {
-            tracing::info!("listening on {address}");
-        }
-        if let Some(address) = admin.as_ref().and_then(|admin| admin.address().ok()) {
-            tracing::info!("admin on {address}");
-        }
-        tracing::info!(workers = workers.len(), "ready");
-        Ok(Self {
-            bound,
-            workers,
-            drain,
-            drain_timeout: config.drain_timeout,
-            telemetry,
-            admin,
-            steering,
-        })
+        let bound = Bound::bind(config)?;
+        privilege::give_up(config)?;
+        bound.serve(config)
+    }
+
+    /// As [`App::start`], with the privileges of the process left alone: for a demonstration inside
+    /// a process that does other things.
+    pub fn start_as_is(config: &Config) -> Result<Self, StartError> {
+        Bound::bind(config)?.serve(config)
     }
 
     /// The kernel's help with new connections.
@@ -191,7 +140,10 @@ impl App {
                 };
                 drop(tokio::spawn(admin.serve(Arc::new(subject))));
             }
+            // Signals are listened to: from here on a stop is a graceful one.
+            tell_manager(NotifyState::Ready);
             let signal = asked().await;
+            tell_manager(NotifyState::Stopping);
             tracing::info!(signal, "stopping: no new connections, finishing open ones");
             tokio::select! {
                 stopped = self.stop() => Ok(stopped),
@@ -225,6 +177,107 @@ impl App {
                 Stopped::Forced
             }
         }
+    }
+}
+
+/// Tells the service manager, if one listens (sd_notify(3)).
+fn tell_manager(state: NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        tracing::warn!(%error, "the service manager can't be told");
+    }
+}
+
+/// What needed files, privileged ports and the kernel's leave, before any thread runs.
+struct Bound {
+    snapshot: Arc<Snapshot>,
+    addresses: Vec<SocketAddr>,
+    sockets: Vec<Sockets>,
+    steering: Steering,
+    admin: Option<Admin>,
+}
+
+impl Bound {
+    fn bind(config: &Config) -> Result<Self, StartError> {
+        let snapshot = Arc::new(Snapshot::compile(config).map_err(StartError::Config)?);
+        if snapshot.kernel_tls.falls_short() {
+            tracing::warn!("{}", snapshot.kernel_tls.told());
+        } else {
+            tracing::info!("{}", snapshot.kernel_tls.told());
+        }
+        // Before any socket: each belongs to the control group in which it is made.
+        let mut steering = Steering::start(config)?;
+        let (addresses, sockets) = bind_all(&config.listen, config.workers, &mut steering)?;
+        steering.demand(config)?;
+        let admin = Admin::bind(&config.observe.admin).map_err(|error| StartError::Admin {
+            address: config.observe.admin.clone(),
+            error,
+        })?;
+        Ok(Self {
+            snapshot,
+            addresses,
+            sockets,
+            steering,
+            admin,
+        })
+    }
+
+    /// Opens the logs, with no more rights than there are to reopen them, and starts the workers.
+    fn serve(self, config: &Config) -> Result<App, StartError> {
+        let telemetry = Telemetry::start(config)?;
+        tell(&self.steering, &telemetry);
+        let (drain, watch) = drain::channel();
+        let most = config.max_connections.min(Semaphore::MAX_PERMITS);
+        let places = Places {
+            all: Arc::new(Semaphore::new(most)),
+            sources: Sources::new(
+                NonZeroUsize::new(config.client.max_connections_per_source),
+                &config.client.trusted_proxy,
+            ),
+        };
+        let common = worker::Common {
+            snapshot: self.snapshot,
+            places,
+            telemetry: Arc::clone(&telemetry),
+            drain: watch,
+        };
+        let steering = self.steering;
+        let workers = self
+            .sockets
+            .into_iter()
+            .enumerate()
+            .map(|(index, listeners)| {
+                let load = steering.slot(index);
+                let seat = worker::Seat {
+                    index,
+                    listeners,
+                    load,
+                };
+                worker::spawn(seat, common.clone())
+            })
+            .collect::<io::Result<Vec<_>>>()?;
+        drop(common);
+        let steering = Arc::new(steering);
+        let asked = Arc::downgrade(&steering);
+        telemetry
+            .kernel
+            .ask(move || asked.upgrade().map_or_else(Vec::new, |it| it.counts()));
+        telemetry.set_ready(true);
+        for address in &self.addresses {
+            tracing::info!("listening on {address}");
+        }
+        if let Some(address) = self.admin.as_ref().and_then(|admin| admin.address().ok()) {
+            tracing::info!("admin on {address}");
+        }
+        tracing::info!(workers = workers.len(), "ready");
+        Ok(App {
+            bound: self.addresses,
+            workers,
+            drain,
+            drain_timeout: config.drain_timeout,
+            telemetry,
+            admin: self.admin,
+            steering,
+        })
     }
 }
 

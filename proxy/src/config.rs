@@ -3,6 +3,7 @@
 //! [`Config`] or every [`Mistake`] at once. Knows numbers, paths, names and durations, never a
 //! type of a later stage.
 
+pub mod account;
 pub mod address;
 pub mod file;
 pub mod flags;
@@ -16,6 +17,7 @@ pub mod reference;
 pub mod units;
 mod validate;
 
+pub use account::{Group, User};
 pub use address::{Place, Scheme, UpstreamAddr};
 pub use flags::{
     Balance, ClientAuth, ClientFlags, EbpfMode, Flags, ForwardedStyle, Isolate, Ktls, OnFailure,

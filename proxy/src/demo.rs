@@ -112,7 +112,7 @@ fn herald(folder: &Path, origin: SocketAddr, client_auth: &str) -> Result<App, D
         "1".to_owned(),
     ])
     .map_err(DemoError::Config)?;
-    Ok(App::start(&config)?)
+    Ok(App::start_as_is(&config)?)
 }
 
 fn first(app: &App) -> io::Result<SocketAddr> {

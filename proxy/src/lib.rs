@@ -31,6 +31,7 @@ pub mod identity;
 pub mod listen;
 pub mod net;
 pub mod policy;
+pub mod privilege;
 pub mod relay;
 pub mod respond;
 pub mod snapshot;

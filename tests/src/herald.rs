@@ -15,6 +15,9 @@ use crate::wait;
 /// A command line of `herald run` in the making.
 #[derive(Clone, Debug)]
 pub struct Launch {
+    /// What runs the binary, such as `setpriv` with its arguments.
+    wrapper: Vec<OsString>,
+    binary: PathBuf,
     arguments: Vec<OsString>,
     /// `None` when the arguments are all there is.
     server: Option<Key>,
@@ -49,6 +52,8 @@ impl Launch {
             _ => vec![Pki::shared().path("ca.pem")],
         };
         Self {
+            wrapper: Vec::new(),
+            binary: binary(),
             arguments,
             server: Some(Key::Ec),
             client_ca,
@@ -60,6 +65,8 @@ impl Launch {
     pub fn bare<A: Into<OsString>>(arguments: impl IntoIterator<Item = A>) -> Self {
         let arguments = arguments.into_iter().map(Into::into).collect();
         Self {
+            wrapper: Vec::new(),
+            binary: binary(),
             arguments,
             server: None,
             client_ca: Vec::new(),
@@ -71,6 +78,20 @@ impl Launch {
     #[must_use]
     pub fn args<A: Into<OsString>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
         self.arguments.extend(arguments.into_iter().map(Into::into));
+        self
+    }
+
+    /// Has `wrapper` run it, inside of wrappers given before.
+    #[must_use]
+    pub fn under<A: Into<OsString>>(mut self, wrapper: impl IntoIterator<Item = A>) -> Self {
+        self.wrapper.extend(wrapper.into_iter().map(Into::into));
+        self
+    }
+
+    /// A copy of the binary instead of the one under test.
+    #[must_use]
+    pub fn binary(mut self, path: impl Into<PathBuf>) -> Self {
+        self.binary = path.into();
         self
     }
 
@@ -97,7 +118,10 @@ impl Launch {
 
     /// The command, not started.
     pub fn command(&self) -> Command {
-        let mut command = Command::new(binary());
+        let wrapper = self.wrapper.iter().map(OsString::as_os_str);
+        let mut words = wrapper.chain([self.binary.as_os_str()]);
+        let mut command = Command::new(words.next().unwrap());
+        command.args(words);
         let Some(kind) = self.server else {
             command.args(&self.arguments);
             return command;

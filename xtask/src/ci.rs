@@ -87,9 +87,7 @@ fn tests(root: &Path) -> Result<(), Failure> {
 
 /// Licences, sources and bans of `deny.toml`. Advisories need a database from elsewhere and stay out.
 fn dependencies(root: &Path) -> Result<(), Failure> {
-    if !has_cargo_deny(root) {
-        install_cargo_deny(root)?;
-    }
+    command::have_subcommand(root, "deny", CARGO_DENY)?;
     command::run(command::cargo(root).args([
         "deny",
         "--locked",
@@ -99,36 +97,6 @@ fn dependencies(root: &Path) -> Result<(), Failure> {
         "licenses",
         "sources",
     ]))
-}
-
-fn has_cargo_deny(root: &Path) -> bool {
-    let wanted = format!("cargo-deny {CARGO_DENY}");
-    command::cargo(root)
-        .args(["deny", "--version"])
-        .output()
-        .is_ok_and(|output| {
-            output.status.success() && output.stdout.trim_ascii() == wanted.as_bytes()
-        })
-}
-
-/// Built once a machine, into cargo's own folder. It runs for a second, so it is built for a short
-/// build and not for speed: about a minute instead of several.
-fn install_cargo_deny(root: &Path) -> Result<(), Failure> {
-    println!("building cargo-deny {CARGO_DENY}, once for this machine");
-    command::run(
-        command::cargo(root)
-            .args([
-                "install",
-                "cargo-deny",
-                "--version",
-                CARGO_DENY,
-                "--locked",
-                "--no-default-features",
-            ])
-            .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1")
-            .env("CARGO_PROFILE_RELEASE_LTO", "off")
-            .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16"),
-    )
 }
 
 const CARGO_DENY: &str = "0.20.2";

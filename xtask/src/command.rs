@@ -66,6 +66,26 @@ pub(crate) fn read(command: &mut Command) -> Result<String, Failure> {
         .map_err(|error| Failure::new(format!("`{shown}` wrote no UTF-8: {error}")))
 }
 
+/// Sees to it that `cargo NAME` is there in this version: built once a machine, into cargo's own
+/// folder. Such a tool runs for a second, so it is built for a short build and not for speed.
+pub(crate) fn have_subcommand(root: &Path, name: &str, version: &str) -> Result<(), Failure> {
+    let told = cargo(root).args([name, "--version"]).output();
+    let is_here = told.is_ok_and(|output| {
+        let text = String::from_utf8_lossy(&output.stdout);
+        output.status.success() && text.split_whitespace().any(|word| word == version)
+    });
+    if is_here {
+        return Ok(());
+    }
+    println!("building cargo-{name} {version}, once for this machine");
+    run(cargo(root)
+        .args(["install", &format!("cargo-{name}"), "--version", version])
+        .args(["--locked", "--no-default-features"])
+        .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1")
+        .env("CARGO_PROFILE_RELEASE_LTO", "off")
+        .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16"))
+}
+
 /// True when `command` starts and succeeds; its output is thrown away.
 pub(crate) fn succeeds(command: &mut Command) -> bool {
     command

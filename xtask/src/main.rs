@@ -1,5 +1,6 @@
 //! The project's own commands: `cargo xtask tidy`, `cargo xtask test`, `cargo xtask fuzz`,
-//! `cargo xtask ci`, `cargo xtask ebpf`, `cargo xtask vm`, `cargo xtask bench`.
+//! `cargo xtask package`, `cargo xtask ci`, `cargo xtask ebpf`, `cargo xtask vm`,
+//! `cargo xtask bench`.
 
 #![expect(
     clippy::print_stdout,
@@ -17,6 +18,7 @@ mod ci;
 mod command;
 mod ebpf;
 mod fuzz;
+mod package;
 mod test;
 mod tidy;
 mod vm;
@@ -37,6 +39,8 @@ enum Task {
     Test(test::Options),
     /// Fuzz everything that parses: build once, run each target for some seconds.
     Fuzz(fuzz::Options),
+    /// Build the Debian package and check what is in it.
+    Package,
     /// Everything that continuous integration runs, by the same code.
     Ci,
     /// Run the tests that need kernels of their own, on Debian's, in QEMU.
@@ -58,6 +62,7 @@ fn main() -> ExitCode {
         Task::Tidy => tidy::run(root),
         Task::Test(options) => test::run(root, &options),
         Task::Fuzz(options) => fuzz::run(root, &options),
+        Task::Package => package::run(root),
         Task::Ci => ci::run(root),
         Task::Vm(options) => vm::run(root, &options),
         Task::Bench(options) => bench::run(root, &options),

@@ -13,7 +13,7 @@ use clap::Args;
 use crate::command::{self, Failure};
 use crate::{tidy, vm};
 
-mod build;
+pub(crate) mod build;
 mod report;
 mod setup;
 mod suite;

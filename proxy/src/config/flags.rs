@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, ValueEnum};
 
+use super::account::{Group, User};
 use super::observe::ObserveFlags;
 use super::units::{Size, Span, Workers, path_parser};
 use crate::net::Network;
@@ -325,6 +326,16 @@ pub struct Flags {
         help_heading = "Workers and limits"
     )]
     pub drain_idle_timeout: Span,
+
+    /// Becomes this user, with its groups, once the sockets are bound.
+    ///
+    /// A name or number the system knows. Capabilities are given up then in any case.
+    #[arg(long, value_name = "USER", help_heading = "Privileges")]
+    pub user: Option<User>,
+
+    /// The group to become instead of the user's own.
+    #[arg(long, value_name = "GROUP", help_heading = "Privileges")]
+    pub group: Option<Group>,
 
     /// Least severe events logged.
     #[arg(

@@ -6,6 +6,7 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::account::{Group, User};
 use super::flags::{
     ClientAuth, ClientFlags, EbpfMode, KernelFlags, LogLevel, OnFailure, ReasonSpelling,
     UpstreamFlags,
@@ -79,6 +80,10 @@ pub struct Config {
     pub http2_connection_window: u32,
     /// Drain deadline.
     pub drain_timeout: Duration,
+    /// Who to become once the sockets are bound.
+    pub user: Option<User>,
+    /// The group instead of the user's own.
+    pub group: Option<Group>,
     /// How long an idle HTTP/1.1 connection may send one more request at a stop.
     pub drain_idle_timeout: Duration,
     /// The kernel's part in TLS.

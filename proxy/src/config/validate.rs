@@ -74,6 +74,8 @@ impl Config {
             http2_stream_window: window,
             http2_connection_window: connection_window,
             drain_timeout: flags.drain_timeout.0,
+            user: flags.user,
+            group: flags.group,
             drain_idle_timeout: flags.drain_idle_timeout.0,
             kernel: flags.kernel,
             log_level: flags.log_level,

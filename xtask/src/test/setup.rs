@@ -29,7 +29,7 @@ struct Need {
     why: &'static str,
 }
 
-const NEEDS: [Need; 6] = [
+const NEEDS: [Need; 7] = [
     Need {
         program: "nginx",
         probe: &["-v"],
@@ -47,6 +47,12 @@ const NEEDS: [Need; 6] = [
         probe: &["version"],
         packages: &["openssl"],
         why: "certificates and verdicts made by someone else's code",
+    },
+    Need {
+        program: "systemd-analyze",
+        probe: &["--version"],
+        packages: &["systemd"],
+        why: "judges the service unit",
     },
     Need {
         program: "python3",
