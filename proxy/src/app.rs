@@ -199,6 +199,11 @@ struct Bound {
 impl Bound {
     fn bind(config: &Config) -> Result<Self, StartError> {
         let snapshot = Arc::new(Snapshot::compile(config).map_err(StartError::Config)?);
+        if snapshot.kernel_tls.falls_short() {
+            tracing::warn!("{}", snapshot.kernel_tls.told());
+        } else {
+            tracing::info!("{}", snapshot.kernel_tls.told());
+        }
         // Before any socket: each belongs to the control group in which it is made.
         let mut steering = Steering::start(config)?;
         let (addresses, sockets) = bind_all(&config.listen, config.workers, &mut steering)?;

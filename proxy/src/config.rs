@@ -20,7 +20,7 @@ mod validate;
 pub use account::{AccountFlags, Group, User};
 pub use address::{Place, Scheme, UpstreamAddr};
 pub use flags::{
-    Balance, ClientAuth, ClientFlags, EbpfMode, Flags, ForwardedStyle, Isolate, OnFailure,
+    Balance, ClientAuth, ClientFlags, EbpfMode, Flags, ForwardedStyle, Isolate, Ktls, OnFailure,
     ReasonSpelling, UpstreamFlags,
 };
 pub use mistake::{Mistake, Mistakes, Origin};

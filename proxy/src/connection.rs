@@ -56,8 +56,9 @@ pub async fn connection(accepted: Accepted, worker: Rc<Worker>, drain: DrainWatc
     let snapshot = Arc::clone(&worker.snapshot);
     // The handshake proves possession of a key; it decides nothing about the caller.
     let shaking = worker.load.handshake();
+    let (config, kernel) = (Arc::clone(&snapshot.tls), snapshot.kernel_tls.level());
     let Handshaken { io, peer } =
-        match tls::handshake(Arc::clone(&snapshot.tls), tcp, snapshot.limits.handshake).await {
+        match tls::handshake(config, tcp, snapshot.limits.handshake, kernel).await {
             Ok(handshaken) => handshaken,
             Err(error) => {
                 record.handshake_failed(error.class());
@@ -75,13 +76,13 @@ pub async fn connection(accepted: Accepted, worker: Rc<Worker>, drain: DrainWatc
         tracing::debug!(%client, "resumed session refused");
         return;
     }
-    let protocol = if peer.http2 {
-        Protocol::Http2
-    } else {
-        Protocol::Http1
+    let protocol = match peer.http2 {
+        true => Protocol::Http2,
+        false => Protocol::Http1,
     };
     let exchange = Rc::new(Exchange {
         caller,
+        lane: io.lane(protocol == Protocol::Http1),
         snapshot: Arc::clone(&snapshot),
         hop: snapshot.forwarding.hop(client.ip()),
         hygiene: Rc::clone(&worker.hygiene),

@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode, Version};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -27,6 +27,7 @@ use crate::respond::{Asked, Failure, upstream_reason};
 use crate::snapshot::Snapshot;
 use crate::telemetry::reason::{Ending, Reason};
 use crate::telemetry::{Record, RequestId, RequestIds, Scope, Telemetry};
+use crate::tls::kernel::Lane;
 use crate::upstream::{OriginBody, OriginSide, Upstream};
 
 /// What all requests of one connection share.
@@ -44,6 +45,8 @@ pub struct Exchange {
     pub request_ids: Rc<RequestIds>,
     /// The worker's connections to the origins.
     pub upstream: Rc<Upstream>,
+    /// Where bodies can go past userspace, if they can.
+    pub lane: Option<Rc<Lane>>,
     /// The connection, as records see it.
     pub scope: Rc<Scope>,
     /// Where the client comes from.
@@ -76,7 +79,7 @@ impl Exchange {
             }
             Ok(response) => {
                 record.answered(response.status().as_u16());
-                response.map(|body| Reply::Relay(RelayBody::watched(body, self.watch(record))))
+                self.relay(response, record)
             }
             Err(failure) => self.refuse(&failure, record, &asked, &id),
         };
@@ -145,6 +148,23 @@ impl Exchange {
             }
         }
         None
+    }
+
+    fn relay(
+        &self,
+        response: Response<OriginBody<RequestBody>>,
+        record: Record,
+    ) -> Response<Reply> {
+        let (mut parts, body) = response.into_parts();
+        let mut body = RelayBody::watched(body, self.watch(record));
+        if let Some(lane) = &self.lane {
+            body.take_lane(lane);
+            if lane.is_retired() {
+                let close = HeaderValue::from_static("close");
+                parts.headers.insert(header::CONNECTION, close);
+            }
+        }
+        Response::from_parts(parts, Reply::Relay(body))
     }
 
     fn watch(&self, record: Record) -> Recorded {

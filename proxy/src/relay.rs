@@ -4,13 +4,16 @@
 //! so a response that was cut short is never a complete one for the client.
 
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 
+use crate::tls::kernel::{Filled, Lane};
 use crate::upstream::{BodyError, OriginBody, OriginIo, UpstreamError};
 
 pub mod idle;
@@ -28,6 +31,19 @@ pub struct RelayBody<B, W: Watch = (), S = OriginIo> {
     watch: W,
     totals: Totals,
     ended: bool,
+    lane: Option<Rc<Lane>>,
+}
+
+/// What the origin's connection is to those who move bytes in the kernel.
+pub trait Source {
+    /// The socket, if what it carries is what the origin sent.
+    fn plain_tcp(&self) -> Option<&TcpStream>;
+}
+
+impl Source for OriginIo {
+    fn plain_tcp(&self) -> Option<&TcpStream> {
+        self.plain_tcp()
+    }
 }
 
 /// Why a response body ended with an error.
@@ -106,6 +122,16 @@ impl<B, W: Watch, S> RelayBody<B, W, S> {
             transfer,
             watch,
             ended: false,
+            lane: None,
+        }
+    }
+
+    /// Lets a body that is worth it go past userspace, or only be sealed by the kernel.
+    pub fn take_lane(&mut self, lane: &Rc<Lane>) {
+        let length = self.transfer.size_hint().exact();
+        if length.is_some_and(|length| length >= lane.threshold()) {
+            lane.note_large();
+            self.lane = Some(Rc::clone(lane));
         }
     }
 
@@ -122,9 +148,54 @@ impl<B, W: Watch, S> RelayBody<B, W, S> {
     }
 }
 
+impl<B, W: Watch, S> RelayBody<B, W, S>
+where
+    S: AsyncRead + AsyncWrite + Source + Unpin,
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Into<BodyError>,
+{
+    /// The next frame, moved in the kernel where that can be, else read.
+    fn poll_transfer(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, UpstreamError>>> {
+        let Some(lane) = &self.lane else {
+            return self.transfer.poll_frame(cx);
+        };
+        let bare = self.transfer.bare();
+        let Some((tcp, left)) = bare.and_then(|(io, left)| Some((io.plain_tcp()?, left))) else {
+            return self.transfer.poll_frame(cx);
+        };
+        let filled = match lane.poll_open(cx) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(false) => Poll::Ready(Ok(Filled::Refused)),
+            Poll::Ready(true) => lane.poll_fill(cx, tcp, left),
+        };
+        let slice = match filled {
+            Poll::Pending => {
+                self.transfer.poll_upload(cx)?;
+                return Poll::Pending;
+            }
+            Poll::Ready(Ok(Filled::Refused)) => {
+                self.lane = None;
+                return self.transfer.poll_frame(cx);
+            }
+            Poll::Ready(Ok(Filled::Moved(slice))) => slice,
+            Poll::Ready(Ok(Filled::End)) => &[],
+            Poll::Ready(Err(error)) => {
+                self.transfer.abort();
+                return Poll::Ready(Some(Err(UpstreamError::Read(error))));
+            }
+        };
+        self.transfer.poll_upload(cx)?;
+        self.transfer.took(slice.len() as u64)?;
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(slice)))))
+    }
+}
+
 impl<B, W, S> Body for RelayBody<B, W, S>
 where
-    S: AsyncRead + AsyncWrite + Unpin,
+    S: AsyncRead + AsyncWrite + Source + Unpin,
     W: Watch + Unpin,
     B: Body<Data = Bytes> + Unpin,
     B::Error: Into<BodyError>,
@@ -140,7 +211,7 @@ where
         if this.ended {
             return Poll::Ready(None);
         }
-        let polled = this.transfer.poll_frame(cx);
+        let polled = this.poll_transfer(cx);
         let totals = Totals::of(&this.transfer);
         if totals != this.totals {
             this.totals = totals;

@@ -20,6 +20,9 @@ use crate::tls::{HandshakeLimits, ReasonStyle, TrustStore, Verdict};
 use crate::upstream;
 
 mod compile;
+mod kernel;
+
+pub use kernel::KernelPart;
 
 /// A compiled configuration.
 #[derive(Debug)]
@@ -48,6 +51,8 @@ pub struct Snapshot {
     pub fallback_authority: HeaderValue,
     /// Limits of every stage.
     pub limits: Limits,
+    /// What the kernel does of TLS.
+    pub kernel_tls: KernelPart,
     trust: Option<Arc<TrustStore>>,
     reject_at_tls: bool,
     mapping: Mapping,
@@ -108,7 +113,8 @@ impl Snapshot {
         );
         let origins: Vec<_> = self.origins.iter().map(ToString::to_string).collect();
         let (origins, names) = (origins.join(" or "), names.join(", "));
-        format!("The origin at {origins} is told: {names}.\n{trust}\n")
+        let kernel = self.kernel_tls.told();
+        format!("The origin at {origins} is told: {names}.\n{trust}\n{kernel}\n")
     }
 }
 

@@ -2,3 +2,4 @@
 //! Each file says what makes its calls sound.
 
 pub mod load;
+pub mod void;

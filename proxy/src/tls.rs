@@ -10,6 +10,7 @@ mod facts;
 #[cfg(feature = "fuzzing")]
 pub mod fuzz;
 pub mod handshake;
+pub mod kernel;
 mod name;
 pub mod origin;
 mod path;

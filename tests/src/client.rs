@@ -11,7 +11,7 @@ use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
 use rustls::sign::CertifiedKey;
 use rustls::{
-    AlertDescription, ClientConfig, ClientConnection, HandshakeKind, ProtocolVersion,
+    AlertDescription, CipherSuite, ClientConfig, ClientConnection, HandshakeKind, ProtocolVersion,
     RootCertStore, SignatureScheme, StreamOwned, SupportedProtocolVersion,
 };
 
@@ -24,6 +24,7 @@ pub struct Settings {
     identity: Option<Identity>,
     versions: Vec<&'static SupportedProtocolVersion>,
     alpn: Vec<Vec<u8>>,
+    suite: Option<CipherSuite>,
     asked: Asked,
 }
 
@@ -77,6 +78,7 @@ impl Settings {
             identity,
             versions: rustls::ALL_VERSIONS.to_vec(),
             alpn: vec![b"http/1.1".to_vec()],
+            suite: None,
             asked: Asked::default(),
         }
     }
@@ -101,6 +103,13 @@ impl Settings {
         self
     }
 
+    /// Only this cipher suite.
+    #[must_use]
+    pub fn suite(mut self, suite: CipherSuite) -> Self {
+        self.suite = Some(suite);
+        self
+    }
+
     /// Where the CertificateRequest is written down.
     pub fn asked(&self) -> Asked {
         Arc::clone(&self.asked)
@@ -110,8 +119,11 @@ impl Settings {
     pub fn build(&self) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
         roots.add(Pki::shared().ca.issuer.der().clone()).unwrap();
-        let provider = Arc::new(aws_lc_rs::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider)
+        let mut provider = aws_lc_rs::default_provider();
+        provider
+            .cipher_suites
+            .retain(|suite| self.suite.is_none_or(|only| suite.suite() == only));
+        let builder = ClientConfig::builder_with_provider(Arc::new(provider))
             .with_protocol_versions(&self.versions)
             .unwrap();
         let resolver = Presenting {

@@ -32,13 +32,27 @@ pub fn long(test: &str) -> bool {
     wanted
 }
 
+/// True in the guest of `cargo xtask bench ktls`, whose clock counts instructions.
+pub fn counting(test: &str) -> bool {
+    let counts = flag("HERALD_COUNT");
+    if !counts {
+        println!("NOT RUN {test} (runs in `cargo xtask bench ktls`)");
+    }
+    counts
+}
+
 /// True inside a guest of `cargo xtask vm`; else says that `test` did not run: the guest is its place.
 pub fn guest(test: &str) -> bool {
-    let inside = flag("HERALD_GUEST");
+    let inside = is_guest();
     if !inside {
         println!("NOT RUN {test} (runs in `cargo xtask vm`)");
     }
     inside
+}
+
+/// True inside a guest of `cargo xtask vm`.
+pub fn is_guest() -> bool {
+    flag("HERALD_GUEST")
 }
 
 fn flag(name: &str) -> bool {

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 
 use crate::command::{self, Failure};
+use crate::vm;
 
 mod acquire;
 mod check;
@@ -58,6 +59,12 @@ pub(crate) struct Options {
 
 #[derive(Clone, Debug, Subcommand)]
 enum Action {
+    /// Instructions a request with kernel TLS and without, on Debian's kernels in QEMU.
+    Ktls {
+        /// Only this series (6.1, 6.12, 7.x); may be given more than once.
+        #[arg(long)]
+        kernel: Vec<String>,
+    },
     /// Sets two runs side by side.
     Compare {
         /// The earlier run.
@@ -69,8 +76,12 @@ enum Action {
 
 /// Runs the bench, or compares two runs.
 pub(crate) fn run(root: &Path, options: &Options) -> Result<(), Failure> {
-    if let Some(Action::Compare { before, after }) = &options.action {
-        return compare::print(&Record::read(before)?, &Record::read(after)?);
+    match &options.action {
+        Some(Action::Compare { before, after }) => {
+            return compare::print(&Record::read(before)?, &Record::read(after)?);
+        }
+        Some(Action::Ktls { kernel }) => return vm::count(root, kernel),
+        None => {}
     }
     let target = command::target_directory(root)?;
     let out = options.out.clone().unwrap_or_else(|| target.join("bench"));

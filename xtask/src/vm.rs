@@ -16,6 +16,7 @@ use crate::command::{self, Failure};
 use crate::test::{self, Environment, Report, Row, TestBinary};
 
 mod archive;
+mod counts;
 mod image;
 mod kernel;
 mod modules;
@@ -47,6 +48,8 @@ struct Load<'a> {
     herald: &'a Path,
     suites: Vec<Suite<'a>>,
     long: bool,
+    /// The guest's clock counts instructions, and only what reads it runs.
+    counts: bool,
 }
 
 /// One binary and the tests of it that a guest runs.
@@ -75,6 +78,34 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<(), Failure> {
     })
 }
 
+/// `cargo xtask bench ktls`: instructions a request for each level, a table a kernel.
+pub(crate) fn count(root: &Path, kernels: &[String]) -> Result<(), Failure> {
+    let target = command::target_directory(root)?;
+    command::timed("set-up", || Ok(test::prepare(&target)))?;
+    let herald = command::timed("build herald (release)", || test::herald(root, &target))?;
+    let built = command::timed("build the tests", || test::tests(root))?;
+    let load = Load {
+        herald: &herald,
+        suites: suites(&built, counts::TEST)?,
+        long: false,
+        counts: true,
+    };
+    let store = command::timed("kernels", || kernel::Store::open(&target.join("vm")))?;
+    let mut tables = String::new();
+    for series in SERIES {
+        if !kernels.is_empty() && !kernels.iter().any(|kernel| kernel == series) {
+            continue;
+        }
+        let row = boot(&store, series, &load, &target)?;
+        if let Some(failure) = row.failures.first() {
+            return Err(Failure::new(failure.clone()));
+        }
+        tables.push_str(&counts::table(&row.name, &row.said)?);
+    }
+    println!("\n{tables}");
+    Ok(())
+}
+
 /// One row for each kernel; a kernel that cannot be had or booted is a failure in its row.
 pub(crate) fn rows(
     target: &Path,
@@ -86,6 +117,7 @@ pub(crate) fn rows(
         herald,
         suites: suites(built, options.filter.as_deref().unwrap_or_default())?,
         long: options.long,
+        counts: false,
     };
     let folder = target.join("vm");
     let store = command::timed("kernels", || kernel::Store::open(&folder))?;
@@ -132,7 +164,7 @@ fn boot(
     let row = test::execute(
         &name,
         true,
-        &mut qemu(&kernel, &image, &console),
+        &mut qemu(&kernel, &image, &console, load.counts),
         &environment,
     );
     if !row.failures.is_empty() {
@@ -152,20 +184,12 @@ fn boot(
 
 /// The first serial line is the kernel's, the second the tests'. No network: the guest's loopback
 /// is all there is.
-fn qemu(kernel: &kernel::Kernel, image: &Path, console: &Path) -> Command {
+fn qemu(kernel: &kernel::Kernel, image: &Path, console: &Path, counts: bool) -> Command {
     let mut command = Command::new("qemu-system-x86_64");
     command
         .args(["-nodefaults", "-display", "none", "-no-reboot"])
-        .args([
-            "-accel",
-            "tcg,thread=multi",
-            "-cpu",
-            "max",
-            "-smp",
-            "2",
-            "-m",
-            "2048",
-        ])
+        .args(if counts { COUNTING } else { RUNNING })
+        .args(["-cpu", "max", "-m", "2048"])
         .arg("-kernel")
         .arg(&kernel.image)
         .arg("-initrd")
@@ -204,6 +228,10 @@ fn suites<'a>(built: &'a [TestBinary], filter: &str) -> Result<Vec<Suite<'a>>, F
     Ok(suites)
 }
 
+/// Two processors, as fast as they go.
+const RUNNING: [&str; 4] = ["-accel", "tcg,thread=multi", "-smp", "2"];
+/// One processor whose clock ticks a nanosecond an instruction.
+const COUNTING: [&str; 4] = ["-icount", "shift=0", "-smp", "1"];
 /// What `init.sh` says when every suite ended well.
 const CLOSING: &str = "every suite ended well";
 const GUEST_TIME_MAX: Duration = Duration::from_secs(15 * 60);

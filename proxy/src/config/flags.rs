@@ -13,9 +13,11 @@ use super::units::{Size, Span, Workers, path_parser};
 use crate::net::Network;
 
 mod client;
+mod kernel;
 mod upstream;
 
 pub use client::{ClientFlags, ForwardedStyle};
+pub use kernel::{KernelFlags, Ktls};
 pub use upstream::{Balance, Isolate, UpstreamFlags};
 
 /// Who may pass.
@@ -346,6 +348,10 @@ pub struct Flags {
     /// Clients.
     #[command(flatten)]
     pub client: ClientFlags,
+
+    /// The kernel's part in TLS.
+    #[command(flatten)]
+    pub kernel: KernelFlags,
 
     /// Origins.
     #[command(flatten)]

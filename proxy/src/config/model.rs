@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use super::account::AccountFlags;
 use super::flags::{
-    ClientAuth, ClientFlags, EbpfMode, LogLevel, OnFailure, ReasonSpelling, UpstreamFlags,
+    ClientAuth, ClientFlags, EbpfMode, KernelFlags, LogLevel, OnFailure, ReasonSpelling,
+    UpstreamFlags,
 };
 use super::mistake::Origin;
 use super::observe::ObserveFlags;
@@ -83,6 +84,8 @@ pub struct Config {
     pub account: AccountFlags,
     /// How long an idle HTTP/1.1 connection may send one more request at a stop.
     pub drain_idle_timeout: Duration,
+    /// The kernel's part in TLS.
+    pub kernel: KernelFlags,
     /// Log level.
     pub log_level: LogLevel,
     /// What is written down, and who may look in.

@@ -76,6 +76,7 @@ impl Config {
             drain_timeout: flags.drain_timeout.0,
             account: flags.account,
             drain_idle_timeout: flags.drain_idle_timeout.0,
+            kernel: flags.kernel,
             log_level: flags.log_level,
             observe: flags.observe,
             origins,

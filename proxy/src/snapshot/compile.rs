@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use rustls::server::danger::ClientCertVerifier;
 
-use super::{Limits, Snapshot};
+use super::{KernelPart, Limits, Snapshot};
 use crate::caller::Standings;
 use crate::config::{
     self, ClientAuth, Config, ForwardedStyle, LogFormat, LogTarget, Mistake, Mistakes,
@@ -36,12 +36,14 @@ pub(super) fn compile(config: &Config) -> Result<Snapshot, Mistakes> {
     else {
         return Err(Mistakes(mistakes));
     };
+    let kernel_tls = KernelPart::decide(config);
     let tls = context::server_config(Settings {
         chain_pem,
         key_pem,
         verifier: trust.as_ref().map(|trust| verifier(config, trust)),
         tls12: config.tls12,
         sessions_max: config.sessions_max,
+        taps_keys: kernel_tls.level().is_some(),
     })
     .map_err(|error| Mistakes(vec![pair_mistake(config, &error)]))?;
     let authority = origins::authority(config)?;
@@ -59,6 +61,7 @@ pub(super) fn compile(config: &Config) -> Result<Snapshot, Mistakes> {
         resolve_interval: config.upstream.upstream_resolve.0,
         fallback_authority: authority,
         limits: limits(config),
+        kernel_tls,
         trust,
         reject_at_tls: config.reject_at_tls,
         mapping,

@@ -10,6 +10,7 @@ use rustls::server::{NoServerSessionStorage, danger::ClientCertVerifier};
 use rustls::{ServerConfig, SupportedProtocolVersion, version};
 use thiserror::Error;
 
+use super::kernel::KeyTap;
 use super::sessions::Sessions;
 
 /// What the configuration is made of.
@@ -25,6 +26,8 @@ pub struct Settings {
     pub tls12: bool,
     /// Sessions kept for resumption; `None` switches resumption off.
     pub sessions_max: Option<NonZeroUsize>,
+    /// Whether the kernel may be given the sending half's keys.
+    pub taps_keys: bool,
 }
 
 /// Why the server's own certificate can't be used.
@@ -71,6 +74,9 @@ pub fn server_config(settings: Settings) -> Result<ServerConfig, ContextError> {
         .map_err(ContextError::Pair)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     config.max_early_data_size = 0;
+    if settings.taps_keys {
+        config.key_log = Arc::new(KeyTap);
+    }
     match settings.sessions_max {
         Some(entries) => {
             config.session_storage = Arc::new(Sessions::new(entries, SESSION_BYTES_MAX));

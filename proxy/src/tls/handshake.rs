@@ -11,6 +11,7 @@ use thiserror::Error;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
+use super::kernel::{self, Gate, KernelTls, Keys, Sender};
 use super::socket::{ClientSocket, TooLarge};
 use super::stream::ClientStream;
 use crate::telemetry::reason::HandshakeFailure;
@@ -102,20 +103,27 @@ impl HandshakeError {
     }
 }
 
-/// Completes the handshake on `tcp`.
+/// Completes the handshake on `tcp`; with `kernel` the connection may be handed to the kernel later.
 pub async fn handshake(
     config: Arc<ServerConfig>,
     tcp: TcpStream,
     limits: HandshakeLimits,
+    kernel: Option<&Arc<KernelTls>>,
 ) -> Result<Handshaken, HandshakeError> {
-    let socket = ClientSocket::new(tcp, limits.bytes_max);
-    let accept = TlsAcceptor::from(config).accept(socket);
-    let (mut socket, connection) = tokio::time::timeout(limits.deadline, accept)
+    let socket = Gate::new(ClientSocket::new(tcp, limits.bytes_max), kernel.is_some());
+    let accept = kernel::catch(TlsAcceptor::from(config).accept(socket));
+    let (accepted, secret) = tokio::time::timeout(limits.deadline, accept)
         .await
-        .map_err(|_elapsed| HandshakeError::Deadline(limits.deadline))?
+        .map_err(|_elapsed| HandshakeError::Deadline(limits.deadline))?;
+    let (mut gate, connection) = accepted
         .map_err(|error| classify(error, limits))?
         .into_inner();
-    socket.lift_budget();
+    gate.socket().lift_budget();
+    let keys = connection
+        .negotiated_cipher_suite()
+        .zip(secret)
+        .and_then(|(suite, secret)| Keys::new(suite, secret));
+    let sender = kernel.and_then(|kernel| Sender::new(kernel, keys?));
     let peer = VerifiedPeer {
         chain: connection
             .peer_certificates()
@@ -129,7 +137,7 @@ pub async fn handshake(
             .and_then(|suite| suite.suite().as_str()),
         server_name: connection.server_name().map(str::to_owned),
     };
-    let io = ClientStream::new(socket, connection);
+    let io = ClientStream::new(gate, connection, sender);
     Ok(Handshaken { io, peer })
 }
 

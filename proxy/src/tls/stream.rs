@@ -1,24 +1,29 @@
 //! The client's stream after the handshake: rustls's connection over the client's socket, as HTTP
 //! reads and writes it. Large bodies are moved in large steps: ciphertext is read 64 KiB at a time
 //! while an upload lasts (rustls alone reads 4 KiB), and plaintext is handed to rustls in pieces.
+//! From a hand-over to the kernel on (`kernel.rs`) plaintext goes to the socket as it is.
 //! Nothing but rustls's own few KiB is held while the connection is idle.
 
 use std::io::{self, IoSlice, Write as _};
 use std::pin::{Pin, pin};
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BytesMut};
 use rustls::ServerConnection;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
+use super::kernel::{Gate, Lane, Sender};
 use super::socket::ClientSocket;
 use crate::net::HalfClose;
 
 /// See the module's documentation.
 #[derive(Debug)]
 pub struct ClientStream {
-    socket: ClientSocket,
+    socket: Gate<ClientSocket>,
     tls: ServerConnection,
+    /// `None` where the kernel will never have a part in this connection.
+    sender: Option<Box<Sender>>,
     /// Ciphertext that rustls has not taken yet. Empty and without memory but in an upload.
     incoming: BytesMut,
     /// Whether the client sends so much that large reads pay.
@@ -31,15 +36,34 @@ pub struct ClientStream {
 
 impl ClientStream {
     /// Takes a connection whose handshake is complete.
-    pub(super) fn new(socket: ClientSocket, tls: ServerConnection) -> Self {
+    pub(super) fn new(
+        mut socket: Gate<ClientSocket>,
+        tls: ServerConnection,
+        sender: Option<Box<Sender>>,
+    ) -> Self {
+        socket.begin(sender.is_some());
         Self {
             socket,
             tls,
+            sender,
             incoming: BytesMut::new(),
             uploading: false,
             broken: None,
             closing: false,
         }
+    }
+
+    /// Where a response's body and this stream meet, if the kernel may have a part in it.
+    pub fn lane(&self, is_http1: bool) -> Option<Rc<Lane>> {
+        let lane = self.sender.as_ref()?.lane();
+        lane.speaks(is_http1);
+        Some(lane)
+    }
+
+    /// The half that the kernel has taken over.
+    fn kernel(&mut self) -> Option<(&mut Sender, &mut Gate<ClientSocket>)> {
+        let sender = self.sender.as_mut().filter(|sender| sender.is_kernel())?;
+        Some((sender, &mut self.socket))
     }
 
     fn close_notify(&mut self) {
@@ -95,7 +119,10 @@ impl ClientStream {
 
     fn decrypt(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         let processed = self.tls.process_new_packets();
-        if processed.is_err() || self.tls.wants_write() {
+        if let Some(sender) = self.sender.as_mut().filter(|sender| sender.is_kernel()) {
+            let failure = processed.as_ref().err();
+            sender.answer(&self.socket, &mut self.tls, failure, cx);
+        } else if processed.is_err() || self.tls.wants_write() {
             // An alert, or the answer to a KeyUpdate. If the socket is full it goes with the next
             // write; a reader does not wait for that.
             drop(self.poll_write_tls(cx));
@@ -158,6 +185,9 @@ impl AsyncRead for ClientStream {
 impl HalfClose for ClientStream {
     fn poll_half_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         // Sent once, however often it is asked for; the TCP connection stays open both ways.
+        if let Some((sender, gate)) = self.kernel() {
+            return sender.poll_close(gate, cx);
+        }
         self.close_notify();
         self.poll_flush(cx)
     }
@@ -177,6 +207,9 @@ impl AsyncWrite for ClientStream {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if let Some((sender, gate)) = self.kernel() {
+            return sender.poll_send(gate, cx, bufs);
+        }
         let mut pieces = [IoSlice::new(&[]); PIECES_MAX];
         let count = split(bufs, &mut pieces);
         let pieces = pieces.get(..count).unwrap_or_default();
@@ -190,7 +223,12 @@ impl AsyncWrite for ClientStream {
                 // rustls was full and still is.
                 Poll::Pending if taken == 0 => return Poll::Pending,
                 Poll::Ready(Ok(())) if taken == 0 => {}
-                Poll::Pending | Poll::Ready(Ok(())) => return Poll::Ready(Ok(taken)),
+                Poll::Pending | Poll::Ready(Ok(())) => {
+                    if let Some(sender) = &mut self.sender {
+                        sender.took(taken);
+                    }
+                    return Poll::Ready(Ok(taken));
+                }
             }
         }
     }
@@ -200,11 +238,22 @@ impl AsyncWrite for ClientStream {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Some((sender, gate)) = self.kernel() {
+            return sender.poll_control(gate, cx);
+        }
         ready!(self.poll_write_tls(cx))?;
-        Pin::new(&mut self.socket).poll_flush(cx)
+        ready!(Pin::new(&mut self.socket).poll_flush(cx))?;
+        let this = &mut *self;
+        if let Some(sender) = &mut this.sender {
+            sender.hand_over_if_wanted(&mut this.socket, &mut this.tls);
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Some((sender, gate)) = self.kernel() {
+            ready!(sender.poll_close(gate, cx))?;
+        }
         self.close_notify();
         ready!(self.poll_write_tls(cx))?;
         Pin::new(&mut self.socket).poll_shutdown(cx)
@@ -223,7 +272,7 @@ fn split<'a>(bufs: &'a [IoSlice<'_>], pieces: &mut [IoSlice<'a>]) -> usize {
 }
 
 /// The socket as rustls wants it: blocking in form, `WouldBlock` in place of `Pending`.
-struct Socket<'a, 'c, 'w>(&'a mut ClientSocket, &'c mut Context<'w>);
+struct Socket<'a, 'c, 'w>(&'a mut Gate<ClientSocket>, &'c mut Context<'w>);
 
 impl io::Read for Socket<'_, '_, '_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {

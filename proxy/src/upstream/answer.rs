@@ -70,6 +70,15 @@ impl<B, S> OriginBody<B, S> {
         }
     }
 
+    /// The socket and the number of bytes still to come, while the body of an HTTP/1.1 answer can
+    /// be taken from the socket itself: see [`Self::took`].
+    pub fn bare(&self) -> Option<(&S, u64)> {
+        match &self.transfer {
+            Transfers::Http1(transfer) => transfer.bare(),
+            Transfers::Http2(_) => None,
+        }
+    }
+
     /// Bytes of the request body that were handed on so far.
     pub fn sent(&self) -> u64 {
         let transfer = &self.transfer;
@@ -115,5 +124,21 @@ where
     ) -> Poll<Option<Result<Frame<Bytes>, UpstreamError>>> {
         let transfer = &mut self.transfer;
         dispatch!(transfer, transfer => transfer.poll_frame(cx))
+    }
+
+    /// Moves the request body on, for those who take the answer's from [`Self::bare`].
+    pub fn poll_upload(&mut self, cx: &mut Context<'_>) -> Result<(), UpstreamError> {
+        match &mut self.transfer {
+            Transfers::Http1(transfer) => transfer.poll_upload(cx),
+            Transfers::Http2(_) => Ok(()),
+        }
+    }
+
+    /// Tells that `count` bytes of the answer's body were taken from the socket; 0 is its end.
+    pub fn took(&mut self, count: u64) -> Result<(), UpstreamError> {
+        match &mut self.transfer {
+            Transfers::Http1(transfer) => transfer.took(count),
+            Transfers::Http2(_) => Err(UpstreamError::Truncated),
+        }
     }
 }

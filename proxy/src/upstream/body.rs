@@ -72,6 +72,17 @@ impl Decoder {
         }
     }
 
+    /// Counts bytes of a declared length that came another way; `None` if there were not so many.
+    pub(super) fn skip(&mut self, count: u64) -> Option<()> {
+        match self {
+            Self::Length(left) => {
+                *left = left.checked_sub(count)?;
+                Some(())
+            }
+            Self::Chunked(_) | Self::UntilClose => None,
+        }
+    }
+
     /// The trailers that came after the body, once.
     pub(super) fn take_trailers(&mut self) -> Option<HeaderMap> {
         match self {

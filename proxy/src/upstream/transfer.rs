@@ -34,6 +34,18 @@ impl<B, S> Transfer<B, S> {
         Some((lease.connection.io(), &lease.connection.read))
     }
 
+    /// The socket and the number of bytes still to come, while the response's body can be taken
+    /// from the socket itself: its length was declared and nothing of it was read ahead.
+    pub fn bare(&self) -> Option<(&S, u64)> {
+        let lease = self.lease.as_ref()?;
+        let left = self.decoder.left().filter(|left| *left > 0)?;
+        lease
+            .connection
+            .read
+            .is_empty()
+            .then_some((lease.connection.io(), left))
+    }
+
     /// Bytes of the request body that were handed to the socket so far.
     pub fn sent(&self) -> u64 {
         self.upload.sent()
@@ -99,6 +111,24 @@ where
             transfer.finish();
         }
         transfer
+    }
+
+    /// Moves the request body on, for those who take the response's from [`Self::bare`].
+    pub fn poll_upload(&mut self, cx: &mut Context<'_>) -> Result<(), UpstreamError> {
+        self.drive_upload(cx).inspect_err(|_| self.abort())
+    }
+
+    /// Tells that `count` bytes of the response's body were taken from the socket; 0 is its end.
+    pub fn took(&mut self, count: u64) -> Result<(), UpstreamError> {
+        if count == 0 || self.decoder.skip(count).is_none() {
+            self.abort();
+            return Err(UpstreamError::Truncated);
+        }
+        self.received += count;
+        if self.decoder.is_ended() {
+            self.finish();
+        }
+        Ok(())
     }
 
     /// Moves the request body on, then gives the response body's next frame. After an error there

@@ -19,6 +19,8 @@ pub(crate) struct Row {
     /// Tests that only run with `--long` or in a guest; not counted as skipped.
     pub(crate) not_run: BTreeSet<String>,
     pub(crate) took: Duration,
+    /// Lines `COUNT ...`, which are measurements.
+    pub(crate) said: Vec<String>,
 }
 
 /// The outcomes of all suites so far.

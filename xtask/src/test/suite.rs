@@ -196,6 +196,10 @@ impl Reading {
             self.row.not_run.insert(name.to_owned());
             return true;
         }
+        if line.starts_with("COUNT ") {
+            self.row.said.push(line.to_owned());
+            return true;
+        }
         match line {
             "successes:" => self.is_quiet = true,
             "failures:" => self.is_quiet = false,

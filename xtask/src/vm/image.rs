@@ -31,8 +31,9 @@ pub(super) fn build(
     let scratch = path.with_extension("stripped");
     guest.program("herald", load.herald, &scratch)?;
     let mut plan = format!(
-        "export HERALD_BIN=/herald HERALD_REQUIRE_ALL=1 HERALD_GUEST=1 HERALD_LONG={}\n",
-        u8::from(load.long)
+        "export HERALD_BIN=/herald HERALD_REQUIRE_ALL=1 HERALD_GUEST=1 HERALD_LONG={} HERALD_COUNT={}\n",
+        u8::from(load.long),
+        u8::from(load.counts),
     );
     for suite in &load.suites {
         let name = suite.binary.name.replace("::", "-");

@@ -1,0 +1,84 @@
+//! The table of `cargo xtask bench ktls`, from the lines `COUNT level length instructions` that the
+//! guest's test wrote.
+
+use std::collections::BTreeMap;
+
+use crate::command::Failure;
+
+/// The test that counts.
+pub(super) const TEST: &str = "instructions_for_each_level";
+
+const LEVELS: [&str; 3] = ["off", "tx", "splice"];
+
+/// A Markdown table; a level that the kernel does not have is a dash.
+pub(super) fn table(kernel: &str, said: &[String]) -> Result<String, Failure> {
+    let mut counted: BTreeMap<u64, BTreeMap<&str, u64>> = BTreeMap::new();
+    for line in said {
+        let Some(rest) = line.strip_prefix("COUNT ") else {
+            continue;
+        };
+        let words: Vec<_> = rest.split(' ').collect();
+        let [level, length, count] = words[..] else {
+            return Err(Failure::new(format!("not as expected: {line}")));
+        };
+        if let (Ok(length), Ok(count)) = (length.parse(), count.parse()) {
+            counted.entry(length).or_default().insert(level, count);
+        }
+    }
+    if counted.is_empty() {
+        return Err(Failure::new(format!("{kernel}: nothing was counted")));
+    }
+    let mut text = format!(
+        "{kernel}, instructions a request\n\n\
+         | body | userspace | tx | splice | splice / userspace |\n|---|---|---|---|---|\n"
+    );
+    for (length, row) in counted {
+        let cells = LEVELS.map(|level| {
+            row.get(level)
+                .map_or_else(|| "-".to_owned(), |n| thousands(*n))
+        });
+        let ratio = match (row.get("splice"), row.get("off")) {
+            (Some(splice), Some(off)) if *off > 0 => {
+                let percent = splice * 100 / off;
+                format!("{}.{:02}", percent / 100, percent % 100)
+            }
+            _ => "-".to_owned(),
+        };
+        let cells = cells.join(" | ");
+        text.push_str(&format!("| {} KiB | {cells} | {ratio} |\n", length / 1024));
+    }
+    text.push('\n');
+    Ok(text)
+}
+
+fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_become_rows_and_a_missing_level_a_dash() {
+        let said = [
+            "chatter",
+            "COUNT off 1048576 4000000",
+            "COUNT splice 1048576 1000000",
+        ];
+        let text = table("kernel 7", &said.map(str::to_owned)).unwrap();
+        assert!(
+            text.contains("| 1024 KiB | 4,000,000 | - | 1,000,000 | 0.25 |"),
+            "{text}"
+        );
+        table("kernel 7", &[]).unwrap_err();
+    }
+}
