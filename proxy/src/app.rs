@@ -16,6 +16,7 @@ use crate::config::{Config, Mistakes};
 use crate::drain::{self, DrainTrigger};
 use crate::listen;
 use crate::snapshot::Snapshot;
+use crate::telemetry::{LogError, Telemetry};
 use crate::worker;
 
 /// Why Herald did not start.
@@ -32,6 +33,9 @@ pub enum StartError {
         /// The kernel's answer.
         error: io::Error,
     },
+    /// A log.
+    #[error(transparent)]
+    Log(#[from] LogError),
     /// A thread or a runtime.
     #[error("can't start: {0}")]
     Start(#[from] io::Error),
@@ -44,6 +48,7 @@ pub struct App {
     workers: Vec<JoinHandle<()>>,
     drain: DrainTrigger,
     drain_timeout: Duration,
+    telemetry: Arc<Telemetry>,
 }
 
 /// How a stop went.
@@ -59,19 +64,25 @@ impl App {
     /// Compiles `config`, binds, and starts the workers.
     pub fn start(config: &Config) -> Result<Self, StartError> {
         let snapshot = Arc::new(Snapshot::compile(config).map_err(StartError::Config)?);
+        let telemetry = Telemetry::start(config)?;
         let (bound, sockets) = bind_all(&config.listen, config.workers)?;
         let (drain, watch) = drain::channel();
         let places = Arc::new(Semaphore::new(
             config.max_connections.min(Semaphore::MAX_PERMITS),
         ));
+        let common = worker::Common {
+            snapshot,
+            places,
+            telemetry: Arc::clone(&telemetry),
+            drain: watch,
+        };
         let workers = sockets
             .into_iter()
             .enumerate()
-            .map(|(index, sockets)| {
-                let (snapshot, places) = (Arc::clone(&snapshot), Arc::clone(&places));
-                worker::spawn(index, sockets, snapshot, places, watch.clone())
-            })
+            .map(|(index, sockets)| worker::spawn(index, sockets, common.clone()))
             .collect::<io::Result<Vec<_>>>()?;
+        drop(common);
+        telemetry.set_ready(true);
         for address in &bound {
             tracing::info!("listening on {address}");
         }
@@ -81,6 +92,7 @@ impl App {
             workers,
             drain,
             drain_timeout: config.drain_timeout,
+            telemetry,
         })
     }
 
@@ -103,6 +115,13 @@ impl App {
                     _ = interrupt.recv() => "SIGINT",
                 }
             };
+            let mut rotated = signal(SignalKind::user_defined1())?;
+            let telemetry = Arc::clone(&self.telemetry);
+            drop(tokio::spawn(async move {
+                while rotated.recv().await.is_some() {
+                    telemetry.reopen_logs();
+                }
+            }));
             let signal = asked().await;
             tracing::info!(signal, "stopping: no new connections, finishing open ones");
             tokio::select! {
@@ -117,6 +136,7 @@ impl App {
 
     /// Stops accepting and waits for the connections, up to the configured deadline.
     pub async fn stop(mut self) -> Stopped {
+        self.telemetry.set_ready(false);
         self.drain.start();
         match tokio::time::timeout(self.drain_timeout, self.drain.drained()).await {
             Ok(()) => {
@@ -125,6 +145,7 @@ impl App {
                         tracing::error!("a worker had panicked");
                     }
                 }
+                self.telemetry.stop_logs();
                 tracing::info!("stopped: every connection finished");
                 Stopped::Drained
             }

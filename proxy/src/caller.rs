@@ -10,6 +10,7 @@ use rustls::pki_types::CertificateDer;
 
 use crate::bounded::BoundedCache;
 use crate::headers::mapping::HeaderBlock;
+use crate::telemetry::Identity;
 use crate::tls::{Verdict, VerifiedPeer};
 
 /// A verdict and the headers that tell it, as they hold until `holds_until`.
@@ -19,6 +20,10 @@ pub struct Standing {
     pub verdict: Verdict,
     /// What the origin is told.
     pub block: HeaderBlock,
+    /// SHA-256 of the certificate, if there is one: the caller's name for balancing and isolation.
+    pub fingerprint: Option<[u8; 32]>,
+    /// What records say.
+    pub identity: Identity,
     /// Unix seconds from which both must be asked again.
     pub holds_until: u64,
 }
@@ -125,6 +130,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
+    use crate::telemetry::reason::VerdictKind;
     use crate::tls::Reason;
 
     /// Counts how often it is asked. Certificates that begin with `!` fail.
@@ -166,6 +172,8 @@ mod tests {
                     pairs: Box::new([]),
                     holds_until: u64::MAX,
                 },
+                fingerprint: None,
+                identity: Identity::counted(VerdictKind::None),
                 holds_until: now + self.holds_for,
             }
         }

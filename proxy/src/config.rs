@@ -9,13 +9,18 @@ pub mod flags;
 mod found;
 pub mod mistake;
 pub mod model;
+pub mod observe;
 pub mod plan;
 mod reader;
 pub mod reference;
 pub mod units;
 mod validate;
 
-pub use address::UpstreamAddr;
-pub use flags::{ClientAuth, Flags, OnFailure, ReasonSpelling};
+pub use address::{Place, UpstreamAddr};
+pub use flags::{
+    Balance, ClientAuth, Flags, ForwardedStyle, Isolate, LogFormat, OnFailure, ReasonSpelling,
+    UpstreamFlags,
+};
 pub use mistake::{Mistake, Mistakes, Origin};
 pub use model::Config;
+pub use observe::{AdminAddr, LogTarget};

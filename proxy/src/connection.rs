@@ -1,5 +1,6 @@
 //! One connection, from accept to close: the order of the stages, and nothing else.
 
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -13,8 +14,12 @@ use crate::headers::Hygiene;
 use crate::http::{self, Protocol};
 use crate::listen::Accepted;
 use crate::snapshot::Snapshot;
-use crate::telemetry::limit::RateLimit;
-use crate::tls::{self, Handshaken};
+use crate::telemetry::connection::Agreed;
+use crate::telemetry::limit::HeldBack;
+use crate::telemetry::reason::{self, ConnectionEnd, HandshakeFailure, Reason};
+use crate::telemetry::tally::Tallied;
+use crate::telemetry::{ConnectionRecord, Identity, Ledger, Record, RequestIds, Telemetry};
+use crate::tls::{self, HandshakeError, Handshaken, VerifiedPeer};
 use crate::upstream::Upstream;
 
 /// What all connections of one worker share.
@@ -24,33 +29,41 @@ pub struct Worker {
     pub snapshot: Arc<Snapshot>,
     /// The worker's own copy of the snapshot's name tables: no other core writes near it.
     pub hygiene: Rc<Hygiene>,
-    /// The worker's connections to the origin.
+    /// Where the ids of this worker's requests come from.
+    pub request_ids: Rc<RequestIds>,
+    /// The worker's connections to the origins.
     pub upstream: Rc<Upstream>,
+    /// The worker's counters and records.
+    pub ledger: Rc<Ledger>,
+    /// What all threads report to.
+    pub telemetry: Arc<Telemetry>,
 }
 
-/// Serves one accepted client to its end. Never fails: what went wrong is logged here.
+/// Serves one accepted client to its end. Never fails: what went wrong is recorded here.
 pub async fn connection(accepted: Accepted, worker: Rc<Worker>, drain: DrainWatch) {
     let Accepted {
         tcp,
         client,
         place: _place,
     } = accepted;
+    let mut record = ConnectionRecord::begin(&worker.ledger, client);
     let snapshot = Arc::clone(&worker.snapshot);
     // The handshake proves possession of a key; it decides nothing about the caller.
     let Handshaken { io, peer } =
         match tls::handshake(Arc::clone(&snapshot.tls), tcp, snapshot.limits.handshake).await {
             Ok(handshaken) => handshaken,
             Err(error) => {
-                if let Some(suppressed) = HANDSHAKES_FAILED.permit(clock::unix_now()) {
-                    tracing::info!(%client, %error, suppressed, "handshake failed");
-                }
-                return;
+                record.handshake_failed(error.class());
+                return tell_handshake(&worker, client, &error);
             }
         };
     // Now it is known which chain the client owns; how it stands is asked again on every request.
     let caller = Caller::new(&peer, &*snapshot, clock::unix_now());
-    if !snapshot.admits(&caller.standing(&*snapshot, clock::unix_now()).verdict) {
+    let standing = caller.standing(&*snapshot, clock::unix_now());
+    record.agreed(&agreed(&peer), &standing.identity);
+    if !snapshot.admits(&standing.verdict) {
         // Only with TLS-level rejection: a resumed session whose certificate no longer verifies.
+        record.handshake_failed(HandshakeFailure::NotAdmitted);
         tracing::debug!(%client, "resumed session refused");
         return;
     }
@@ -62,23 +75,89 @@ pub async fn connection(accepted: Accepted, worker: Rc<Worker>, drain: DrainWatc
     let exchange = Rc::new(Exchange {
         caller,
         snapshot: Arc::clone(&snapshot),
+        hop: snapshot.forwarding.hop(client.ip()),
         hygiene: Rc::clone(&worker.hygiene),
+        request_ids: Rc::clone(&worker.request_ids),
         upstream: Rc::clone(&worker.upstream),
+        scope: Rc::clone(record.scope()),
+        client: client.ip(),
+        telemetry: Arc::clone(&worker.telemetry),
     });
     let served = http::serve(
-        TokioIo::new(io),
+        TokioIo::new(Tallied::new(io, Rc::clone(record.scope()))),
         protocol,
         &snapshot.limits.http,
         drain,
         move |request| Rc::clone(&exchange).answer(request),
     )
     .await;
-    if let Err(error) = served
-        && let Some(suppressed) = CONNECTIONS_BROKEN.permit(clock::unix_now())
-    {
-        tracing::debug!(%client, %error, suppressed, "connection ended early");
+    match served {
+        Ok(()) => record.ended(ConnectionEnd::Closed),
+        Err(error) => {
+            record.ended(ending(&record, &standing.identity, protocol, &error));
+            tell_broken(&worker, client, &error);
+        }
     }
 }
 
-static HANDSHAKES_FAILED: RateLimit = RateLimit::new();
-static CONNECTIONS_BROKEN: RateLimit = RateLimit::new();
+/// How a connection ended that hyper gave up. A head that hyper refused or that never ended gets
+/// its record here: no exchange ever saw it.
+fn ending(
+    record: &ConnectionRecord,
+    identity: &Identity,
+    protocol: Protocol,
+    error: &hyper::Error,
+) -> ConnectionEnd {
+    let scope = record.scope();
+    let refused = match protocol {
+        Protocol::Http2 => None,
+        Protocol::Http1 => http::refused_head(error),
+    };
+    match refused {
+        Some(refused) => {
+            let (reason, status) = match refused {
+                http::RefusedHead::Malformed => (Reason::HeadMalformed, Some(400)),
+                http::RefusedHead::TargetTooLong => (Reason::TargetTooLong, Some(414)),
+                http::RefusedHead::TooLarge => (Reason::HeadTooLarge, Some(431)),
+                // A connection that was kept alive and not used again ran into the same deadline.
+                http::RefusedHead::Timeout if !scope.has_begun_another() => {
+                    return ConnectionEnd::Idle;
+                }
+                http::RefusedHead::Timeout => (Reason::HeadTimeout, None),
+            };
+            Record::refused(scope, identity, reason, status);
+            ConnectionEnd::HeadRefused
+        }
+        None => ConnectionEnd::Broken,
+    }
+}
+
+fn agreed(peer: &VerifiedPeer) -> Agreed {
+    Agreed {
+        version: peer.version.and_then(|version| version.as_str()),
+        cipher: peer.cipher,
+        server_name: peer.server_name.clone(),
+        protocol: match peer.http2 {
+            true => reason::Protocol::Http2,
+            false => reason::Protocol::Http1,
+        },
+        resumed: peer.resumed,
+    }
+}
+
+fn tell_handshake(worker: &Worker, client: SocketAddr, error: &HandshakeError) {
+    let limit = &worker.telemetry.handshakes;
+    if let Some(HeldBack { source, others }) = limit.permit(client.ip(), clock::unix_now()) {
+        tracing::info!(%client, %error, suppressed = source, elsewhere = others, "handshake failed");
+    }
+}
+
+fn tell_broken(worker: &Worker, client: SocketAddr, error: &hyper::Error) {
+    if !tracing::enabled!(tracing::Level::DEBUG) {
+        return;
+    }
+    let limit = &worker.telemetry.connections;
+    if let Some(HeldBack { source, others }) = limit.permit(client.ip(), clock::unix_now()) {
+        tracing::debug!(%client, %error, suppressed = source, elsewhere = others, "connection ended early");
+    }
+}

@@ -1,49 +1,75 @@
 //! One request, from head to answer: the order of the stages, and nothing else.
 
+use std::convert::Infallible;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{Request, Response, Version};
+use http::{Method, Request, Response, Version};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use hyper::body::Incoming;
 
-use crate::caller::Caller;
+use crate::caller::{Caller, Standing};
 use crate::clock;
-use crate::headers::{self, Hygiene, Outbound};
-use crate::http::RequestHead;
+use crate::headers::{self, ClientHop, Hygiene, Outbound, Way};
+use crate::http::{RequestBody, RequestHead};
 use crate::policy;
-use crate::relay::{RelayBody, RelayError};
-use crate::respond::Failure;
+use crate::relay::{End, RelayBody, RelayError, Totals, Watch};
+use crate::respond::{Asked, Failure, upstream_reason};
 use crate::snapshot::Snapshot;
-use crate::upstream::Upstream;
+use crate::telemetry::reason::{Ending, Reason};
+use crate::telemetry::{Record, RequestId, RequestIds, Scope, Telemetry};
+use crate::upstream::{OriginBody, Upstream};
 
 /// What all requests of one connection share.
 #[derive(Debug)]
 pub struct Exchange {
     /// Who is calling.
     pub caller: Caller,
+    /// The way its requests come.
+    pub hop: ClientHop,
     /// The configuration the connection was accepted under.
     pub snapshot: Arc<Snapshot>,
     /// The worker's own copy of the snapshot's name tables.
     pub hygiene: Rc<Hygiene>,
-    /// The worker's connections to the origin.
+    /// Where requests get their ids.
+    pub request_ids: Rc<RequestIds>,
+    /// The worker's connections to the origins.
     pub upstream: Rc<Upstream>,
+    /// The connection, as records see it.
+    pub scope: Rc<Scope>,
+    /// Where the client comes from.
+    pub client: IpAddr,
+    /// The limit on lines about requests.
+    pub telemetry: Arc<Telemetry>,
 }
 
 impl Exchange {
     /// Answers one request: from the origin, or with the reason why not.
     pub async fn answer(self: Rc<Self>, request: Request<Incoming>) -> Response<Reply> {
-        let method = request.method().clone();
+        let asked = Asked::of(&request);
         let is_http2 = request.version() == Version::HTTP_2;
-        let mut response = match self.forward(request).await {
-            Ok(response) => response,
+        let standing = self.caller.standing(&*self.snapshot, clock::unix_now());
+        let id = self.hop.request_id(request.headers(), &self.request_ids);
+        let mut record = Record::begin(&self.scope, &standing.identity, &request);
+        record.request_id(id.as_bytes());
+        let mut response = match self.forward(request, &standing, &id, &mut record).await {
+            Ok(response) => {
+                record.answered(response.status().as_u16());
+                response.map(|body| Reply::Relay(RelayBody::watched(body, Recorded(record))))
+            }
             Err(failure) => {
-                tracing::debug!(%method, status = failure.status().as_u16(), %failure, "request not served");
-                failure.response().map(|page| Reply::Page(Full::new(page)))
+                self.tell(&failure, &id);
+                record.failed(failure.reason());
+                record.answered(failure.status().as_u16());
+                let is_head = *asked.method() == Method::HEAD;
+                failure
+                    .response(&asked, &id)
+                    .map(|page| Reply::Page(Page::new(page, record, is_head)))
             }
         };
         if is_http2 {
@@ -52,23 +78,102 @@ impl Exchange {
         response
     }
 
-    async fn forward(&self, request: Request<Incoming>) -> Result<Response<Reply>, Failure> {
+    async fn forward(
+        &self,
+        request: Request<Incoming>,
+        standing: &Standing,
+        id: &RequestId,
+        record: &mut Record,
+    ) -> Result<Response<OriginBody<RequestBody>>, Failure> {
         let (parts, body) = request.into_parts();
         // First the request must mean one thing only ...
         let head = RequestHead::check(parts, &body, &self.snapshot.fallback_authority)?;
-        // ... then the caller is judged as of now, not as of the handshake ...
-        let standing = self.caller.standing(&*self.snapshot, clock::unix_now());
+        // ... then the caller may pass or not, as it stands now, not as of the handshake ...
         let permit = policy::authorize(self.snapshot.client_auth, &standing.verdict)?;
+        let body = RequestBody::new(body, self.snapshot.limits.body_max)?;
         // ... then what the client said of itself goes and what Herald knows comes in ...
-        let outbound = Outbound::new(head, permit, &self.hygiene, &standing.block)?;
-        let response = self.upstream.send(&outbound, body).await?;
+        let way = Way { hop: &self.hop, id };
+        let outbound = Outbound::new(head, permit, &self.hygiene, &standing.block, way)?;
+        record.forwarding();
+        let caller = standing.fingerprint.as_ref();
+        let answered = self.upstream.send(&outbound, body, caller).await;
+        let endpoint = answered
+            .as_ref()
+            .ok()
+            .map(|answer| answer.body().endpoint());
+        record.upstream(self.snapshot.origin_label(endpoint));
+        let response = answered?;
         // ... and the answer is cleaned on its way back.
         let (mut parts, body) = response.into_parts();
         headers::clean_response(&mut parts.headers, &self.hygiene);
-        Ok(Response::from_parts(
-            parts,
-            Reply::Relay(RelayBody::new(body)),
-        ))
+        Ok(Response::from_parts(parts, body))
+    }
+
+    /// A line for who looks closely; the record says it in any case.
+    fn tell(&self, failure: &Failure, id: &RequestId) {
+        if tracing::enabled!(tracing::Level::DEBUG)
+            && let Some(held) = self
+                .telemetry
+                .requests
+                .permit(self.client, clock::unix_now())
+        {
+            let (client, status) = (self.client, failure.status().as_u16());
+            let (suppressed, elsewhere) = (held.source, held.others);
+            tracing::debug!(%client, status, %failure, %id, suppressed, elsewhere, "request not served");
+        }
+    }
+}
+
+/// Finishes the record of a relayed answer.
+#[derive(Debug)]
+pub struct Recorded(Record);
+
+impl Watch for Recorded {
+    fn ended(&mut self, totals: Totals, end: End<'_>) {
+        let Self(record) = self;
+        record.bodies(totals.sent, totals.received);
+        match end {
+            End::Complete => record.finish(Ending::Complete),
+            End::Dropped => record.finish(Ending::ClientGone),
+            End::Failed(error) => {
+                record.failed(match error {
+                    RelayError::Upstream(error) => upstream_reason(error),
+                    RelayError::Idle => Reason::Idle,
+                });
+                record.finish(Ending::Failed);
+            }
+        }
+    }
+}
+
+/// Herald's own words, and the record that ends with them.
+#[derive(Debug)]
+pub struct Page {
+    body: Full<Bytes>,
+    record: Record,
+}
+
+impl Page {
+    fn new(page: Bytes, mut record: Record, is_head: bool) -> Self {
+        if is_head {
+            // hyper sends no body and asks for none.
+            record.finish(Ending::Complete);
+        }
+        let body = Full::new(page);
+        Self { body, record }
+    }
+
+    fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        if let Poll::Ready(Some(Ok(frame))) = &polled {
+            let length = frame.data_ref().map_or(0, Bytes::len);
+            self.record.bodies(0, length as u64);
+            self.record.finish(Ending::Complete);
+        }
+        polled
     }
 }
 
@@ -80,9 +185,9 @@ impl Exchange {
 )]
 pub enum Reply {
     /// Herald's own words.
-    Page(Full<Bytes>),
+    Page(Page),
     /// The origin's.
-    Relay(RelayBody<Incoming>),
+    Relay(RelayBody<RequestBody, Recorded>),
 }
 
 impl Body for Reply {
@@ -94,23 +199,21 @@ impl Body for Reply {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, RelayError>>> {
         match self.get_mut() {
-            Self::Page(page) => Pin::new(page)
-                .poll_frame(cx)
-                .map_err(|never| match never {}),
+            Self::Page(page) => page.poll_frame(cx).map_err(|never| match never {}),
             Self::Relay(relay) => Pin::new(relay).poll_frame(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Page(page) => page.is_end_stream(),
+            Self::Page(page) => page.body.is_end_stream(),
             Self::Relay(relay) => relay.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Page(page) => page.size_hint(),
+            Self::Page(page) => page.body.size_hint(),
             Self::Relay(relay) => relay.size_hint(),
         }
     }

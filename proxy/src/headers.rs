@@ -6,6 +6,7 @@
 
 pub mod date;
 pub mod families;
+pub mod forwarded;
 mod hop;
 pub mod mapping;
 pub mod names;
@@ -19,12 +20,13 @@ pub mod trailers;
 
 pub use date::ensure_date;
 pub use families::family_names;
+pub use forwarded::{ClientHop, Forwarding};
 pub use mapping::{HeaderBlock, Mapping, MappingError};
 pub use names::Hygiene;
 pub use preset::Preset;
 pub use refusal::Refusal;
 pub use response::clean_response;
-pub use rewrite::{Framing, Outbound};
+pub use rewrite::{Framing, Outbound, Way};
 pub use sample::sample;
 pub use template::Template;
 pub use trailers::clean_trailers;

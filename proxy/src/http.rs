@@ -1,8 +1,12 @@
 //! HTTP towards clients: hyper serves, with every limit spelled out; a request whose framing,
 //! authority or target is ambiguous is refused before any other stage sees it.
 
+pub mod body;
+mod refused;
 pub mod request;
 pub mod serve;
 
+pub use body::{BodyFailure, BodyTooLarge, RequestBody};
+pub use refused::{RefusedHead, refused_head};
 pub use request::{Framing, Malformed, RequestHead};
 pub use serve::{Protocol, serve};

@@ -28,6 +28,7 @@ pub mod headers;
 pub mod http;
 pub mod identity;
 pub mod listen;
+pub mod net;
 pub mod policy;
 pub mod relay;
 pub mod respond;

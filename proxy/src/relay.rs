@@ -1,6 +1,6 @@
 //! The response body that hyper polls towards the client. It moves both bodies of the exchange,
 //! counts them, tells an observer exactly once how it ended, and has the place where an idle
-//! deadline is asked. Takes a `Transfer`; an error frame resets or closes the client's connection,
+//! deadline is asked. Takes an `OriginBody`; an error frame resets or closes the client's connection,
 //! so a response that was cut short is never a complete one for the client.
 
 use std::pin::Pin;
@@ -10,17 +10,16 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 
-use crate::upstream::{BodyError, Transfer, UpstreamError};
+use crate::upstream::{BodyError, OriginBody, OriginIo, UpstreamError};
 
 #[cfg(test)]
 mod tests;
 
 /// A response body from an origin.
 #[derive(Debug)]
-pub struct RelayBody<B, W: Watch = (), S = TcpStream> {
-    transfer: Transfer<B, S>,
+pub struct RelayBody<B, W: Watch = (), S = OriginIo> {
+    transfer: OriginBody<B, S>,
     watch: W,
     totals: Totals,
     ended: bool,
@@ -79,7 +78,7 @@ pub trait Watch {
 impl Watch for () {}
 
 impl Totals {
-    fn of<B, S>(transfer: &Transfer<B, S>) -> Self {
+    fn of<B, S>(transfer: &OriginBody<B, S>) -> Self {
         Self {
             sent: transfer.sent(),
             received: transfer.received(),
@@ -89,14 +88,14 @@ impl Totals {
 
 impl<B, S> RelayBody<B, (), S> {
     /// A body that nobody watches.
-    pub fn new(transfer: Transfer<B, S>) -> Self {
+    pub fn new(transfer: OriginBody<B, S>) -> Self {
         Self::watched(transfer, ())
     }
 }
 
 impl<B, W: Watch, S> RelayBody<B, W, S> {
     /// A body that `watch` follows.
-    pub fn watched(transfer: Transfer<B, S>, watch: W) -> Self {
+    pub fn watched(transfer: OriginBody<B, S>, watch: W) -> Self {
         Self {
             totals: Totals::of(&transfer),
             transfer,
@@ -106,7 +105,7 @@ impl<B, W: Watch, S> RelayBody<B, W, S> {
     }
 
     /// The exchange, for those who move its bytes another way.
-    pub fn transfer(&self) -> &Transfer<B, S> {
+    pub fn transfer(&self) -> &OriginBody<B, S> {
         &self.transfer
     }
 

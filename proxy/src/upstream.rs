@@ -1,12 +1,13 @@
-//! The way to one origin over HTTP/1.1, for one worker: takes an `Outbound` request and its body,
-//! returns the response's head and a [`Transfer`] that moves the rest of both bodies when polled.
-//! One task, no channel: a small request costs one write and one read.
+//! The way to the origins, for one worker: takes an `Outbound` request and its body, chooses an
+//! endpoint, returns the response's head and an [`OriginBody`] that moves the rest of both bodies
+//! when polled. One task, no channel: a small request costs one write and one read.
 //!
 //! Refuses any response whose end is not beyond doubt (RFC 9112 §6.3, stricter), and never reuses
 //! a connection unless request and response were both complete and nothing followed them.
 
-use std::future::poll_fn;
+use std::fmt;
 use std::rc::Rc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::{Method, Response};
@@ -15,68 +16,135 @@ use tokio::time::Instant;
 
 use crate::headers::{Framing, Outbound};
 
+mod answer;
+mod balance;
 mod body;
 mod chunked;
 mod connect;
 mod connection;
+mod endpoint;
 mod error;
 mod fields;
 mod head;
+mod health;
+mod http1;
+mod io;
 mod limits;
 mod piece;
 mod pool;
+mod resolve;
+mod target;
 #[cfg(test)]
 pub(crate) mod tests;
 mod transfer;
 mod upload;
 mod wait;
 
-pub use connect::{BadTarget, Connect, TcpConnect, UpstreamTarget};
+pub use answer::OriginBody;
+pub use balance::{Balance, ENDPOINTS_MAX, Fingerprint};
+pub use connect::{Connect, OriginConnect, Version};
 pub use error::{BadResponse, Blame, BodyError, UpstreamError};
+pub use health::EndpointHealth;
+pub use io::OriginIo;
 pub use limits::Limits;
-pub use pool::{Stats, TrailerFilter};
+pub use pool::{Stats, TrailerFilter, TrailerFilters};
+pub use target::{Origin, Speaks, TlsOrigin, UpstreamTarget};
 pub use transfer::Transfer;
 
-use connection::Connection;
-use pool::{Lease, Pool, bump};
-use upload::Upload;
-use wait::HeadWait;
+use balance::{Chooser, Tried};
+use endpoint::Endpoint;
+use health::InFlight;
+use http1::Failed;
+use pool::{Pool, bump};
 
-/// One origin as one worker sees it: where it is, and the connections that are idle.
-#[derive(Debug)]
-pub struct Upstream<C: Connect = TcpConnect> {
-    connect: C,
-    pool: Rc<Pool<C::Io>>,
+/// The origins of one application as one worker sees them: where they are, how they do, and the
+/// connections that are idle.
+pub struct Upstream<C: Connect = OriginConnect> {
+    endpoints: Box<[Endpoint<C>]>,
+    chooser: Chooser,
+    isolate: bool,
+    connect_timeout: Duration,
+}
+
+/// What a worker knows of an endpoint.
+#[derive(Clone, Copy, Debug)]
+pub struct EndpointView<'a> {
+    /// How the configuration names it.
+    pub label: &'a str,
+    /// How it does.
+    pub health: EndpointHealth,
+    /// How many connections are idle.
+    pub idle: usize,
+    /// What its connections did since the start.
+    pub stats: Stats,
+}
+
+/// What an application's origins have in common.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// Which origin a request goes to.
+    pub balance: Balance,
+    /// Whether each caller has connections of its own.
+    pub isolate: bool,
+    /// Limits of each origin.
+    pub limits: Limits,
 }
 
 impl Upstream {
-    /// An origin over TCP. No trailer passes, either way, until [`Self::with_trailers`] says which.
-    pub fn new(target: UpstreamTarget, limits: Limits) -> Rc<Self> {
-        Self::with_trailers(target, limits, drop_all(), drop_all())
+    /// These origins, at least one, in this order. Trailers pass what the filters leave of them.
+    pub fn new(origins: &[Origin], settings: Settings, filters: &TrailerFilters) -> Rc<Self> {
+        let endpoints = origins
+            .iter()
+            .map(|origin| {
+                let pool = Pool::new(settings.limits.clone(), filters);
+                Endpoint::new(origin.to_string(), OriginConnect::new(origin.clone()), pool)
+            })
+            .collect();
+        Self::over(endpoints, settings)
     }
 
-    /// An origin over TCP whose request and response trailers pass what these leave of them.
-    pub fn with_trailers(
-        target: UpstreamTarget,
-        limits: Limits,
-        request: TrailerFilter,
-        response: TrailerFilter,
-    ) -> Rc<Self> {
-        Self::over(TcpConnect(target), Pool::new(limits, request, response))
+    /// Asks for the addresses of all names now. Where an address is gone, idle connections are
+    /// closed: some may lead there. What can't be resolved keeps its last good answer.
+    pub async fn resolve(&self) {
+        for endpoint in &self.endpoints {
+            let resolver = endpoint.connect.resolver();
+            match resolver.refresh().await {
+                Ok(true) => endpoint.pool.clear(),
+                Ok(false) => {}
+                Err(error) => {
+                    tracing::warn!(origin = %endpoint.label, %error, "keeping the last addresses");
+                }
+            }
+        }
+    }
+
+    /// Whether any origin is a name.
+    pub fn has_names(&self) -> bool {
+        let mut endpoints = self.endpoints.iter();
+        endpoints.any(|endpoint| endpoint.connect.resolver().has_name())
     }
 }
 
 impl<C: Connect> Upstream<C> {
-    fn over(connect: C, pool: Pool<C::Io>) -> Rc<Self> {
-        let pool = Rc::new(pool);
-        Rc::new(Self { connect, pool })
+    fn over(endpoints: Box<[Endpoint<C>]>, settings: Settings) -> Rc<Self> {
+        let named = endpoints
+            .iter()
+            .map(|endpoint| (&*endpoint.label, &endpoint.health));
+        Rc::new(Self {
+            chooser: Chooser::new(settings.balance, named),
+            endpoints,
+            isolate: settings.isolate,
+            connect_timeout: settings.limits.connect_timeout,
+        })
     }
 
     /// Sends the request and waits for the response's head. The request's body is sent as far as
-    /// it comes until then, and by the returned [`Transfer`] from then on.
+    /// it comes until then, and by the returned [`OriginBody`] from then on. `caller` is the
+    /// certificate's fingerprint, for balancing and isolation.
     ///
-    /// A request without side effects is sent a second time, on a new connection, if it was sent
-    /// on an idle one that turned out to be closed: no byte was answered, none of its body taken.
+    /// Where no connection could be made, another endpoint is tried. A request without side
+    /// effects is sent a second time, on a new connection, if it was sent on an idle one that
+    /// turned out to be closed: no byte was answered, none of its body taken.
     ///
     /// # Errors
     /// Every [`UpstreamError`]; the connection is closed then.
@@ -84,69 +152,148 @@ impl<C: Connect> Upstream<C> {
         &self,
         outbound: &Outbound<'_>,
         body: B,
-    ) -> Result<Response<Transfer<B, C::Io>>, UpstreamError>
+        caller: Option<&Fingerprint>,
+    ) -> Result<Response<OriginBody<B, C::Io>>, UpstreamError>
     where
         B: Body<Data = Bytes> + Unpin,
         B::Error: Into<BodyError>,
     {
-        self.send_request(outbound, body).await
+        self.send_request(outbound, body, caller).await
     }
 
     /// Closes connections that were idle for too long or were closed by the origin. The worker's
     /// tick calls it; without it they are closed when the next request comes.
     pub fn sweep(&self, now: Instant) {
-        self.pool.sweep(now);
+        for endpoint in &self.endpoints {
+            endpoint.pool.sweep(now);
+        }
     }
 
     /// How many connections are idle.
     pub fn idle(&self) -> usize {
-        self.pool.idle()
+        let endpoints = self.endpoints.iter();
+        endpoints.map(|endpoint| endpoint.pool.idle()).sum()
     }
 
     /// What this worker's connections did since the start.
     pub fn stats(&self) -> Stats {
-        self.pool.stats.snapshot()
+        let endpoints = self.endpoints.iter();
+        endpoints
+            .map(|endpoint| endpoint.pool.stats.snapshot())
+            .fold(Stats::default(), Stats::plus)
+    }
+
+    /// Each endpoint and how it does, in the order of the configuration.
+    pub fn health(&self, now: Instant) -> impl Iterator<Item = (&str, EndpointHealth)> {
+        let endpoints = self.endpoints.iter();
+        endpoints.map(move |endpoint| (&*endpoint.label, endpoint.health.view(now)))
+    }
+
+    /// What this worker knows of each endpoint, in the order of the configuration.
+    pub fn endpoints(&self, now: Instant) -> impl Iterator<Item = EndpointView<'_>> {
+        let endpoints = self.endpoints.iter();
+        endpoints.map(move |endpoint| EndpointView {
+            label: &endpoint.label,
+            health: endpoint.health.view(now),
+            idle: endpoint.pool.idle(),
+            stats: endpoint.pool.stats.snapshot(),
+        })
     }
 
     async fn send_request<H, B>(
         &self,
         head: &H,
-        body: B,
-    ) -> Result<Response<Transfer<B, C::Io>>, UpstreamError>
+        mut body: B,
+        caller: Option<&Fingerprint>,
+    ) -> Result<Response<OriginBody<B, C::Io>>, UpstreamError>
     where
         H: RequestHead,
         B: Body<Data = Bytes> + Unpin,
         B::Error: Into<BodyError>,
     {
-        let mut upload = Upload::new(body, head.framing());
+        let owner = caller.copied().filter(|_| self.isolate);
         let now = Instant::now();
-        if let Some(mut lease) = self.pool.checkout(now) {
-            let mut wait = HeadWait::new(head.method());
-            lease.begin(head, now);
-            match poll_fn(|cx| wait.poll(&mut lease, &mut upload, cx)).await {
-                Ok(head) => return Ok(respond(head, lease, upload)),
-                Err(error) if !error.is_lost_connection() => return Err(error),
-                Err(error) if wait.is_answered() => return Err(error),
-                Err(error) if !head.method().is_idempotent() => return Err(error),
-                Err(error) if !upload.is_untouched() => return Err(error),
-                Err(_lost) => bump(&self.pool.stats.retried),
+        let mut tried = Tried::default();
+        let mut failure = None;
+        while let Some((number, endpoint)) = self.choose(caller, tried, now) {
+            let in_flight = InFlight::new(&endpoint.health);
+            if let Some(lease) = endpoint.reuse(owner, now) {
+                match http1::exchange(lease, head, body, now).await {
+                    Ok(response) => return Ok(endpoint.answered(response, number, in_flight)),
+                    Err(failed) => body = failed.retry(head.method())?,
+                }
+                bump(&endpoint.pool.stats.retried);
             }
-            upload.rewind();
+            let lease = match endpoint.open(owner).await {
+                Ok(lease) => lease,
+                // Nothing was sent: any request may go elsewhere.
+                Err(error) => {
+                    endpoint.health.refused(Instant::now());
+                    tried.add(number);
+                    failure = Some(error);
+                    if tried.count() == ATTEMPTS_MAX || now.elapsed() > self.connect_timeout {
+                        break;
+                    }
+                    continue;
+                }
+            };
+            return match http1::exchange(lease, head, body, Instant::now()).await {
+                Ok(response) => Ok(endpoint.answered(response, number, in_flight)),
+                Err(failed) => {
+                    if failed.error.is_lost_connection() {
+                        endpoint.health.broken(Instant::now());
+                    }
+                    Err(failed.error)
+                }
+            };
         }
-        let mut lease = self.open().await?;
-        let mut wait = HeadWait::new(head.method());
-        lease.begin(head, Instant::now());
-        let head = poll_fn(|cx| wait.poll(&mut lease, &mut upload, cx)).await?;
-        Ok(respond(head, lease, upload))
+        Err(failure.unwrap_or(UpstreamError::ConnectTimeout))
     }
 
-    async fn open(&self) -> Result<Lease<C::Io>, UpstreamError> {
-        let io = self
-            .connect
-            .connect(self.pool.limits.connect_timeout)
-            .await?;
-        bump(&self.pool.stats.opened);
-        Ok(self.pool.lease(Connection::new(io)))
+    /// The next endpoint to be tried. The usual one of one costs a look at its health and nothing
+    /// else.
+    fn choose(
+        &self,
+        caller: Option<&Fingerprint>,
+        tried: Tried,
+        now: Instant,
+    ) -> Option<(usize, &Endpoint<C>)> {
+        if let [only] = &*self.endpoints {
+            return (tried.count() == 0).then_some((0, only));
+        }
+        let number = self.chooser.choose(caller, tried, now)?;
+        Some((number, self.endpoints.get(number)?))
+    }
+}
+
+impl<C: Connect> Endpoint<C> {
+    /// The response head has come: the endpoint is well.
+    fn answered<B>(
+        &self,
+        response: Response<Transfer<B, C::Io>>,
+        number: usize,
+        in_flight: InFlight,
+    ) -> Response<OriginBody<B, C::Io>> {
+        self.health.answered();
+        response.map(|transfer| OriginBody::new(transfer, number, in_flight))
+    }
+}
+
+impl<B> Failed<B> {
+    /// The body for a second attempt, on a new connection, after one on an idle connection; or why
+    /// there is none.
+    fn retry(self, method: &Method) -> Result<B, UpstreamError> {
+        match self.unsent {
+            Some(body) if self.error.is_lost_connection() && method.is_idempotent() => Ok(body),
+            _ => Err(self.error),
+        }
+    }
+}
+
+impl<C: Connect> fmt::Debug for Upstream<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let labels = self.endpoints.iter().map(|endpoint| &endpoint.label);
+        f.debug_list().entries(labels).finish()
     }
 }
 
@@ -172,31 +319,5 @@ impl RequestHead for Outbound<'_> {
     }
 }
 
-impl<S> Lease<S> {
-    /// Queues the request's head and starts the clock of its response.
-    fn begin(&mut self, head: &impl RequestHead, now: Instant) {
-        head.write_http1_head(&mut self.connection.out);
-        self.connection.arm(now + self.pool.limits.response_timeout);
-    }
-}
-
-fn respond<B, S>(
-    head: head::FinalHead,
-    lease: Lease<S>,
-    upload: Upload<B>,
-) -> Response<Transfer<B, S>>
-where
-    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
-    B: Body<Data = Bytes> + Unpin,
-    B::Error: Into<BodyError>,
-{
-    let transfer = Transfer::new(lease, upload, head.body, head.keep_alive);
-    let mut response = Response::new(transfer);
-    *response.status_mut() = head.status;
-    *response.headers_mut() = head.headers;
-    response
-}
-
-fn drop_all() -> TrailerFilter {
-    Rc::new(http::HeaderMap::clear)
-}
+/// Endpoints that one request tries to connect to.
+const ATTEMPTS_MAX: u32 = 3;

@@ -1,5 +1,5 @@
 //! A worker: one thread, one current-thread runtime, its own listening sockets and its own
-//! connections to the origin. Nothing is shared on a request's way but the immutable snapshot.
+//! connections to the origins. Nothing is shared on a request's way but the immutable snapshot.
 
 use std::io;
 use std::net::TcpListener;
@@ -12,21 +12,36 @@ use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use crate::clock;
 use crate::connection::{Worker, connection};
 use crate::drain::{self, DrainWatch};
 use crate::headers::clean_trailers;
 use crate::listen::Acceptor;
 use crate::snapshot::Snapshot;
-use crate::upstream::{TrailerFilter, Upstream};
+use crate::telemetry::metrics::OriginState;
+use crate::telemetry::{RequestIds, Telemetry};
+use crate::tls::context;
+use crate::upstream::{TrailerFilter, TrailerFilters, Upstream};
+
+/// What all workers are given.
+#[derive(Clone, Debug)]
+pub struct Common {
+    /// The configuration.
+    pub snapshot: Arc<Snapshot>,
+    /// The limit on connections.
+    pub places: Arc<Semaphore>,
+    /// What all threads report to.
+    pub telemetry: Arc<Telemetry>,
+    /// Starts the drain.
+    pub drain: DrainWatch,
+}
 
 /// Starts worker `index` on its sockets. It ends when the drain has started and its last
 /// connection is done.
 pub fn spawn(
     index: usize,
     listeners: Vec<TcpListener>,
-    snapshot: Arc<Snapshot>,
-    places: Arc<Semaphore>,
-    drain: DrainWatch,
+    common: Common,
 ) -> io::Result<JoinHandle<()>> {
     let runtime_builder = || -> io::Result<LocalRuntime> {
         Builder::new_current_thread()
@@ -38,33 +53,42 @@ pub fn spawn(
         .name(format!("worker-{index}"))
         .spawn(move || {
             let served = runtime_builder()
-                .and_then(|runtime| runtime.block_on(serve(listeners, snapshot, places, drain)));
+                .and_then(|runtime| runtime.block_on(serve(index, listeners, common)));
             if let Err(error) = served {
                 tracing::error!(%error, worker = index, "worker could not start");
             }
         })
 }
 
-async fn serve(
-    listeners: Vec<TcpListener>,
-    snapshot: Arc<Snapshot>,
-    places: Arc<Semaphore>,
-    mut drain: DrainWatch,
-) -> io::Result<()> {
+async fn serve(index: usize, listeners: Vec<TcpListener>, common: Common) -> io::Result<()> {
+    let Common {
+        snapshot,
+        places,
+        telemetry,
+        mut drain,
+    } = common;
     let hygiene = Rc::new(snapshot.hygiene.clone());
     let names = Rc::clone(&hygiene);
     let trailers: TrailerFilter = Rc::new(move |trailers| clean_trailers(trailers, &names));
+    let filters = TrailerFilters {
+        request: Rc::clone(&trailers),
+        response: trailers,
+    };
     let worker = Rc::new(Worker {
         hygiene,
-        upstream: Upstream::with_trailers(
-            snapshot.upstream.clone(),
-            snapshot.limits.upstream.clone(),
-            Rc::clone(&trailers),
-            trailers,
-        ),
+        request_ids: Rc::new(RequestIds::new(random()?)),
+        upstream: Upstream::new(&snapshot.origins, snapshot.upstream.clone(), &filters),
         snapshot,
+        ledger: telemetry.ledger(index),
+        telemetry,
     });
     drop(tokio::task::spawn_local(sweep(Rc::clone(&worker))));
+    if worker.upstream.has_names() {
+        drop(tokio::task::spawn_local(resolve(Rc::clone(&worker))));
+    }
+    drop(tokio::task::spawn_local(publish(Rc::clone(&worker))));
+    let flushing = Rc::clone(&worker.ledger).keep_flushing();
+    drop(tokio::task::spawn_local(flushing));
     // The worker's own drain: it is over when this thread's connections are.
     let (mut local_trigger, local_drain) = drain::channel();
     for listener in listeners {
@@ -76,7 +100,16 @@ async fn serve(
     drain.started().await;
     local_trigger.start();
     local_trigger.drained().await;
+    worker.ledger.flush();
     Ok(())
+}
+
+/// Random bytes, from the one cryptographic library.
+fn random() -> io::Result<[u8; 16]> {
+    let mut bytes = [0; 16];
+    let filled = context::provider().secure_random.fill(&mut bytes);
+    filled.map_err(|_unnamed| io::Error::other("no random bytes to be had"))?;
+    Ok(bytes)
 }
 
 /// Closes what has been idle for too long, so that no socket waits for a request that never comes.
@@ -84,6 +117,34 @@ async fn sweep(worker: Rc<Worker>) {
     loop {
         tokio::time::sleep(SWEEP_INTERVAL).await;
         worker.upstream.sweep(Instant::now());
+    }
+}
+
+/// Keeps the addresses of origins fresh, off the request path.
+async fn resolve(worker: Rc<Worker>) {
+    loop {
+        worker.upstream.resolve().await;
+        tokio::time::sleep(worker.snapshot.resolve_interval).await;
+    }
+}
+
+/// Tells the control thread what only this thread knows, and that it lives.
+async fn publish(worker: Rc<Worker>) {
+    let board = &worker.ledger.board;
+    loop {
+        board.beat.set(clock::monotonic_coarse());
+        let endpoints = worker.upstream.endpoints(Instant::now());
+        let states = endpoints.map(|endpoint| OriginState {
+            label: endpoint.label.to_owned(),
+            healthy: Some(!endpoint.health.ejected),
+            idle: endpoint.idle as u64,
+            opened: endpoint.stats.opened,
+            reused: endpoint.stats.reused,
+            retried: endpoint.stats.retried,
+            discarded: endpoint.stats.discarded,
+        });
+        board.publish(states.collect());
+        tokio::time::sleep(PUBLISH_INTERVAL).await;
     }
 }
 
@@ -104,4 +165,6 @@ async fn accept(acceptor: Acceptor, worker: Rc<Worker>, drain: DrainWatch) {
     }
 }
 
+/// How old what the control thread shows may be.
+const PUBLISH_INTERVAL: Duration = Duration::from_secs(1);
 const SWEEP_INTERVAL: Duration = Duration::from_secs(5);

@@ -3,10 +3,11 @@
 use bytes::{Bytes, BytesMut};
 use herald::config::ClientAuth;
 use herald::headers::mapping::Mapping;
-use herald::headers::{Hygiene, Outbound};
+use herald::headers::{Forwarding, Hygiene, Outbound, Way};
 use herald::http::RequestHead;
 use herald::identity::{self, Facts, OnFailure};
 use herald::policy;
+use herald::telemetry::RequestIds;
 use herald::tls::{ReasonStyle, Verdict};
 use http::{HeaderValue, Request};
 use http_body_util::Empty;
@@ -35,6 +36,7 @@ fn injection_into_an_http1_head_allocates_nothing() {
     let request = Request::get("https://a.test/path?query")
         .header("user-agent", "allocation-test")
         .header("accept", "*/*")
+        .header("x-forwarded-for", "203.0.113.9")
         .header("x-cert-verify", "SUCCESS")
         .header("x_cert_verify", "SUCCESS")
         .header("connection", "keep-alive")
@@ -44,10 +46,22 @@ fn injection_into_an_http1_head_allocates_nothing() {
     let mut out = BytesMut::with_capacity(16 * 1024);
     let fallback = HeaderValue::from_static("fallback");
 
+    // A trusted peer is the dearest: its lists are appended to.
+    let forwarding = Forwarding {
+        x_forwarded: true,
+        forwarded: true,
+        request_id: true,
+        trusted: vec!["10.0.0.0/8".parse().expect("a network")],
+    };
+    let hop = forwarding.hop("10.1.2.3".parse().expect("an address"));
+    let ids = RequestIds::new([0; 16]);
+
     let counted = allocation_counter::measure(|| {
+        let id = hop.request_id(&parts.headers, &ids);
         let head = RequestHead::check(parts, &body, &fallback).expect("a sound head");
         let permit = policy::authorize(ClientAuth::Off, &Verdict::None).expect("a permit");
-        let outbound = Outbound::new(head, permit, &hygiene, &block).expect("a clean request");
+        let outbound = Outbound::new(head, permit, &hygiene, &block, Way { hop: &hop, id: &id })
+            .expect("a clean request");
         outbound.write_http1_head(&mut out);
     });
     // `x_cert_verify` is no canonical name and not allowed: dropped without looking further.

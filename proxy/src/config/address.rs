@@ -2,33 +2,50 @@
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
 use std::str::FromStr;
 
-/// Where the origin listens.
+/// An origin.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct UpstreamAddr {
-    host: String,
-    port: u16,
+    place: Place,
+}
+
+/// Where an origin listens.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Place {
+    /// A TCP port.
+    Tcp {
+        /// A name or an address, IPv6 without brackets.
+        host: String,
+        /// The port.
+        port: u16,
+    },
+    /// A Unix socket on this host, by its absolute path.
+    Unix(PathBuf),
 }
 
 impl UpstreamAddr {
-    /// A name or an address, IPv6 without brackets.
-    pub fn host(&self) -> &str {
-        &self.host
+    /// Where it listens.
+    pub fn place(&self) -> &Place {
+        &self.place
     }
 
-    /// The TCP port.
-    pub fn port(&self) -> u16 {
-        self.port
+    /// What a request names it by, `host:port`.
+    pub fn authority(&self) -> String {
+        match &self.place {
+            Place::Tcp { host, port } if host.contains(':') => format!("[{host}]:{port}"),
+            Place::Tcp { host, port } => format!("{host}:{port}"),
+            Place::Unix(_) => "localhost".to_owned(),
+        }
     }
 }
 
 impl fmt::Display for UpstreamAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host.contains(':') {
-            write!(f, "[{}]:{}", self.host, self.port)
-        } else {
-            write!(f, "{}:{}", self.host, self.port)
+        match &self.place {
+            Place::Tcp { .. } => f.write_str(&self.authority()),
+            Place::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
 }
@@ -38,48 +55,67 @@ impl FromStr for UpstreamAddr {
 
     /// The message never holds the text: it may be a URL with a password.
     fn from_str(text: &str) -> Result<Self, String> {
-        let rest = match text.split_once("://") {
-            Some(("http", rest)) => rest,
-            Some(("https", _)) => return Err(later("https")),
-            Some(("unix", _)) => return Err(later("unix")),
-            Some(_) => return Err("http://HOST:PORT, and no other scheme".into()),
-            None if text.starts_with("unix:") => return Err(later("unix")),
-            None => text,
-        };
-        if rest.contains('@') {
-            return Err("http://HOST:PORT, without user, path or query".into());
-        }
-        let rest = rest.strip_suffix('/').unwrap_or(rest);
-        let (host, port) = match rest.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-            Some((host, "")) if host.parse::<Ipv6Addr>().is_ok() => (host, None),
-            Some((host, port)) if host.parse::<Ipv6Addr>().is_ok() => {
-                (host, Some(port.strip_prefix(':').unwrap_or_default()))
-            }
-            Some(_) => return Err("an IPv6 address in the brackets".into()),
-            None => match rest.split_once(':') {
-                Some((host, port)) if is_name(host) => (host, Some(port)),
-                None if is_name(rest) => (rest, None),
-                _ => return Err("http://HOST:PORT, without user, path or query".into()),
+        let (scheme, rest) = match text.split_once("://") {
+            Some((scheme, rest)) => (scheme, rest),
+            None => match text.strip_prefix("unix:") {
+                Some(path) => ("unix", path),
+                None => ("http", text),
             },
         };
-        let port = match port {
-            // `u16::from_str` would take a leading `+`.
-            Some(port) if port.bytes().all(|byte| byte.is_ascii_digit()) => port.parse().ok(),
-            Some(_) => None,
-            None => Some(80),
+        let place = match scheme {
+            "http" => tcp(rest, 80)?,
+            "https" => return Err(later("https")),
+            "unix" => unix(rest)?,
+            _ => return Err("http://HOST:PORT or unix:/PATH, and no other scheme".into()),
         };
-        match port {
-            Some(port) if port > 0 => Ok(Self {
-                host: host.into(),
-                port,
-            }),
-            _ => Err("a port from 1 to 65535, and nothing behind it".into()),
-        }
+        Ok(Self { place })
     }
 }
 
+/// `HOST[:PORT]`.
+fn tcp(rest: &str, default_port: u16) -> Result<Place, String> {
+    if rest.contains('@') {
+        return Err("http://HOST:PORT, without user, path or query".into());
+    }
+    let rest = rest.strip_suffix('/').unwrap_or(rest);
+    let (host, port) = match rest.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((host, "")) if host.parse::<Ipv6Addr>().is_ok() => (host, None),
+        Some((host, port)) if host.parse::<Ipv6Addr>().is_ok() => {
+            (host, Some(port.strip_prefix(':').unwrap_or_default()))
+        }
+        Some(_) => return Err("an IPv6 address in the brackets".into()),
+        None => match rest.split_once(':') {
+            Some((host, port)) if is_name(host) => (host, Some(port)),
+            None if is_name(rest) => (rest, None),
+            _ => return Err("http://HOST:PORT, without user, path or query".into()),
+        },
+    };
+    let port = match port {
+        // `u16::from_str` would take a leading `+`.
+        Some(port) if port.bytes().all(|byte| byte.is_ascii_digit()) => port.parse().ok(),
+        Some(_) => None,
+        None => Some(default_port),
+    };
+    match port {
+        Some(port) if port > 0 => Ok(Place::Tcp {
+            host: host.into(),
+            port,
+        }),
+        _ => Err("a port from 1 to 65535, and nothing behind it".into()),
+    }
+}
+
+/// `/PATH`, as long as a socket's address can be (unix(7): 108 bytes with the NUL).
+fn unix(path: &str) -> Result<Place, String> {
+    let is_path = path.starts_with('/') && !path.bytes().any(|byte| byte.is_ascii_control());
+    if !is_path || path.len() > 107 {
+        return Err("unix:/PATH, absolute and of at most 107 bytes".into());
+    }
+    Ok(Place::Unix(path.into()))
+}
+
 fn later(scheme: &str) -> String {
-    format!("http://HOST:PORT; `{scheme}` origins can't be reached yet")
+    format!("http://HOST:PORT or unix:/PATH; `{scheme}` origins can't be reached yet")
 }
 
 /// A host name (RFC 1123 §2.1) or IPv4 address. `_` passes: container networks name services so.
@@ -109,7 +145,8 @@ mod tests {
     fn what_is_wrong_is_said_without_quoting() {
         for (text, word) in [
             ("https://hush:1", "`https` origins"),
-            ("unix:/hush", "`unix` origins"),
+            ("unix:hush", "absolute"),
+            ("unix:/hush\n", "absolute"),
             ("ftp://hush:1", "no other scheme"),
             ("http://user:hush@a:1", "without user"),
             ("user:hush@a:1", "without user"),
@@ -132,6 +169,8 @@ mod tests {
             ("[::1]", "[::1]:80"),
             ("host:1", "host:1"),
             ("my_app.net-2:1", "my_app.net-2:1"),
+            ("unix:/run/app.sock", "unix:/run/app.sock"),
+            ("unix:///run/app.sock", "unix:/run/app.sock"),
         ] {
             assert_eq!(text.parse::<UpstreamAddr>().unwrap().to_string(), shown);
         }
@@ -146,7 +185,9 @@ mod tests {
             "a:b",
             "[x]:1",
             "::1:80",
-            "unix:/x",
+            "unix:",
+            "unix:x",
+            "unix://host/x",
             "a:+80",
             "a:",
             "[::1]:",

@@ -7,8 +7,13 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, ValueEnum};
 
-use super::address::UpstreamAddr;
-use super::units::{Size, Span, Workers, path_parser};
+use super::observe::{AdminAddr, LogTarget};
+use super::units::{Size, SizeLimit, Span, Workers, path_parser};
+use crate::net::Network;
+
+mod upstream;
+
+pub use upstream::{Balance, Isolate, UpstreamFlags};
 
 /// Who may pass.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
@@ -41,6 +46,19 @@ pub enum ReasonSpelling {
     Openssl3,
 }
 
+/// How the origin is told of the way a request came.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum ForwardedStyle {
+    /// In X-Forwarded-For, X-Forwarded-Proto and X-Forwarded-Host.
+    XForwarded,
+    /// In Forwarded (RFC 7239).
+    Forwarded,
+    /// In all of them.
+    Both,
+    /// Not at all.
+    Off,
+}
+
 /// The least TLS version.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub enum TlsVersion {
@@ -63,6 +81,15 @@ pub enum LogLevel {
     Info,
     /// Every refusal and every broken connection.
     Debug,
+}
+
+/// How records are written.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// `name=value`, separated by spaces.
+    Text,
 }
 
 /// Settings of one application. Every flag has its key in the file: `--client-auth` is `client_auth`.
@@ -88,10 +115,6 @@ pub struct Flags {
     /// CA certificates that client certificates must lead to, PEM. Repeatable; any of them will do.
     #[arg(long, value_name = "PEM", value_parser = path_parser())]
     pub client_ca: Vec<PathBuf>,
-
-    /// The origin: http://HOST:PORT.
-    #[arg(long, value_name = "URL")]
-    pub upstream: Option<UpstreamAddr>,
 
     /// Who may pass.
     #[arg(long, value_enum, value_name = "MODE", default_value = "required")]
@@ -148,6 +171,34 @@ pub struct Flags {
     /// A client's header name outside [A-Za-z0-9-] to let through; all others of that kind are dropped. Repeatable.
     #[arg(long, value_name = "NAME", help_heading = "Headers for the origin")]
     pub allow_header_name: Vec<String>,
+
+    /// How the origin is told the client's address, the scheme and the host it asked for.
+    #[arg(
+        long,
+        value_enum,
+        value_name = "STYLE",
+        default_value = "x-forwarded",
+        help_heading = "Headers for the origin"
+    )]
+    pub forwarded: ForwardedStyle,
+
+    /// Tells the origin each request's id, which the log shows too, in X-Request-Id.
+    #[arg(
+        long,
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_value = "true",
+        default_missing_value = "true",
+        action = ArgAction::Set,
+        help_heading = "Headers for the origin"
+    )]
+    pub request_id: bool,
+
+    /// A network whose peers are proxies of yours: what they say in X-Forwarded-*, Forwarded, X-Real-IP and X-Request-Id
+    /// is kept. Repeatable; all others' is dropped.
+    #[arg(long, value_name = "CIDR", help_heading = "Headers for the origin")]
+    pub trusted_proxy: Vec<Network>,
 
     /// Worker threads; auto (or 0) is one a core.
     #[arg(
@@ -212,6 +263,15 @@ pub struct Flags {
     )]
     pub head_fields_max: NonZeroUsize,
 
+    /// Most bytes of a request body; 0 is no limit (bodies are passed on as they come, never held).
+    #[arg(
+        long,
+        value_name = "SIZE",
+        default_value = "0",
+        help_heading = "Workers and limits"
+    )]
+    pub body_max: SizeLimit,
+
     /// A client connection without a request is closed after this.
     #[arg(
         long,
@@ -247,42 +307,6 @@ pub struct Flags {
         help_heading = "Workers and limits"
     )]
     pub http2_connection_window: Size,
-
-    /// Connecting to the origin.
-    #[arg(
-        long,
-        value_name = "TIME",
-        default_value = "5s",
-        help_heading = "Workers and limits"
-    )]
-    pub upstream_connect_timeout: Span,
-
-    /// From the sent request to the head of the origin's answer.
-    #[arg(
-        long,
-        value_name = "TIME",
-        default_value = "60s",
-        help_heading = "Workers and limits"
-    )]
-    pub upstream_response_timeout: Span,
-
-    /// An unused connection to the origin is closed after this.
-    #[arg(
-        long,
-        value_name = "TIME",
-        default_value = "50s",
-        help_heading = "Workers and limits"
-    )]
-    pub upstream_idle_timeout: Span,
-
-    /// Most unused connections to the origin that a worker keeps.
-    #[arg(
-        long,
-        value_name = "N",
-        default_value = "128",
-        help_heading = "Workers and limits"
-    )]
-    pub upstream_idle_max: usize,
 
     /// TLS sessions kept for resumption; 0 switches resumption off.
     #[arg(
@@ -320,4 +344,35 @@ pub struct Flags {
         help_heading = "Log"
     )]
     pub log_level: LogLevel,
+
+    /// One record a request: off, a file, or - for standard output. SIGUSR1 opens files anew, for rotation.
+    #[arg(long, value_name = "PATH", default_value = "off", help_heading = "Log")]
+    pub access_log: LogTarget,
+
+    /// One record a client connection: off, a file (that of --access-log too), or - for standard output.
+    #[arg(long, value_name = "PATH", default_value = "off", help_heading = "Log")]
+    pub connection_log: LogTarget,
+
+    /// How records of requests and connections are written.
+    #[arg(
+        long,
+        value_enum,
+        value_name = "FORMAT",
+        default_value = "json",
+        help_heading = "Log"
+    )]
+    pub access_log_format: LogFormat,
+
+    /// Where /metrics, /livez, /readyz and /status are served, and `herald status` asks: off, unix:PATH (mode 0600), or a loopback address and port.
+    #[arg(
+        long,
+        value_name = "ADDR",
+        default_value = "off",
+        help_heading = "Administration"
+    )]
+    pub admin: AdminAddr,
+
+    /// Origins.
+    #[command(flatten)]
+    pub upstream: UpstreamFlags,
 }

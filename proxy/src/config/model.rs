@@ -6,9 +6,12 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::address::UpstreamAddr;
-use super::flags::{ClientAuth, LogLevel, OnFailure, ReasonSpelling};
+use super::flags::{
+    ClientAuth, ForwardedStyle, LogFormat, LogLevel, OnFailure, ReasonSpelling, UpstreamFlags,
+};
 use super::mistake::Origin;
+use super::observe::{AdminAddr, LogTarget};
+use crate::net::Network;
 
 /// What Herald was asked to do. Made by [`Config::load`] or [`Config::from_flags`] alone.
 #[derive(Clone, Debug)]
@@ -21,8 +24,8 @@ pub struct Config {
     pub key: PathBuf,
     /// Client CAs, PEM; empty only with [`ClientAuth::Off`].
     pub client_ca: Vec<PathBuf>,
-    /// The origin.
-    pub upstream: UpstreamAddr,
+    /// The origins, at least one, and the connections to them.
+    pub upstream: UpstreamFlags,
     /// Who may pass.
     pub client_auth: ClientAuth,
     /// Whether a TLS alert takes the place of 403.
@@ -39,6 +42,12 @@ pub struct Config {
     pub reason_spelling: ReasonSpelling,
     /// Odd client header names that pass.
     pub allow_header_names: Vec<String>,
+    /// How the origin is told of the way a request came.
+    pub forwarded: ForwardedStyle,
+    /// Whether the origin is told a request's id.
+    pub request_id: bool,
+    /// Peers whose claims about earlier hops are kept.
+    pub trusted_proxies: Vec<Network>,
     /// Worker threads, at least one.
     pub workers: usize,
     /// Client connections.
@@ -57,6 +66,8 @@ pub struct Config {
     pub head_max: usize,
     /// Request head fields.
     pub head_fields_max: usize,
+    /// Request body bytes; `None` for no limit.
+    pub body_max: Option<u64>,
     /// Idle client connections.
     pub idle_timeout: Duration,
     /// HTTP/2 streams.
@@ -65,18 +76,18 @@ pub struct Config {
     pub http2_stream_window: u32,
     /// HTTP/2 connection window, bytes.
     pub http2_connection_window: u32,
-    /// Connecting to the origin.
-    pub upstream_connect_timeout: Duration,
-    /// Awaiting the origin's answer.
-    pub upstream_response_timeout: Duration,
-    /// Unused connections to the origin.
-    pub upstream_idle_timeout: Duration,
-    /// Unused connections a worker keeps.
-    pub upstream_idle_max: usize,
     /// Drain deadline.
     pub drain_timeout: Duration,
     /// Log level.
     pub log_level: LogLevel,
+    /// Records of requests.
+    pub access_log: LogTarget,
+    /// Records of connections.
+    pub connection_log: LogTarget,
+    /// How both are written.
+    pub access_log_format: LogFormat,
+    /// Where status and metrics are served.
+    pub admin: AdminAddr,
     pub(super) origins: Origins,
     /// The values in force as they would be written, by key, for the plan.
     pub(super) values: HashMap<String, Vec<String>>,

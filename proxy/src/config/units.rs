@@ -17,6 +17,10 @@ pub struct Span(pub Duration);
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Size(pub usize);
 
+/// A number of bytes, or no limit, written 0.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct SizeLimit(pub Option<u64>);
+
 /// A number of worker threads.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Workers {
@@ -77,24 +81,37 @@ impl FromStr for Span {
     }
 }
 
+/// The number of bytes that `text` says; `None` within if it is beyond 64 bits.
+fn bytes(text: &str) -> Result<Option<u64>, String> {
+    let (number, unit) = split(text);
+    let bytes: u64 = match unit {
+        "" | "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => {
+            return Err(
+                "a size is a number of bytes, or with KiB, MiB, GiB: for example 64KiB".into(),
+            );
+        }
+    };
+    Ok(number.and_then(|number| number.checked_mul(bytes)))
+}
+
+impl FromStr for SizeLimit {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let total = bytes(text)?.ok_or("a size of at most 64 bits, or 0 for no limit")?;
+        Ok(Self((total > 0).then_some(total)))
+    }
+}
+
 impl FromStr for Size {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (number, unit) = split(text);
-        let bytes: u64 = match unit {
-            "" | "B" => 1,
-            "KiB" => 1 << 10,
-            "MiB" => 1 << 20,
-            "GiB" => 1 << 30,
-            _ => {
-                return Err(
-                    "a size is a number of bytes, or with KiB, MiB, GiB: for example 64KiB".into(),
-                );
-            }
-        };
-        number
-            .and_then(|number| number.checked_mul(bytes))
+        bytes(text)?
             .and_then(|total| usize::try_from(total).ok())
             .filter(|total| (1..=BYTES_MAX).contains(total))
             .map(Self)
@@ -147,6 +164,15 @@ mod tests {
         }
         for text in ["512", "64KiB", "1MiB"] {
             assert_eq!(text.parse::<Size>().unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn a_limit_of_0_is_none() {
+        assert_eq!("0".parse(), Ok(SizeLimit(None)));
+        assert_eq!("10GiB".parse(), Ok(SizeLimit(Some(10 << 30))));
+        for text in ["", "-1", "1x", "99999999999999999999", "17179869184GiB"] {
+            assert!(text.parse::<SizeLimit>().is_err(), "{text}");
         }
     }
 

@@ -3,10 +3,12 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
+use std::path::Path;
 
-use super::flags::{ClientAuth, Flags, TlsVersion};
+use super::flags::{ClientAuth, Flags, TlsVersion, UpstreamFlags};
 use super::mistake::{Mistake, Mistakes, Origin, quoted};
 use super::model::{Config, Origins};
+use super::observe::LogTarget;
 use super::units::{WORKERS_MAX, Workers};
 
 impl Config {
@@ -25,14 +27,14 @@ impl Config {
         checks.client_auth(&flags);
         checks.required(&flags);
         checks.listen(&flags.listen);
+        checks.upstream(&flags.upstream);
         checks.bounds(&flags);
+        checks.logs(&flags);
         let window = checks.window("http2_stream_window", flags.http2_stream_window.0);
         let connection_window =
             checks.window("http2_connection_window", flags.http2_connection_window.0);
         let mistakes = checks.mistakes;
-        let (Some(cert), Some(key), Some(upstream), true) =
-            (flags.cert, flags.key, flags.upstream, mistakes.is_empty())
-        else {
+        let (Some(cert), Some(key), true) = (flags.cert, flags.key, mistakes.is_empty()) else {
             return Err(Mistakes::in_order(mistakes));
         };
         Ok(Self {
@@ -40,7 +42,7 @@ impl Config {
             cert,
             key,
             client_ca: flags.client_ca,
-            upstream,
+            upstream: flags.upstream,
             client_auth: flags.client_auth,
             reject_at_tls: flags.reject_at_tls,
             tls12: flags.tls_min == TlsVersion::Tls12,
@@ -49,6 +51,9 @@ impl Config {
             on_failure: flags.identity_on_failure,
             reason_spelling: flags.reason_style,
             allow_header_names: flags.allow_header_name,
+            forwarded: flags.forwarded,
+            request_id: flags.request_id,
+            trusted_proxies: flags.trusted_proxy,
             workers: workers(flags.workers),
             max_connections: flags.max_connections.get(),
             sessions_max: NonZeroUsize::new(flags.sessions_max),
@@ -58,16 +63,17 @@ impl Config {
             head_timeout: flags.head_timeout.0,
             head_max: flags.head_max.0,
             head_fields_max: flags.head_fields_max.get(),
+            body_max: flags.body_max.0,
             idle_timeout: flags.idle_timeout.0,
             http2_streams_max: flags.http2_streams_max,
             http2_stream_window: window,
             http2_connection_window: connection_window,
-            upstream_connect_timeout: flags.upstream_connect_timeout.0,
-            upstream_response_timeout: flags.upstream_response_timeout.0,
-            upstream_idle_timeout: flags.upstream_idle_timeout.0,
-            upstream_idle_max: flags.upstream_idle_max,
             drain_timeout: flags.drain_timeout.0,
             log_level: flags.log_level,
+            access_log: flags.access_log,
+            connection_log: flags.connection_log,
+            access_log_format: flags.access_log_format,
+            admin: flags.admin,
             origins,
             values: HashMap::new(),
         })
@@ -102,7 +108,8 @@ impl Checks<'_> {
         self.require(!flags.listen.is_empty(), "listen", address);
         self.require(flags.cert.is_some(), "cert", "a PEM file");
         self.require(flags.key.is_some(), "key", "a PEM file");
-        self.require(flags.upstream.is_some(), "upstream", "http://HOST:PORT");
+        let origins = &flags.upstream.upstream;
+        self.require(!origins.is_empty(), "upstream", "http://HOST:PORT");
     }
 
     fn headers(&mut self, headers: &[String]) -> Vec<(String, String)> {
@@ -148,6 +155,50 @@ impl Checks<'_> {
         }
     }
 
+    /// A repeated origin would get twice its share, and its health would be kept in two places.
+    fn upstream(&mut self, flags: &UpstreamFlags) {
+        let origins = &flags.upstream;
+        for (index, origin) in origins.iter().enumerate() {
+            let mut before = origins.iter().take(index);
+            if before.any(|other| other == origin) {
+                let message = format!("{origin} is listed twice");
+                self.add("upstream", index, message, "each origin once");
+            }
+        }
+        if origins.len() > ORIGINS_MAX {
+            let message = format!("{} origins are listed", origins.len());
+            let allowed = format!("at most {ORIGINS_MAX}");
+            self.add("upstream", ORIGINS_MAX, message, &allowed);
+        }
+    }
+
+    /// What opening a log would fail with, told before anything is served.
+    fn logs(&mut self, flags: &Flags) {
+        for (key, target) in [
+            ("access_log", &flags.access_log),
+            ("connection_log", &flags.connection_log),
+        ] {
+            let LogTarget::File(path) = target else {
+                continue;
+            };
+            let folder = path.parent().filter(|folder| *folder != Path::new(""));
+            let message = if path.is_dir() {
+                "is a directory"
+            } else if folder.is_some_and(|folder| !folder.is_dir()) {
+                "its directory does not exist"
+            } else {
+                continue;
+            };
+            let message = format!("{}: {message}", path.display());
+            self.add(
+                key,
+                0,
+                message,
+                "a file in a directory that exists, - or off",
+            );
+        }
+    }
+
     fn client_auth(&mut self, flags: &Flags) {
         let asks = flags.client_auth != ClientAuth::Off;
         self.require(
@@ -189,7 +240,11 @@ impl Checks<'_> {
             // `http::HeaderMap` ends at 32768 names, and hyper reserves room for all on every head.
             ("head_fields_max", flags.head_fields_max.get(), 1..=4096),
             ("http2_streams_max", streams, 1..=10_000),
-            ("upstream_idle_max", flags.upstream_idle_max, 0..=65_536),
+            (
+                "upstream_idle_max",
+                flags.upstream.upstream_idle_max,
+                0..=65_536,
+            ),
             ("sessions_max", flags.sessions_max, 0..=TEN_MILLION),
             ("callers_max", flags.callers_max.get(), 1..=TEN_MILLION),
         ] {
@@ -235,6 +290,8 @@ fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
+/// A request remembers in one word which it has tried.
+const ORIGINS_MAX: usize = 64;
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 const TEN_MILLION: usize = 10_000_000;

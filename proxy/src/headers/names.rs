@@ -48,6 +48,15 @@ impl Hygiene {
         }
     }
 
+    /// As [`Self::is_withheld`] for a peer whose claims about earlier hops are kept. Only under
+    /// their own spelling: an origin may fold another one into the list that Herald appends to.
+    pub(super) fn is_withheld_from_trusted(&self, name: &[u8]) -> bool {
+        if is_canonical(name) {
+            return self.protected.contains(name);
+        }
+        self.is_withheld(name)
+    }
+
     /// Whether a client's header of this lower-case name must not reach the origin, whatever
     /// its value: protected, forwarding claims of an untrusted peer, or a name origins may fold.
     pub(super) fn is_withheld(&self, name: &[u8]) -> bool {

@@ -7,12 +7,23 @@ use http::header::{self, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Version};
 
 use super::Refusal;
+use super::forwarded::{ClientHop, FieldSink};
 use super::hop::HopList;
 use super::mapping::HeaderBlock;
 use super::names::{Hygiene, is_connection_field};
 pub use crate::http::request::Framing;
 use crate::http::request::RequestHead;
 use crate::policy::Permit;
+use crate::telemetry::RequestId;
+
+/// The way a request came: through which connection, and under which id.
+#[derive(Clone, Copy, Debug)]
+pub struct Way<'a> {
+    /// The client's connection.
+    pub hop: &'a ClientHop,
+    /// The request's id.
+    pub id: &'a RequestId,
+}
 
 /// A cleaned request with Herald's own headers, ready for `upstream`.
 #[derive(Debug)]
@@ -21,6 +32,7 @@ pub struct Outbound<'a> {
     hop: HopList,
     hygiene: &'a Hygiene,
     block: &'a HeaderBlock,
+    way: Way<'a>,
 }
 
 impl<'a> Outbound<'a> {
@@ -30,6 +42,7 @@ impl<'a> Outbound<'a> {
         _permit: Permit,
         hygiene: &'a Hygiene,
         block: &'a HeaderBlock,
+        way: Way<'a>,
     ) -> Result<Self, Refusal> {
         let hop = HopList::of_request(head.headers(), hygiene)?;
         Ok(Self {
@@ -37,6 +50,7 @@ impl<'a> Outbound<'a> {
             hop,
             hygiene,
             block,
+            way,
         })
     }
 
@@ -68,6 +82,7 @@ impl<'a> Outbound<'a> {
             // RFC 9110 §10.1.4: a sender of TE must list it in Connection.
             out.put_slice(b"te: trailers\r\nconnection: te\r\n");
         }
+        self.put_way(out);
         out.put_slice(&self.block.http1);
         match head.framing() {
             Framing::None => {}
@@ -97,7 +112,19 @@ impl<'a> Outbound<'a> {
             return false;
         }
         let name = name.as_str().as_bytes();
-        !is_connection_field(name) && !self.hop.names(name) && !self.hygiene.is_withheld(name)
+        if is_connection_field(name) || self.hop.names(name) {
+            return false;
+        }
+        if self.way.hop.is_trusted() {
+            return !self.hygiene.is_withheld_from_trusted(name) && !self.way.hop.rewrites(name);
+        }
+        !self.hygiene.is_withheld(name)
+    }
+
+    /// What Herald says of the way the request came.
+    fn put_way(&self, sink: &mut impl FieldSink) {
+        let kept = |name: &str| !self.hop.names(name.as_bytes());
+        self.way.hop.put(&self.head, self.way.id, kept, sink);
     }
 
     /// HTTP/2 lets a client split its cookies into fields; HTTP/1.1 has one (RFC 9113 §8.2.3).

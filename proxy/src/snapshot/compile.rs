@@ -2,24 +2,26 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use http::HeaderValue;
 use rustls::server::danger::ClientCertVerifier;
 
 use super::{Limits, Snapshot};
 use crate::caller::Standings;
-use crate::config::{self, ClientAuth, Config, Mistake, Mistakes, ReasonSpelling, UpstreamAddr};
-use crate::headers::{Hygiene, Mapping, Preset};
+use crate::config::{
+    self, ClientAuth, Config, ForwardedStyle, LogFormat, LogTarget, Mistake, Mistakes,
+    ReasonSpelling,
+};
+use crate::headers::{Forwarding, Hygiene, Mapping, Preset};
 use crate::http::serve;
 use crate::identity::OnFailure;
 use crate::tls::context::{self, ContextError, Settings};
 use crate::tls::{
     AtHandshake, ClientVerifier, HandshakeLimits, ReasonStyle, StoreError, TrustStore,
 };
-use crate::upstream::{self, UpstreamTarget};
+
+mod origins;
 
 pub(super) fn compile(config: &Config) -> Result<Snapshot, Mistakes> {
     let mut mistakes = Vec::new();
@@ -40,20 +42,22 @@ pub(super) fn compile(config: &Config) -> Result<Snapshot, Mistakes> {
         sessions_max: config.sessions_max,
     })
     .map_err(|error| Mistakes(vec![pair_mistake(config, &error)]))?;
-    let authority = HeaderValue::from_str(&config.upstream.to_string()).map_err(|error| {
-        let origin = config.origin("upstream", 0);
-        Mistakes(vec![Mistake::new(
-            origin,
-            error.to_string(),
-            "http://HOST:PORT",
-        )])
-    })?;
+    let authority = origins::authority(config)?;
     let allowed = config.allow_header_names.iter().map(String::as_str);
     Ok(Snapshot {
         client_auth: config.client_auth,
         tls: Arc::new(tls),
         hygiene: Hygiene::new(mapping.names(), allowed),
-        upstream: target(&config.upstream),
+        forwarding: forwarding(config),
+        origin_labels: config
+            .upstream
+            .upstream
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
+        origins: origins::compile(config),
+        upstream: origins::settings(config),
+        resolve_interval: config.upstream.upstream_resolve.0,
         fallback_authority: authority,
         limits: limits(config),
         trust,
@@ -68,7 +72,13 @@ pub(super) fn compile(config: &Config) -> Result<Snapshot, Mistakes> {
             config::OnFailure::Send => OnFailure::Send,
         },
         standings: Standings::new(config.callers_max),
+        records: records(config),
     })
+}
+
+fn records(config: &Config) -> Option<LogFormat> {
+    let off = config.access_log == LogTarget::Off && config.connection_log == LogTarget::Off;
+    (!off).then_some(config.access_log_format)
 }
 
 fn mapping(config: &Config, mistakes: &mut Vec<Mistake>) -> Option<Mapping> {
@@ -203,13 +213,13 @@ fn read(
     None
 }
 
-fn target(upstream: &UpstreamAddr) -> UpstreamTarget {
-    match upstream.host().parse() {
-        Ok(address) => UpstreamTarget::Address(SocketAddr::new(address, upstream.port())),
-        Err(_name) => UpstreamTarget::Name {
-            host: upstream.host().to_owned(),
-            port: upstream.port(),
-        },
+fn forwarding(config: &Config) -> Forwarding {
+    let style = config.forwarded;
+    Forwarding {
+        x_forwarded: matches!(style, ForwardedStyle::XForwarded | ForwardedStyle::Both),
+        forwarded: matches!(style, ForwardedStyle::Forwarded | ForwardedStyle::Both),
+        request_id: config.request_id,
+        trusted: config.trusted_proxies.clone(),
     }
 }
 
@@ -228,13 +238,7 @@ fn limits(config: &Config) -> Limits {
             http2_stream_window: config.http2_stream_window,
             http2_connection_window: config.http2_connection_window,
         },
-        upstream: upstream::Limits {
-            connect_timeout: config.upstream_connect_timeout,
-            response_timeout: config.upstream_response_timeout,
-            idle_timeout: config.upstream_idle_timeout,
-            max_idle: config.upstream_idle_max,
-            ..upstream::Limits::default()
-        },
+        body_max: config.body_max,
     }
 }
 

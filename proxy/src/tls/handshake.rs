@@ -13,6 +13,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::socket::{ClientSocket, TooLarge};
+use crate::telemetry::reason::HandshakeFailure;
 
 /// The limits of one handshake.
 #[derive(Clone, Copy, Debug)]
@@ -43,6 +44,8 @@ pub struct VerifiedPeer {
     pub resumed: bool,
     /// Protocol version, for records.
     pub version: Option<ProtocolVersion>,
+    /// The cipher suite's name, for records.
+    pub cipher: Option<&'static str>,
     /// The name the client asked for, if any.
     pub server_name: Option<String>,
 }
@@ -72,6 +75,33 @@ pub enum HandshakeError {
     Tls(rustls::Error),
 }
 
+impl HandshakeError {
+    /// Its class, for records and metrics.
+    pub fn class(&self) -> HandshakeFailure {
+        match self {
+            Self::Deadline(_) => HandshakeFailure::Timeout,
+            Self::TooLarge(_) => HandshakeFailure::TooLarge,
+            Self::Io(_) => HandshakeFailure::Io,
+            Self::Tls(error) => match error {
+                rustls::Error::AlertReceived(_) => HandshakeFailure::ClientAlert,
+                rustls::Error::PeerIncompatible(_) | rustls::Error::NoApplicationProtocol => {
+                    HandshakeFailure::Incompatible
+                }
+                rustls::Error::InvalidCertificate(_)
+                | rustls::Error::NoCertificatesPresented
+                | rustls::Error::UnsupportedNameType => HandshakeFailure::Certificate,
+                rustls::Error::PeerMisbehaved(_)
+                | rustls::Error::InappropriateMessage { .. }
+                | rustls::Error::InappropriateHandshakeMessage { .. }
+                | rustls::Error::InvalidMessage(_)
+                | rustls::Error::PeerSentOversizedRecord
+                | rustls::Error::DecryptError => HandshakeFailure::Protocol,
+                _ => HandshakeFailure::Other,
+            },
+        }
+    }
+}
+
 /// Completes the handshake on `tcp`.
 pub async fn handshake(
     config: Arc<ServerConfig>,
@@ -94,6 +124,9 @@ pub async fn handshake(
         http2: connection.alpn_protocol() == Some(b"h2"),
         resumed: connection.handshake_kind() == Some(HandshakeKind::Resumed),
         version: connection.protocol_version(),
+        cipher: connection
+            .negotiated_cipher_suite()
+            .and_then(|suite| suite.suite().as_str()),
         server_name: connection.server_name().map(str::to_owned),
     };
     Ok(Handshaken { io, peer })

@@ -1,78 +1,125 @@
-//! From an origin's name to a connection.
+//! From an origin to a connection: the socket, and TLS over it where the origin speaks TLS, within
+//! one deadline. Gives the connection and the protocol to be spoken on it; names are resolved
+//! elsewhere (`resolve.rs`).
 
-use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::str::FromStr;
 use std::time::Duration;
 
-use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, timeout, timeout_at};
+use tokio_rustls::TlsConnector;
 
 use super::error::UpstreamError;
+use super::io::OriginIo;
+use super::resolve::Resolver;
+use super::target::{Origin, Speaks, TlsOrigin, UpstreamTarget};
 
-/// Where an origin listens.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
-pub enum UpstreamTarget {
-    /// This address.
-    Address(SocketAddr),
-    /// The addresses of this name, asked for at every new connection.
-    Name {
-        /// A host name without a port.
-        host: String,
-        /// The TCP port.
-        port: u16,
-    },
+/// The protocol of a connection.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Version {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2.
+    Http2,
 }
-
-/// A text that is no [`UpstreamTarget`].
-#[derive(Clone, Debug, Eq, Error, PartialEq)]
-#[error("expected `host:port`, `address:port` or `[address]:port`")]
-pub struct BadTarget;
 
 /// How connections to an origin are made. A trait so that tests can count system calls.
 pub trait Connect {
     /// The connection.
-    type Io: AsyncRead + AsyncWrite + Unpin;
+    type Io: AsyncRead + AsyncWrite + Unpin + 'static;
 
     /// Makes one within `limit`.
-    fn connect(&self, limit: Duration) -> impl Future<Output = Result<Self::Io, UpstreamError>>;
+    fn connect(
+        &self,
+        limit: Duration,
+    ) -> impl Future<Output = Result<(Self::Io, Version), UpstreamError>>;
 }
 
-/// Connects over TCP, without Nagle's algorithm: heads are small and must not wait.
-#[derive(Clone, Debug)]
-pub struct TcpConnect(pub UpstreamTarget);
+/// Connects to one [`Origin`].
+#[derive(Debug)]
+pub struct OriginConnect {
+    origin: Origin,
+    resolver: Resolver,
+}
 
-impl Connect for TcpConnect {
-    type Io = TcpStream;
+impl OriginConnect {
+    pub(super) fn new(origin: Origin) -> Self {
+        Self {
+            resolver: Resolver::new(&origin.target),
+            origin,
+        }
+    }
 
-    async fn connect(&self, limit: Duration) -> Result<TcpStream, UpstreamError> {
+    pub(super) fn resolver(&self) -> &Resolver {
+        &self.resolver
+    }
+
+    async fn tcp(&self, deadline: Instant) -> Result<TcpStream, UpstreamError> {
+        let addresses = self.resolver.addresses(deadline).await?;
+        connect_any(&addresses, self.resolver.turn(), deadline).await
+    }
+}
+
+impl Connect for OriginConnect {
+    type Io = OriginIo;
+
+    async fn connect(&self, limit: Duration) -> Result<(OriginIo, Version), UpstreamError> {
         let deadline = Instant::now() + limit;
-        match &self.0 {
-            UpstreamTarget::Address(address) => connect_any(&[*address], deadline).await,
-            UpstreamTarget::Name { host, port } => {
-                let found = timeout_at(deadline, tokio::net::lookup_host((host.as_str(), *port)));
-                let found = found.await.or(Err(UpstreamError::ConnectTimeout))?;
-                let addresses: Vec<_> = found.map_err(UpstreamError::Resolve)?.collect();
-                connect_any(&addresses, deadline).await
-            }
+        if let UpstreamTarget::Unix(path) = &self.origin.target {
+            let connecting = timeout_at(deadline, UnixStream::connect(path));
+            let stream = connecting.await.or(Err(UpstreamError::ConnectTimeout))?;
+            let stream = stream.map_err(|source| UpstreamError::ConnectUnix {
+                path: path.clone(),
+                source,
+            })?;
+            let version = match self.origin.speaks {
+                Speaks::Http2 => Version::Http2,
+                Speaks::Http1 | Speaks::Tls(_) => Version::Http1,
+            };
+            return Ok((OriginIo::Unix(stream), version));
+        }
+        let stream = self.tcp(deadline).await?;
+        match &self.origin.speaks {
+            Speaks::Http1 => Ok((OriginIo::Tcp(stream), Version::Http1)),
+            Speaks::Http2 => Ok((OriginIo::Tcp(stream), Version::Http2)),
+            Speaks::Tls(tls) => secure(tls, stream, deadline).await,
         }
     }
 }
 
-/// Tries the addresses in order. Each gets its share of the time that is left, so that one that
-/// never answers does not keep the next from being tried.
+/// The TLS handshake; ALPN decides what is spoken (RFC 7301), HTTP/1.1 where it says nothing.
+async fn secure(
+    tls: &TlsOrigin,
+    stream: TcpStream,
+    deadline: Instant,
+) -> Result<(OriginIo, Version), UpstreamError> {
+    let connector = TlsConnector::from(std::sync::Arc::clone(&tls.config));
+    let shaking = timeout_at(deadline, connector.connect(tls.name.clone(), stream));
+    let shaken = shaking.await.or(Err(UpstreamError::ConnectTimeout))?;
+    let stream = shaken.map_err(UpstreamError::Tls)?;
+    let version = match stream.get_ref().1.alpn_protocol() {
+        Some(b"h2") => Version::Http2,
+        _ => Version::Http1,
+    };
+    Ok((OriginIo::Tls(Box::new(stream)), version))
+}
+
+/// Tries the addresses, beginning with number `first`. Each gets its share of the time that is
+/// left, so that one that never answers does not keep the next from being tried. Without Nagle's
+/// algorithm: heads are small and must not wait.
 async fn connect_any(
     addresses: &[SocketAddr],
+    first: usize,
     deadline: Instant,
 ) -> Result<TcpStream, UpstreamError> {
     let no_address = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     let mut failure = UpstreamError::Resolve(no_address);
     let mut untried = u32::try_from(addresses.len()).unwrap_or(u32::MAX);
-    for &address in addresses {
+    let start = first.checked_rem(addresses.len()).unwrap_or(0);
+    for &address in addresses.iter().cycle().skip(start).take(addresses.len()) {
         let left = deadline.saturating_duration_since(Instant::now());
         let share = left / untried.max(1);
         untried = untried.saturating_sub(1);
@@ -86,33 +133,4 @@ async fn connect_any(
         };
     }
     Err(failure)
-}
-
-impl FromStr for UpstreamTarget {
-    type Err = BadTarget;
-
-    fn from_str(text: &str) -> Result<Self, BadTarget> {
-        if let Ok(address) = text.parse() {
-            return Ok(Self::Address(address));
-        }
-        let (host, port) = text.rsplit_once(':').ok_or(BadTarget)?;
-        let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
-        let is_port = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
-        if host.is_empty() || !host.bytes().all(is_name) || !is_port {
-            return Err(BadTarget);
-        }
-        Ok(Self::Name {
-            host: host.to_owned(),
-            port: port.parse().or(Err(BadTarget))?,
-        })
-    }
-}
-
-impl fmt::Display for UpstreamTarget {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Address(address) => address.fmt(f),
-            Self::Name { host, port } => write!(f, "{host}:{port}"),
-        }
-    }
 }

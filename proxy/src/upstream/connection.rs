@@ -10,7 +10,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::time::{Instant, Sleep};
 
-/// A connection to an origin; `S` is a `TcpStream` but for tests.
+/// A connection to an origin; `S` is an `OriginIo` but for tests.
 #[derive(Debug)]
 pub(super) struct Connection<S> {
     io: S,
@@ -111,7 +111,7 @@ impl<S: AsyncRead + Unpin> Connection<S> {
 
 impl<S: AsyncWrite + Unpin> Connection<S> {
     /// Writes `out`, then `data`, then `tail`, and consumes what was written. Ready when nothing
-    /// is left.
+    /// is left, here or in a TLS session's buffer.
     pub(super) fn poll_flush(
         &mut self,
         cx: &mut Context<'_>,
@@ -133,7 +133,7 @@ impl<S: AsyncWrite + Unpin> Connection<S> {
             let rest = consume(data, rest);
             consume(tail, rest);
         }
-        Poll::Ready(Ok(()))
+        Pin::new(&mut self.io).poll_flush(cx)
     }
 }
 

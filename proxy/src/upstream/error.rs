@@ -3,6 +3,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use thiserror::Error;
 
@@ -24,6 +25,18 @@ pub enum UpstreamError {
         #[source]
         source: io::Error,
     },
+    /// The origin's Unix socket did not accept.
+    #[error("cannot connect to the origin at unix:{}", path.display())]
+    ConnectUnix {
+        /// The socket.
+        path: PathBuf,
+        /// What the kernel answered.
+        #[source]
+        source: io::Error,
+    },
+    /// The TLS handshake with the origin failed; above all, its certificate was not accepted.
+    #[error("the TLS handshake with the origin failed")]
+    Tls(#[source] io::Error),
     /// `Limits::connect_timeout` passed before a connection stood.
     #[error("connecting to the origin took too long")]
     ConnectTimeout,
@@ -71,6 +84,8 @@ impl UpstreamError {
         match self {
             Self::Resolve(_)
             | Self::Connect { .. }
+            | Self::ConnectUnix { .. }
+            | Self::Tls(_)
             | Self::ConnectTimeout
             | Self::Write(_)
             | Self::Read(_)

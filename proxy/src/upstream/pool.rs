@@ -1,6 +1,7 @@
-//! The idle connections of one worker to one origin, the newest first, and the lease under which a
-//! request holds one. Nothing here is shared between threads, and no task watches an idle
-//! connection: it is looked at when it is taken, and when the worker's tick sweeps.
+//! The idle HTTP/1.1 connections of one worker to one endpoint, the newest first, and the lease
+//! under which a request holds one. Nothing here is shared between threads, and no task watches an
+//! idle connection: it is looked at when it is taken, and when the worker's tick sweeps. Where
+//! callers are kept apart, a connection serves only the caller it was made for.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -11,13 +12,26 @@ use http::HeaderMap;
 use tokio::io::AsyncRead;
 use tokio::time::Instant;
 
+use super::balance::Fingerprint;
 use super::connection::Connection;
 use super::limits::Limits;
+
+/// Whose a connection is; `None` for anybody's.
+pub(super) type Owner = Option<Fingerprint>;
 
 /// What cleans a trailer section before it is passed on.
 pub type TrailerFilter = Rc<dyn Fn(&mut HeaderMap)>;
 
-/// What every connection to one origin has in common.
+/// What cleans trailers, each way.
+#[derive(Clone)]
+pub struct TrailerFilters {
+    /// Those of requests.
+    pub request: TrailerFilter,
+    /// Those of responses.
+    pub response: TrailerFilter,
+}
+
+/// What every connection to one endpoint has in common.
 pub(super) struct Pool<S> {
     pub(super) limits: Limits,
     pub(super) request_trailers: TrailerFilter,
@@ -32,10 +46,11 @@ pub(super) struct Pool<S> {
 
 struct Idle<S> {
     connection: Connection<S>,
+    owner: Owner,
     since: Instant,
 }
 
-/// What a worker's connections to one origin did since it started.
+/// What a worker's connections to its origins did since it started.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Stats {
     /// Connections made.
@@ -48,6 +63,18 @@ pub struct Stats {
     pub discarded: u64,
 }
 
+impl Stats {
+    /// Both together.
+    pub(super) fn plus(self, other: Self) -> Self {
+        Self {
+            opened: self.opened.wrapping_add(other.opened),
+            reused: self.reused.wrapping_add(other.reused),
+            retried: self.retried.wrapping_add(other.retried),
+            discarded: self.discarded.wrapping_add(other.discarded),
+        }
+    }
+}
+
 /// [`Stats`] as they are counted.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
@@ -58,11 +85,11 @@ pub(super) struct Counters {
 }
 
 impl<S> Pool<S> {
-    pub(super) fn new(limits: Limits, request: TrailerFilter, response: TrailerFilter) -> Self {
+    pub(super) fn new(limits: Limits, filters: &TrailerFilters) -> Self {
         Self {
             limits,
-            request_trailers: request,
-            response_trailers: response,
+            request_trailers: Rc::clone(&filters.request),
+            response_trailers: Rc::clone(&filters.response),
             stats: Counters::default(),
             idle: RefCell::default(),
             clock: Cell::new(Instant::now()),
@@ -74,7 +101,14 @@ impl<S> Pool<S> {
         self.idle.borrow().len()
     }
 
-    fn put(&self, connection: Connection<S>) {
+    /// Closes all idle connections.
+    pub(super) fn clear(&self) {
+        let closed = self.idle.take().len();
+        let discarded = &self.stats.discarded;
+        discarded.set(discarded.get().wrapping_add(closed as u64));
+    }
+
+    fn put(&self, connection: Connection<S>, owner: Owner) {
         if self.limits.max_idle == 0 {
             bump(&self.stats.discarded);
             return;
@@ -86,6 +120,7 @@ impl<S> Pool<S> {
         }
         idle.push_back(Idle {
             connection,
+            owner,
             since: self.clock.get(),
         });
     }
@@ -96,17 +131,24 @@ impl<S> Pool<S> {
 }
 
 impl<S: AsyncRead + Unpin> Pool<S> {
-    /// The newest idle connection that is still good.
-    pub(super) fn checkout(self: &Rc<Self>, now: Instant) -> Option<Lease<S>> {
+    /// The newest idle connection of this owner that is still good.
+    pub(super) fn checkout(self: &Rc<Self>, owner: Owner, now: Instant) -> Option<Lease<S>> {
         self.clock.set(now);
         loop {
-            let mut newest = self.idle.borrow_mut().pop_back()?;
+            let mut newest = self.take_newest(owner)?;
             if !self.has_expired(&newest, now) && newest.connection.is_quiet() {
                 bump(&self.stats.reused);
-                return Some(self.lease(newest.connection));
+                return Some(self.lease(newest.connection, owner));
             }
             bump(&self.stats.discarded);
         }
+    }
+
+    /// Without owners it is the last one; with them `Limits::max_idle` bounds the search.
+    fn take_newest(&self, owner: Owner) -> Option<Idle<S>> {
+        let mut idle = self.idle.borrow_mut();
+        let newest = idle.iter().rposition(|idle| idle.owner == owner)?;
+        idle.remove(newest)
     }
 
     /// Closes what has been idle for too long or was ended by the origin.
@@ -121,9 +163,10 @@ impl<S: AsyncRead + Unpin> Pool<S> {
         });
     }
 
-    pub(super) fn lease(self: &Rc<Self>, connection: Connection<S>) -> Lease<S> {
+    pub(super) fn lease(self: &Rc<Self>, connection: Connection<S>, owner: Owner) -> Lease<S> {
         Lease {
             connection,
+            owner,
             pool: Rc::clone(self),
         }
     }
@@ -150,12 +193,19 @@ impl<S> fmt::Debug for Pool<S> {
     }
 }
 
+impl fmt::Debug for TrailerFilters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TrailerFilters").finish_non_exhaustive()
+    }
+}
+
 /// A connection while one request has it. Dropped, it closes the connection: only
 /// [`Self::complete`] gives it back, so no error path can reuse one by omission.
 #[derive(Debug)]
 pub(super) struct Lease<S> {
     pub(super) connection: Connection<S>,
     pub(super) pool: Rc<Pool<S>>,
+    owner: Owner,
 }
 
 impl<S> Lease<S> {
@@ -165,10 +215,11 @@ impl<S> Lease<S> {
         let Self {
             mut connection,
             pool,
+            owner,
         } = self;
         if connection.read.is_empty() {
             connection.shrink();
-            pool.put(connection);
+            pool.put(connection, owner);
         }
     }
 }

@@ -2,7 +2,7 @@
 //! connection that counts what goes through it.
 
 use std::cell::Cell;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -114,15 +114,12 @@ async fn read_head(stream: &mut TcpStream) -> Option<String> {
 }
 
 /// A POST of these bytes to an origin that gives this response and then keeps still.
-pub(crate) async fn post(
-    body: &'static [u8],
-    response: &'static [u8],
-) -> Transfer<Full<Bytes>, TcpStream> {
+pub(crate) async fn post(body: &'static [u8], response: &'static [u8]) -> OriginBody<Full<Bytes>> {
     let address = answering(response).await;
     let length = u64::try_from(body.len()).unwrap();
     let request = Request::new(Method::POST, Framing::Length(length));
     let body = Full::new(Bytes::from_static(body));
-    let sent = upstream(address).send_request(&request, body).await;
+    let sent = upstream(address).send_request(&request, body, None).await;
     sent.unwrap().into_body()
 }
 
@@ -130,7 +127,7 @@ pub(crate) async fn post(
 pub(crate) async fn forward(
     request: http::Request<hyper::body::Incoming>,
     response: &'static [u8],
-) -> Result<Response<Transfer<hyper::body::Incoming>>, UpstreamError> {
+) -> Result<Response<OriginBody<hyper::body::Incoming>>, UpstreamError> {
     let (parts, body) = request.into_parts();
     let framing = match (body.is_end_stream(), body.size_hint().exact()) {
         (true, _) => Framing::None,
@@ -148,7 +145,7 @@ pub(crate) async fn forward(
     })
     .await;
     let request = Request::new(parts.method, framing);
-    upstream(address).send_request(&request, body).await
+    upstream(address).send_request(&request, body, None).await
 }
 
 fn quick() -> Limits {
@@ -164,20 +161,41 @@ fn upstream(address: SocketAddr) -> Rc<Upstream> {
 }
 
 fn upstream_with(address: SocketAddr, limits: Limits) -> Rc<Upstream> {
+    upstream_to(UpstreamTarget::Address(address), limits)
+}
+
+fn upstream_to(target: UpstreamTarget, limits: Limits) -> Rc<Upstream> {
     let keep: TrailerFilter = Rc::new(|trailers| {
         trailers.remove("x-forged");
     });
-    let target = UpstreamTarget::Address(address);
-    Upstream::with_trailers(target, limits, Rc::clone(&keep), keep)
+    let filters = TrailerFilters {
+        request: Rc::clone(&keep),
+        response: keep,
+    };
+    let settings = Settings {
+        limits,
+        ..Settings::default()
+    };
+    Upstream::new(&[target.into()], settings, &filters)
 }
 
-async fn get(upstream: &Upstream) -> Result<Response<Transfer<Empty<Bytes>>>, UpstreamError> {
-    upstream.send_request(&Request::get(), Empty::new()).await
+fn drop_all() -> TrailerFilters {
+    let drop_all: TrailerFilter = Rc::new(HeaderMap::clear);
+    TrailerFilters {
+        request: Rc::clone(&drop_all),
+        response: drop_all,
+    }
+}
+
+async fn get(upstream: &Upstream) -> Result<Response<OriginBody<Empty<Bytes>>>, UpstreamError> {
+    upstream
+        .send_request(&Request::get(), Empty::new(), None)
+        .await
 }
 
 /// All of a response body; the error if it was cut.
 async fn collect<B, S>(
-    response: Response<Transfer<B, S>>,
+    response: Response<OriginBody<B, S>>,
 ) -> Result<(Vec<u8>, Option<HeaderMap>), UpstreamError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -237,7 +255,7 @@ struct Counts {
 
 #[derive(Debug)]
 struct Counted {
-    stream: TcpStream,
+    stream: OriginIo,
     counts: Rc<Counts>,
 }
 
@@ -253,19 +271,25 @@ fn counted(address: SocketAddr) -> (Rc<Upstream<CountedConnect>>, Rc<Counts>) {
         address,
         counts: Rc::clone(&counts),
     };
-    let pool = Pool::new(Limits::default(), drop_all(), drop_all());
-    (Upstream::over(connect, pool), counts)
+    let pool = Pool::new(Limits::default(), &drop_all());
+    let endpoint = Endpoint::new(String::new(), connect, pool);
+    (
+        Upstream::over([endpoint].into(), Settings::default()),
+        counts,
+    )
 }
 
 impl Connect for CountedConnect {
     type Io = Counted;
 
-    async fn connect(&self, limit: Duration) -> Result<Counted, UpstreamError> {
+    async fn connect(&self, limit: Duration) -> Result<(Counted, Version), UpstreamError> {
         let target = UpstreamTarget::Address(self.address);
-        Ok(Counted {
-            stream: TcpConnect(target).connect(limit).await?,
+        let (stream, version) = OriginConnect::new(target.into()).connect(limit).await?;
+        let counted = Counted {
+            stream,
             counts: Rc::clone(&self.counts),
-        })
+        };
+        Ok((counted, version))
     }
 }
 

@@ -1,4 +1,4 @@
-//! The two bodies of an exchange after the response head: whoever polls for the response's next
+//! The two bodies of an HTTP/1.1 exchange after the response head: whoever polls for the response's next
 //! piece also sends the request's. The connection goes back to the pool the moment both are
 //! complete, and is closed in every other case.
 
@@ -7,17 +7,17 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 
 use super::body::Decoder;
 use super::error::{BodyError, UpstreamError};
+use super::io::OriginIo;
 use super::piece::length_of;
 use super::pool::Lease;
 use super::upload::Upload;
 
 /// The rest of an exchange. Polled for frames, it moves both bodies.
 #[derive(Debug)]
-pub struct Transfer<B, S = TcpStream> {
+pub struct Transfer<B, S = OriginIo> {
     /// `None` once the exchange is over, well or badly.
     lease: Option<Lease<S>>,
     upload: Upload<B>,

@@ -64,36 +64,25 @@ where
     B::Error: Into<BodyError>,
 {
     pub(super) fn new(body: B, framing: Framing) -> Self {
+        let owed = match framing {
+            Framing::Length(length) => length,
+            Framing::None | Framing::Chunked => 0,
+        };
         Self {
             body,
             framing,
-            owed: 0,
+            owed,
             piece: Bytes::new(),
             tail: b"",
             stage: Stage::Head,
             taken: false,
             sent: 0,
         }
-        .rewound()
     }
 
-    /// Starts again, for another connection; the body must be untouched.
-    pub(super) fn rewind(&mut self) {
-        self.owed = match self.framing {
-            Framing::Length(length) => length,
-            Framing::None | Framing::Chunked => 0,
-        };
-        self.stage = Stage::Head;
-    }
-
-    fn rewound(mut self) -> Self {
-        self.rewind();
-        self
-    }
-
-    /// Whether a second attempt would send the same request.
-    pub(super) fn is_untouched(&self) -> bool {
-        !self.taken
+    /// The body, if a second attempt would send the same request.
+    pub(super) fn into_untouched(self) -> Option<B> {
+        (!self.taken).then_some(self.body)
     }
 
     /// Whether the origin has the complete request.

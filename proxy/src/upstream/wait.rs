@@ -109,7 +109,9 @@ impl<'a> HeadWait<'a> {
 
     /// Takes heads out of what was read, up to the final one.
     fn take_head<S>(&mut self, lease: &mut Lease<S>) -> Result<Option<FinalHead>, UpstreamError> {
-        let Lease { connection, pool } = lease;
+        let Lease {
+            connection, pool, ..
+        } = lease;
         let limits = &pool.limits;
         let read = &mut connection.read;
         while let Some(end) = find_head(&mut self.scanner, read, limits.max_response_head)? {

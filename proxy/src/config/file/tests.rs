@@ -50,7 +50,7 @@ fn all_mistakes_of_a_file_are_reported_at_once() {
          7:11: header: `X-A` is not a name and a value\n\
          allowed: NAME=VALUE, such as X-Device={certSubjectCN}\n\
          8:12: upstream: `https://o` is not allowed\n\
-         allowed: http://HOST:PORT; `https` origins can't be reached yet\n\
+         allowed: http://HOST:PORT or unix:/PATH; `https` origins can't be reached yet\n\
          --client-ca: is missing (or `client_ca` in the file)\n\
          allowed: at least one PEM file of CA certificates (or client_auth off); Herald never falls back to other roots\n\
          --key: is missing (or `key` in the file)\n\

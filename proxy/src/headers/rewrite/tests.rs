@@ -5,8 +5,10 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::config::ClientAuth;
+use crate::headers::Forwarding;
 use crate::headers::names::canonical_key;
 use crate::policy;
+use crate::telemetry::RequestIds;
 use crate::tls::Verdict;
 
 fn block() -> HeaderBlock {
@@ -38,7 +40,10 @@ fn rewrite<B: http_body::Body>(request: Request<B>) -> Result<String, Refusal> {
     let head = RequestHead::check(parts, &body, &HeaderValue::from_static("fallback")).unwrap();
     let permit = policy::authorize(ClientAuth::Off, &Verdict::None).unwrap();
     let (hygiene, block) = (hygiene(), block());
-    let outbound = Outbound::new(head, permit, &hygiene, &block)?;
+    let hop = Forwarding::default().hop(std::net::Ipv4Addr::LOCALHOST.into());
+    let id = RequestIds::new([0; 16]).next();
+    let way = Way { hop: &hop, id: &id };
+    let outbound = Outbound::new(head, permit, &hygiene, &block, way)?;
     let mut out = BytesMut::new();
     outbound.write_http1_head(&mut out);
     Ok(String::from_utf8(out.to_vec()).unwrap())

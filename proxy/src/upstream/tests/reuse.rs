@@ -63,7 +63,9 @@ fn bodyless_responses_keep_the_connection() {
         let head = Request::new(Method::HEAD, Framing::None);
         let upstream = upstream(answering(b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n").await);
         for _ in 0..3 {
-            let sent = upstream.send_request(&head, Empty::<Bytes>::new()).await;
+            let sent = upstream
+                .send_request(&head, Empty::<Bytes>::new(), None)
+                .await;
             let response = sent.unwrap();
             assert_eq!(response.headers()["content-length"], "99");
             assert!(response.body().is_end_stream());
@@ -118,7 +120,7 @@ fn an_idle_connection_that_the_origin_closed_is_noticed_without_a_retry() {
         let post = Request::new(Method::POST, Framing::Length(2));
         for _ in 0..3 {
             let body = Full::new(Bytes::from_static(b"ab"));
-            upstream.send_request(&post, body).await.unwrap();
+            upstream.send_request(&post, body, None).await.unwrap();
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         let stats = upstream.stats();
@@ -150,7 +152,9 @@ fn an_idempotent_request_is_sent_once_more_after_a_lost_race() {
             let upstream = upstream(racing().await);
             get_text(&upstream).await.unwrap();
             let request = Request::new(method, Framing::None);
-            let sent = upstream.send_request(&request, Empty::<Bytes>::new()).await;
+            let sent = upstream
+                .send_request(&request, Empty::<Bytes>::new(), None)
+                .await;
             assert_eq!(collect(sent.unwrap()).await.unwrap().0, b"ok");
             let stats = upstream.stats();
             assert_eq!((stats.opened, stats.reused, stats.retried), (2, 1, 1));
@@ -164,7 +168,9 @@ fn a_post_is_never_sent_twice() {
         let upstream = upstream(racing().await);
         get_text(&upstream).await.unwrap();
         let request = Request::new(Method::POST, Framing::None);
-        let sent = upstream.send_request(&request, Empty::<Bytes>::new()).await;
+        let sent = upstream
+            .send_request(&request, Empty::<Bytes>::new(), None)
+            .await;
         let error = sent.expect_err("the origin closed");
         assert!(error.is_lost_connection(), "{error:?}");
         assert_eq!((upstream.stats().retried, upstream.stats().opened), (0, 1));
@@ -178,7 +184,7 @@ fn a_put_whose_body_was_taken_is_never_sent_twice() {
         get_text(&upstream).await.unwrap();
         let request = Request::new(Method::PUT, Framing::Length(3));
         let body = Full::new(Bytes::from_static(b"abc"));
-        let sent = upstream.send_request(&request, body).await;
+        let sent = upstream.send_request(&request, body, None).await;
         assert!(sent.expect_err("the origin closed").is_lost_connection());
         assert_eq!((upstream.stats().retried, upstream.stats().opened), (0, 1));
     });

@@ -116,7 +116,7 @@ fn sixty_four_mebibytes_pass_unchanged_both_ways() {
                 pieces: pattern(LENGTH),
                 taken: Rc::default(),
             };
-            let response = upstream.send_request(&post, body).await.unwrap();
+            let response = upstream.send_request(&post, body, None).await.unwrap();
             let mut transfer = response.into_body();
             let mut sum = Sha256::new();
             let mut largest = 0;
@@ -150,7 +150,7 @@ fn nothing_is_read_from_the_origin_that_nobody_asked_for() {
         .await;
         let (upstream, counts) = counted(address);
         let request = Request::get();
-        let sent = upstream.send_request(&request, Empty::<Bytes>::new());
+        let sent = upstream.send_request(&request, Empty::<Bytes>::new(), None);
         let mut transfer = sent.await.unwrap().into_body();
         tokio::time::sleep(Duration::from_millis(100)).await;
         assert!(counts.read_bytes.get() <= 4 * 1024);
@@ -182,7 +182,7 @@ fn the_request_body_is_taken_one_piece_ahead_of_the_socket() {
             taken: Rc::clone(&taken),
         };
         let post = Request::new(Method::POST, Framing::Length(256 * MIB));
-        let sent = upstream.send_request(&post, body);
+        let sent = upstream.send_request(&post, body, None);
         let stuck = tokio::time::timeout(Duration::from_millis(300), sent).await;
         assert!(stuck.is_err(), "nobody answers");
         let (taken, written) = (taken.get(), counts.written_bytes.get());
@@ -209,7 +209,7 @@ fn an_idle_connection_holds_no_large_buffer() {
         .await;
         let upstream = upstream(address);
         collect(get(&upstream).await.unwrap()).await.unwrap();
-        let lease = upstream.pool.checkout(Instant::now()).unwrap();
+        let lease = upstream.endpoints[0].reuse(None, Instant::now()).unwrap();
         let connection = &lease.connection;
         assert!(connection.read.capacity() + connection.out.capacity() <= 8 * 1024);
     });

@@ -1,0 +1,99 @@
+//! Addresses as the configuration speaks of them: networks whose peers are trusted, and the
+//! sources that connections are counted by.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
+use std::str::FromStr;
+
+use ipnet::IpNet;
+
+/// A network such as `10.0.0.0/8` or `fd00::/8`; a lone address is a network of one.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Network(IpNet);
+
+impl Network {
+    /// Whether `address` lies in it.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        self.0.contains(&address)
+    }
+}
+
+impl FromStr for Network {
+    type Err = String;
+
+    /// Refused besides nonsense: an address with bits beyond the prefix, of which nobody can say
+    /// whether the address or the prefix is the mistake.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let allowed = || "a network such as 10.0.0.0/8 or fd00::/8, or an address".to_owned();
+        if let Ok(address) = text.parse::<IpAddr>() {
+            return Ok(Self(address.into()));
+        }
+        let network: IpNet = text.parse().map_err(|_unnamed| allowed())?;
+        if network.addr() != network.network() {
+            return Err(format!(
+                "{}, without bits beyond the prefix",
+                network.trunc()
+            ));
+        }
+        Ok(Self(network))
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// What one party is counted by: an IPv4 address, or the /64 of an IPv6 address, since that is
+/// what a single host is given (RFC 6177) and can choose addresses from at will.
+pub fn source_of(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(address) => {
+            let network = u128::from(address) >> 64 << 64;
+            IpAddr::V6(Ipv6Addr::from(network))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn networks_contain_what_they_say() {
+        for (network, inside, outside) in [
+            ("10.0.0.0/8", "10.255.0.1", "11.0.0.0"),
+            ("127.0.0.1", "127.0.0.1", "127.0.0.2"),
+            ("fd00::/8", "fdff::1", "fe80::1"),
+            ("0.0.0.0/0", "1.2.3.4", "::1"),
+        ] {
+            let network: Network = network.parse().unwrap();
+            assert!(network.contains(inside.parse().unwrap()), "{network}");
+            assert!(!network.contains(outside.parse().unwrap()), "{network}");
+        }
+    }
+
+    #[test]
+    fn what_may_be_a_slip_is_refused() {
+        for text in [
+            "",
+            "10.0.0.1/8",
+            "10.0.0.0/33",
+            "10/8",
+            "host",
+            "::1/64",
+            "10.0.0.0/8 ",
+        ] {
+            assert!(text.parse::<Network>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_host_with_many_addresses_is_one_source() {
+        let source = |text: &str| source_of(text.parse().unwrap()).to_string();
+        assert_eq!(source("192.0.2.7"), "192.0.2.7");
+        assert_eq!(source("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
+    }
+}

@@ -1,0 +1,296 @@
+//! One record a request. Begun with its head, finished exactly once: when its answer is over or,
+//! as a net, when it is dropped. With the log off it is a handful of counters and two coarse clock
+//! calls; with it on, a line that is rendered piece by piece into a buffer used again and again.
+
+use std::rc::Rc;
+
+use http::{Request, Version, header};
+
+use super::connection::Scope;
+use super::fields::{Fields, name};
+use super::ledger::{Ledger, Pen};
+use super::metrics::bump;
+use super::reason::{Ending, Reason, VerdictKind};
+use crate::clock;
+use crate::config::LogFormat;
+
+/// What records say of a caller: rendered when the caller was judged, copied into each record.
+#[derive(Debug)]
+pub struct Identity {
+    /// For counting.
+    pub verdict: VerdictKind,
+    fields: Box<[u8]>,
+}
+
+/// What [`Identity`] is made of. A certificate that failed is described as well: the verdict stands
+/// beside it, and whoever looks into a refusal needs to see what was presented.
+#[derive(Clone, Copy, Debug)]
+pub struct Certificate<'a> {
+    /// The subject, RFC 2253.
+    pub subject: Option<&'a [u8]>,
+    /// The serial number, hexadecimal.
+    pub serial: Option<&'a [u8]>,
+    /// SHA-256 of the certificate, hexadecimal.
+    pub fingerprint: Option<&'a [u8]>,
+}
+
+impl Identity {
+    /// For counting alone, where no record is written.
+    pub fn counted(verdict: VerdictKind) -> Self {
+        Self {
+            verdict,
+            fields: Box::default(),
+        }
+    }
+
+    /// `verified` is the text that origins get, such as `FAILED:certificate has expired`.
+    pub fn rendered(
+        verdict: VerdictKind,
+        format: LogFormat,
+        verified: &[u8],
+        certificate: Certificate<'_>,
+    ) -> Self {
+        let mut line = Vec::new();
+        let mut fields = Fields::new(&mut line, format);
+        fields.bytes(name!("verdict"), verified, SHORT_MAX);
+        let parts = [
+            (name!("subject"), certificate.subject),
+            (name!("serial"), certificate.serial),
+            (name!("fingerprint"), certificate.fingerprint),
+        ];
+        for (name, value) in parts {
+            if let Some(value) = value {
+                fields.bytes(name, value, SUBJECT_MAX);
+            }
+        }
+        Self {
+            verdict,
+            fields: line.into(),
+        }
+    }
+
+    pub(super) fn append_to(&self, fields: &mut Fields<'_>) {
+        fields.rendered(&self.fields);
+    }
+}
+
+/// One request, from its head to the end of its answer.
+#[derive(Debug)]
+pub struct Record {
+    scope: Rc<Scope>,
+    /// `None` where no record is written.
+    line: Option<Vec<u8>>,
+    /// Monotonic nanoseconds; coarse where no record is written.
+    begun: u64,
+    forwarded: u64,
+    answered: u64,
+    status: u16,
+    verdict: VerdictKind,
+    reason: Option<Reason>,
+    bytes_in: u64,
+    bytes_out: u64,
+    finished: bool,
+}
+
+impl Record {
+    /// Begins the record of `request`, which `identity` sent.
+    pub fn begin<B>(scope: &Rc<Scope>, identity: &Identity, request: &Request<B>) -> Self {
+        let mut record = Self::new(scope, identity);
+        if let Some(mut fields) = record.fields() {
+            let host = request.uri().authority().map_or_else(
+                || {
+                    request
+                        .headers()
+                        .get(header::HOST)
+                        .map(|host| host.as_bytes())
+                },
+                |authority| Some(authority.as_str().as_bytes()),
+            );
+            let target = request.uri().path_and_query();
+            fields.word(name!("protocol"), protocol(request.version()));
+            fields.bytes(
+                name!("method"),
+                request.method().as_str().as_bytes(),
+                SHORT_MAX,
+            );
+            fields.bytes(name!("host"), host.unwrap_or_default(), HOST_MAX);
+            let target = target.map_or("", |target| target.as_str()).as_bytes();
+            fields.bytes(name!("target"), target, TARGET_MAX);
+        }
+        record
+    }
+
+    /// Begins and ends the record of a head that hyper refused, or that never ended. `status` is
+    /// what hyper answered, if it did.
+    pub fn refused(scope: &Rc<Scope>, identity: &Identity, reason: Reason, status: Option<u16>) {
+        let mut record = Self::new(scope, identity);
+        record.status = status.unwrap_or(0);
+        record.reason = Some(reason);
+        record.finish(Ending::Complete);
+    }
+
+    fn new(scope: &Rc<Scope>, identity: &Identity) -> Self {
+        scope.begin_request();
+        let (line, begun) = match &scope.ledger().access {
+            None => (None, clock::monotonic_coarse()),
+            Some(pen) => {
+                let (mut line, now, stamp) = pen.line();
+                let mut fields = Fields::new(&mut line, pen.format);
+                fields.begin(&stamp);
+                fields.rendered(scope.rendered());
+                identity.append_to(&mut fields);
+                (Some(line), now)
+            }
+        };
+        Self {
+            scope: Rc::clone(scope),
+            line,
+            begun,
+            forwarded: 0,
+            answered: 0,
+            status: 0,
+            verdict: identity.verdict,
+            reason: None,
+            bytes_in: 0,
+            bytes_out: 0,
+            finished: false,
+        }
+    }
+
+    /// The id by which the client, the origin and the log know this request.
+    pub fn request_id(&mut self, id: &[u8]) {
+        if let Some(mut fields) = self.fields() {
+            fields.bytes(name!("request_id"), id, SHORT_MAX);
+        }
+    }
+
+    /// The request passed the policy and goes to an origin now.
+    pub fn forwarding(&mut self) {
+        if let Some(mut fields) = self.fields() {
+            fields.word(name!("policy"), "allow");
+            self.forwarded = clock::monotonic();
+        }
+    }
+
+    /// Which origin it was, where that is known.
+    pub fn upstream(&mut self, origin: Option<&str>) {
+        if let Some(origin) = origin
+            && let Some(mut fields) = self.fields()
+        {
+            fields.bytes(name!("upstream"), origin.as_bytes(), HOST_MAX);
+        }
+    }
+
+    /// The answer's status is known: the origin's, or Herald's own.
+    pub fn answered(&mut self, status: u16) {
+        self.status = status;
+        if self.line.is_some() {
+            self.answered = clock::monotonic();
+        }
+    }
+
+    /// Why the request is not served, or not to its end. The first reason counts.
+    pub fn failed(&mut self, reason: Reason) {
+        self.reason.get_or_insert(reason);
+    }
+
+    /// Bytes of the bodies so far: of the request's handed to the origin, of the answer's given to
+    /// the client.
+    pub fn bodies(&mut self, bytes_in: u64, bytes_out: u64) {
+        (self.bytes_in, self.bytes_out) = (bytes_in, bytes_out);
+    }
+
+    /// Ends the record; only the first call counts.
+    pub fn finish(&mut self, ending: Ending) {
+        if std::mem::replace(&mut self.finished, true) {
+            return;
+        }
+        if ending == Ending::ClientGone {
+            self.failed(Reason::ClientGone);
+        }
+        self.scope.end_request();
+        let now = match self.line {
+            Some(_) => clock::monotonic(),
+            None => clock::monotonic_coarse(),
+        };
+        let took = now.saturating_sub(self.begun);
+        self.count(took);
+        if let Some(pen) = self.scope.ledger().access.clone() {
+            self.write(&pen, ending, took);
+        }
+    }
+
+    fn count(&self, took: u64) {
+        let board = &self.scope.ledger().board;
+        let class = usize::from(self.status / 100);
+        if let Some(classes) = board.requests.get(self.scope.protocol().index()) {
+            bump(classes, class);
+        }
+        bump(&board.verdicts, self.verdict.index());
+        if let Some(reason) = self.reason {
+            bump(&board.reasons, reason.index());
+        }
+        board.request_body_bytes.add(self.bytes_in);
+        board.response_body_bytes.add(self.bytes_out);
+        board.duration.observe(took);
+    }
+
+    fn write(&mut self, pen: &Pen, ending: Ending, took: u64) {
+        let Some(mut line) = self.line.take() else {
+            return;
+        };
+        let mut fields = Fields::new(&mut line, pen.format);
+        if let Some(Reason::NoCertificate | Reason::CertificateFailed) = self.reason {
+            fields.word(name!("policy"), "deny");
+        }
+        if self.status > 0 {
+            fields.number(name!("status"), self.status.into());
+        }
+        if let Some(reason) = self.reason {
+            fields.word(name!("reason"), reason.label());
+        }
+        fields.number(name!("bytes_in"), self.bytes_in);
+        fields.number(name!("bytes_out"), self.bytes_out);
+        if self.forwarded > 0 && self.answered > 0 {
+            let waited = self.answered.saturating_sub(self.forwarded);
+            fields.seconds(name!("upstream_seconds"), waited);
+        }
+        fields.seconds(name!("seconds"), took);
+        fields.word(name!("end"), ending.label());
+        fields.end();
+        pen.write(line);
+    }
+
+    fn fields(&mut self) -> Option<Fields<'_>> {
+        let pen = self.scope.ledger().access.as_deref()?;
+        let format = pen.format;
+        Some(Fields::new(self.line.as_mut()?, format))
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        self.finish(Ending::ClientGone);
+    }
+}
+
+impl Ledger {
+    /// Whether requests are written down.
+    pub fn writes_requests(&self) -> bool {
+        self.access.is_some()
+    }
+}
+
+fn protocol(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_2 => "HTTP/2",
+        Version::HTTP_10 => "HTTP/1.0",
+        _ => "HTTP/1.1",
+    }
+}
+
+/// Longest target, host name, subject and anything else that is written whole, bytes.
+const TARGET_MAX: usize = 8 * 1024;
+const HOST_MAX: usize = 256;
+const SUBJECT_MAX: usize = 2 * 1024;
+const SHORT_MAX: usize = 128;

@@ -1,0 +1,267 @@
+//! Fields of a record, in JSON or as `name=value` text, appended to a buffer without allocating.
+//! Takes any bytes; gives lines that hold no byte a peer could break a log with: every byte below
+//! 0x20 and from 0x7f up is escaped, so a record is always one line of ASCII.
+
+use crate::config::LogFormat;
+
+/// A field's name as both formats begin it.
+#[derive(Clone, Copy, Debug)]
+pub struct Name {
+    /// `,"name":`
+    pub json: &'static str,
+    /// ` name=`
+    pub text: &'static str,
+}
+
+/// The name of a field, a literal that needs no escaping.
+macro_rules! name {
+    ($name:literal) => {
+        $crate::telemetry::fields::Name {
+            json: concat!(",\"", $name, "\":"),
+            text: concat!(" ", $name, "="),
+        }
+    };
+}
+pub(crate) use name;
+
+/// Appends fields to a line.
+#[derive(Debug)]
+pub struct Fields<'a> {
+    out: &'a mut Vec<u8>,
+    format: LogFormat,
+}
+
+impl<'a> Fields<'a> {
+    /// Goes on with a line in `format`.
+    pub fn new(out: &'a mut Vec<u8>, format: LogFormat) -> Self {
+        Self { out, format }
+    }
+
+    /// Begins a line with its time.
+    pub fn begin(&mut self, time: &[u8]) {
+        match self.format {
+            LogFormat::Json => {
+                self.out.extend_from_slice(b"{\"time\":\"");
+                self.out.extend_from_slice(time);
+                self.out.push(b'"');
+            }
+            LogFormat::Text => {
+                self.out.extend_from_slice(b"time=");
+                self.out.extend_from_slice(time);
+            }
+        }
+    }
+
+    /// Ends the line.
+    pub fn end(&mut self) {
+        match self.format {
+            LogFormat::Json => self.out.extend_from_slice(b"}\n"),
+            LogFormat::Text => self.out.push(b'\n'),
+        }
+    }
+
+    /// Bytes of a peer, escaped, at most `max` of them. What was cut off is told by a field of its
+    /// own, `cut`, with the whole length.
+    pub fn bytes(&mut self, name: Name, value: &[u8], max: usize) {
+        let kept = value.get(..max).unwrap_or(value);
+        self.name(name);
+        self.out.push(b'"');
+        match self.format {
+            LogFormat::Json => escape(self.out, kept, json_escape),
+            LogFormat::Text => escape(self.out, kept, text_escape),
+        }
+        self.out.push(b'"');
+        if kept.len() < value.len() {
+            self.number(name!("cut_from_bytes"), value.len() as u64);
+        }
+    }
+
+    /// A word of Herald's own vocabulary.
+    pub fn word(&mut self, name: Name, value: &'static str) {
+        self.name(name);
+        if self.format == LogFormat::Json {
+            self.out.push(b'"');
+        }
+        self.out.extend_from_slice(value.as_bytes());
+        if self.format == LogFormat::Json {
+            self.out.push(b'"');
+        }
+    }
+
+    /// A whole number.
+    pub fn number(&mut self, name: Name, value: u64) {
+        self.name(name);
+        let mut digits = itoa::Buffer::new();
+        self.out.extend_from_slice(digits.format(value).as_bytes());
+    }
+
+    /// Yes or no.
+    pub fn flag(&mut self, name: Name, value: bool) {
+        self.name(name);
+        let text: &[u8] = if value { b"true" } else { b"false" };
+        self.out.extend_from_slice(text);
+    }
+
+    /// Nanoseconds as seconds with six decimals.
+    pub fn seconds(&mut self, name: Name, nanos: u64) {
+        self.name(name);
+        let micros = nanos / 1000;
+        let mut digits = itoa::Buffer::new();
+        let whole = digits.format(micros / MICROS);
+        self.out.extend_from_slice(whole.as_bytes());
+        self.out.push(b'.');
+        self.out.extend_from_slice(&six_digits(micros % MICROS));
+    }
+
+    /// Fields that were rendered before, in the same format.
+    pub fn rendered(&mut self, fields: &[u8]) {
+        self.out.extend_from_slice(fields);
+    }
+
+    fn name(&mut self, name: Name) {
+        let name = match self.format {
+            LogFormat::Json => name.json,
+            LogFormat::Text => name.text,
+        };
+        self.out.extend_from_slice(name.as_bytes());
+    }
+}
+
+/// Copies runs of plain bytes whole; `one` writes each of the others.
+fn escape(out: &mut Vec<u8>, bytes: &[u8], one: fn(&mut Vec<u8>, u8)) {
+    let mut rest = bytes;
+    loop {
+        let plain = rest.iter().position(|byte| !is_plain(*byte));
+        let (run, odd) = rest.split_at(plain.unwrap_or(rest.len()));
+        out.extend_from_slice(run);
+        let Some((odd, after)) = odd.split_first() else {
+            return;
+        };
+        one(out, *odd);
+        rest = after;
+    }
+}
+
+fn is_plain(byte: u8) -> bool {
+    matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\'
+}
+
+/// RFC 8259 §7. A byte is written as the character of its number: JSON is UTF-8, what peers send
+/// need not be, and this way nothing is lost.
+fn json_escape(out: &mut Vec<u8>, byte: u8) {
+    match byte {
+        b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
+        _ => {
+            out.extend_from_slice(b"\\u00");
+            out.extend_from_slice(&hex(byte));
+        }
+    }
+}
+
+fn text_escape(out: &mut Vec<u8>, byte: u8) {
+    match byte {
+        b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
+        _ => {
+            out.extend_from_slice(b"\\x");
+            out.extend_from_slice(&hex(byte));
+        }
+    }
+}
+
+fn hex(byte: u8) -> [u8; 2] {
+    let digit = |nibble: u8| match nibble {
+        0..=9 => b'0' + nibble,
+        _ => b'a' + nibble - 10,
+    };
+    [digit(byte >> 4), digit(byte & 15)]
+}
+
+/// `value` (below a million) with leading zeros.
+pub(super) fn six_digits(value: u64) -> [u8; 6] {
+    let mut digits = [b'0'; 6];
+    let mut rest = value;
+    for digit in digits.iter_mut().rev() {
+        *digit = b'0' + u8::try_from(rest % 10).unwrap_or(0);
+        rest /= 10;
+    }
+    digits
+}
+
+const MICROS: u64 = 1_000_000;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn line(format: LogFormat, value: &[u8], max: usize) -> Vec<u8> {
+        let mut out = Vec::new();
+        let mut fields = Fields::new(&mut out, format);
+        fields.begin(b"T");
+        fields.bytes(name!("value"), value, max);
+        fields.seconds(name!("took"), 1_002_003_999);
+        fields.flag(name!("yes"), true);
+        fields.word(name!("word"), "w");
+        fields.end();
+        out
+    }
+
+    /// Undoes the text format's quoting.
+    fn unquote(text: &str) -> Vec<u8> {
+        let mut bytes = text.bytes();
+        let mut out = Vec::new();
+        while let Some(byte) = bytes.next() {
+            match (byte, byte == b'\\') {
+                (_, false) => out.push(byte),
+                (_, true) => match bytes.next().unwrap() {
+                    b'x' => {
+                        let digits = [bytes.next().unwrap(), bytes.next().unwrap()];
+                        let digits = std::str::from_utf8(&digits).unwrap();
+                        out.push(u8::from_str_radix(digits, 16).unwrap());
+                    }
+                    quoted => out.push(quoted),
+                },
+            }
+        }
+        out
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_make_one_line_that_reads_back(value: Vec<u8>) {
+            let json = line(LogFormat::Json, &value, usize::MAX);
+            prop_assert!(json.strip_suffix(b"\n").unwrap().iter().all(|b| (0x20..0x7f).contains(b)));
+            let read: serde_json::Value = serde_json::from_slice(&json).unwrap();
+            let bytes: Vec<u8> = read["value"].as_str().unwrap().chars()
+                .map(|c| u8::try_from(u32::from(c)).unwrap()).collect();
+            prop_assert_eq!(&bytes, &value);
+
+            let text = line(LogFormat::Text, &value, usize::MAX);
+            prop_assert!(text.strip_suffix(b"\n").unwrap().iter().all(|b| (0x20..0x7f).contains(b)));
+            let text = String::from_utf8(text).unwrap();
+            let quoted = text.strip_prefix("time=T value=\"").unwrap()
+                .strip_suffix("\" took=1.002003 yes=true word=w\n").unwrap();
+            prop_assert_eq!(unquote(quoted), value);
+        }
+
+        #[test]
+        fn a_long_value_is_cut_and_says_so(value in proptest::collection::vec(any::<u8>(), 0..64), max in 0_usize..64) {
+            let json = line(LogFormat::Json, &value, max);
+            let read: serde_json::Value = serde_json::from_slice(&json).unwrap();
+            let kept = read["value"].as_str().unwrap().chars().count();
+            prop_assert_eq!(kept, value.len().min(max));
+            let told = read.get("cut_from_bytes").and_then(serde_json::Value::as_u64);
+            prop_assert_eq!(told, (value.len() > max).then_some(value.len() as u64));
+        }
+    }
+
+    #[test]
+    fn fields_are_read_by_any_json_parser() {
+        let json = line(LogFormat::Json, b"a\"b\\c\n\x7f\xff", 100);
+        assert_eq!(
+            String::from_utf8(json).unwrap(),
+            "{\"time\":\"T\",\"value\":\"a\\\"b\\\\c\\u000a\\u007f\\u00ff\",\"took\":1.002003,\"yes\":true,\"word\":\"w\"}\n"
+        );
+    }
+}

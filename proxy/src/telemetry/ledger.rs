@@ -1,0 +1,151 @@
+//! What one worker records with: its counters and its pens. Single-threaded; a record costs a few
+//! copies into a buffer, and once in [`BATCH_BYTES`] or [`FLUSH_AFTER`] a hand-over to the writing
+//! thread.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use super::metrics::Board;
+use super::sink::{BATCH_BYTES, Batch, Queue};
+use super::stamp::{Stamp, Stamps};
+use crate::clock;
+use crate::config::LogFormat;
+
+/// One worker's end of all records.
+#[derive(Debug)]
+pub struct Ledger {
+    /// The worker's counters.
+    pub board: Arc<Board>,
+    pub(super) access: Option<Rc<Pen>>,
+    pub(super) connections: Option<Rc<Pen>>,
+    worker: usize,
+    connection: Cell<u64>,
+}
+
+/// One log as one worker writes it.
+#[derive(Debug)]
+pub(super) struct Pen {
+    pub(super) format: LogFormat,
+    queue: Queue,
+    batch: RefCell<Batch>,
+    /// Buffers of lines that are over, to be used again.
+    spare: RefCell<Vec<Vec<u8>>>,
+    stamps: Stamps,
+    /// A batch was begun.
+    begun: Notify,
+}
+
+impl Ledger {
+    pub(super) fn new(
+        worker: usize,
+        board: Arc<Board>,
+        access: Option<Rc<Pen>>,
+        connections: Option<Rc<Pen>>,
+    ) -> Self {
+        Self {
+            board,
+            access,
+            connections,
+            worker,
+            connection: Cell::new(0),
+        }
+    }
+
+    /// A ledger that counts and writes nothing down.
+    pub fn silent() -> Rc<Self> {
+        Rc::new(Self::new(0, Arc::default(), None, None))
+    }
+
+    /// Hands over what is not full, again and again. Never ends; a task of the worker's.
+    pub async fn keep_flushing(self: Rc<Self>) {
+        tokio::join!(
+            keep_flushing(self.access.as_deref()),
+            keep_flushing(self.connections.as_deref())
+        );
+    }
+
+    /// Hands everything over now.
+    pub fn flush(&self) {
+        for pen in [&self.access, &self.connections].into_iter().flatten() {
+            pen.flush();
+        }
+    }
+
+    /// A number that no other connection of this process has.
+    pub(super) fn next_connection(&self) -> u64 {
+        let number = self.connection.get();
+        self.connection.set(number.wrapping_add(1));
+        // 65536 workers, 2^48 connections of each.
+        ((self.worker as u64) << 48) | (number & ((1 << 48) - 1))
+    }
+}
+
+impl Drop for Ledger {
+    fn drop(&mut self) {
+        self.flush();
+    }
+}
+
+async fn keep_flushing(pen: Option<&Pen>) {
+    let Some(pen) = pen else { return };
+    loop {
+        pen.begun.notified().await;
+        tokio::time::sleep(FLUSH_AFTER).await;
+        pen.flush();
+    }
+}
+
+impl Pen {
+    pub(super) fn new(format: LogFormat, queue: Queue) -> Self {
+        Self {
+            format,
+            queue,
+            batch: RefCell::default(),
+            spare: RefCell::default(),
+            stamps: Stamps::default(),
+            begun: Notify::new(),
+        }
+    }
+
+    /// An empty line, the time it begins (monotonic nanoseconds), and that as text.
+    pub(super) fn line(&self) -> (Vec<u8>, u64, Stamp) {
+        let now = clock::monotonic();
+        let line = self.spare.borrow_mut().pop().unwrap_or_default();
+        (line, now, self.stamps.at(now))
+    }
+
+    /// Takes a whole line.
+    pub(super) fn write(&self, mut line: Vec<u8>) {
+        let mut batch = self.batch.borrow_mut();
+        if batch.records == 0 {
+            self.begun.notify_one();
+        }
+        batch.lines.extend_from_slice(&line);
+        batch.records += 1;
+        if batch.lines.len() >= BATCH_BYTES {
+            self.queue.send(&mut batch);
+        }
+        let mut spare = self.spare.borrow_mut();
+        if spare.len() < SPARE_MAX && line.capacity() <= SPARE_BYTES_MAX {
+            line.clear();
+            spare.push(line);
+        }
+    }
+
+    fn flush(&self) {
+        let mut batch = self.batch.borrow_mut();
+        if batch.records > 0 {
+            self.queue.send(&mut batch);
+        }
+    }
+}
+
+/// A record waits at most this long for others.
+pub const FLUSH_AFTER: Duration = Duration::from_millis(100);
+/// Empty lines kept, and the largest that is.
+const SPARE_MAX: usize = 256;
+const SPARE_BYTES_MAX: usize = 4 * 1024;

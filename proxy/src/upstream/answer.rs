@@ -1,0 +1,83 @@
+//! The body of an origin's answer, over whichever protocol it came. It moves both bodies of the
+//! exchange whenever it is polled, and counts as in flight until it is dropped.
+
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::error::{BodyError, UpstreamError};
+use super::health::InFlight;
+use super::io::OriginIo;
+use super::transfer::Transfer;
+
+/// The rest of an exchange with an endpoint.
+#[derive(Debug)]
+pub struct OriginBody<B, S = OriginIo> {
+    transfer: Transfer<B, S>,
+    endpoint: usize,
+    _in_flight: InFlight,
+}
+
+impl<B, S> OriginBody<B, S> {
+    pub(super) fn new(transfer: Transfer<B, S>, endpoint: usize, in_flight: InFlight) -> Self {
+        Self {
+            transfer,
+            endpoint,
+            _in_flight: in_flight,
+        }
+    }
+
+    /// The number of the endpoint that answered, in the order of the configuration.
+    pub fn endpoint(&self) -> usize {
+        self.endpoint
+    }
+
+    /// The socket to the origin while an HTTP/1.1 exchange lasts, and what was already read from
+    /// it.
+    pub fn origin(&self) -> Option<(&S, &[u8])> {
+        self.transfer.origin()
+    }
+
+    /// Bytes of the request body that were handed on so far.
+    pub fn sent(&self) -> u64 {
+        self.transfer.sent()
+    }
+
+    /// Bytes of the response body so far.
+    pub fn received(&self) -> u64 {
+        self.transfer.received()
+    }
+
+    /// Breaks the exchange off.
+    pub fn abort(&mut self) {
+        self.transfer.abort();
+    }
+
+    /// Whether no frame will follow.
+    pub fn is_end_stream(&self) -> bool {
+        self.transfer.is_end_stream()
+    }
+
+    /// The length of the rest of the response body, exact where the origin declared it.
+    pub fn size_hint(&self) -> SizeHint {
+        self.transfer.size_hint()
+    }
+}
+
+impl<B, S> OriginBody<B, S>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Into<BodyError>,
+{
+    /// Moves the request body on, then gives the response body's next frame. After an error there
+    /// is no other frame.
+    pub fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, UpstreamError>>> {
+        self.transfer.poll_frame(cx)
+    }
+}
