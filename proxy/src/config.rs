@@ -4,6 +4,8 @@
 //! type of a later stage.
 
 pub mod address;
+mod applications;
+mod compose;
 pub mod file;
 pub mod flags;
 mod found;
@@ -13,6 +15,7 @@ pub mod observe;
 pub mod plan;
 mod reader;
 pub mod reference;
+mod sections;
 pub mod units;
 mod validate;
 
@@ -22,5 +25,5 @@ pub use flags::{
     UpstreamFlags,
 };
 pub use mistake::{Mistake, Mistakes, Origin};
-pub use model::Config;
+pub use model::{ApplicationConfig, Config, TrustConfig};
 pub use observe::{AdminAddr, LogTarget};

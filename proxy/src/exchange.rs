@@ -19,8 +19,8 @@ use crate::headers::{self, ClientHop, Hygiene, Outbound, Way};
 use crate::http::{RequestBody, RequestHead};
 use crate::policy;
 use crate::relay::{End, RelayBody, RelayError, Totals, Watch};
-use crate::respond::{Asked, Failure, upstream_reason};
-use crate::snapshot::Snapshot;
+use crate::respond::{Asked, Failure, Misdirected, upstream_reason};
+use crate::snapshot::{Application, Snapshot};
 use crate::telemetry::reason::{Ending, Reason};
 use crate::telemetry::{Record, RequestId, RequestIds, Scope, Telemetry};
 use crate::upstream::{OriginBody, Upstream};
@@ -30,6 +30,8 @@ use crate::upstream::{OriginBody, Upstream};
 pub struct Exchange {
     /// Who is calling.
     pub caller: Caller,
+    /// The application that the connection was made for.
+    pub application: Arc<Application>,
     /// The way its requests come.
     pub hop: ClientHop,
     /// The configuration the connection was accepted under.
@@ -38,8 +40,8 @@ pub struct Exchange {
     pub hygiene: Rc<Hygiene>,
     /// Where requests get their ids.
     pub request_ids: Rc<RequestIds>,
-    /// The worker's connections to the origins.
-    pub upstream: Rc<Upstream>,
+    /// The worker's connections to the origins of each application, by its number.
+    pub upstreams: Rc<[Rc<Upstream>]>,
     /// The connection, as records see it.
     pub scope: Rc<Scope>,
     /// Where the client comes from.
@@ -53,11 +55,11 @@ impl Exchange {
     pub async fn answer(self: Rc<Self>, request: Request<Incoming>) -> Response<Reply> {
         let asked = Asked::of(&request);
         let is_http2 = request.version() == Version::HTTP_2;
-        let standing = self.caller.standing(&*self.snapshot, clock::unix_now());
+        let standing = self.standing(&self.application);
         let id = self.hop.request_id(request.headers(), &self.request_ids);
         let mut record = Record::begin(&self.scope, &standing.identity, &request);
         record.request_id(id.as_bytes());
-        let mut response = match self.forward(request, &standing, &id, &mut record).await {
+        let mut response = match self.forward(request, standing, &id, &mut record).await {
             Ok(response) => {
                 record.answered(response.status().as_u16());
                 response.map(|body| Reply::Relay(RelayBody::watched(body, Recorded(record))))
@@ -81,32 +83,54 @@ impl Exchange {
     async fn forward(
         &self,
         request: Request<Incoming>,
-        standing: &Standing,
+        standing: Arc<Standing>,
         id: &RequestId,
         record: &mut Record,
     ) -> Result<Response<OriginBody<RequestBody>>, Failure> {
         let (parts, body) = request.into_parts();
         // First the request must mean one thing only ...
         let head = RequestHead::check(parts, &body, &self.snapshot.fallback_authority)?;
+        // ... and be for an application that this connection's handshake would have done for ...
+        let application = self.application_of(&head)?;
+        let standing = match application.number == self.application.number {
+            true => standing,
+            false => self.standing(application),
+        };
         // ... then the caller may pass or not, as it stands now, not as of the handshake ...
-        let permit = policy::authorize(self.snapshot.client_auth, &standing.verdict)?;
+        let permit = policy::authorize(application.client_auth, &standing.verdict)?;
         let body = RequestBody::new(body, self.snapshot.limits.body_max)?;
         // ... then what the client said of itself goes and what Herald knows comes in ...
         let way = Way { hop: &self.hop, id };
         let outbound = Outbound::new(head, permit, &self.hygiene, &standing.block, way)?;
         record.forwarding();
         let caller = standing.fingerprint.as_ref();
-        let answered = self.upstream.send(&outbound, body, caller).await;
+        let upstream = self.upstreams.get(application.number).ok_or(Misdirected)?;
+        let answered = upstream.send(&outbound, body, caller).await;
         let endpoint = answered
             .as_ref()
             .ok()
             .map(|answer| answer.body().endpoint());
-        record.upstream(self.snapshot.origin_label(endpoint));
+        record.upstream(application.origin_label(endpoint));
         let response = answered?;
         // ... and the answer is cleaned on its way back.
         let (mut parts, body) = response.into_parts();
         headers::clean_response(&mut parts.headers, &self.hygiene);
         Ok(Response::from_parts(parts, body))
+    }
+
+    /// How the caller stands now with an application.
+    fn standing(&self, application: &Application) -> Arc<Standing> {
+        let judging = self.snapshot.judging(application);
+        self.caller.standing(&judging, clock::unix_now())
+    }
+
+    /// The application that the request is for, if the connection's handshake verified what that
+    /// application would have: one for another trust, or none at all, is no answer to its question.
+    fn application_of(&self, head: &RequestHead) -> Result<&Arc<Application>, Misdirected> {
+        let asked = self.snapshot.application_of(head.authority());
+        asked
+            .filter(|asked| self.application.agrees(asked))
+            .ok_or(Misdirected)
     }
 
     /// A line for who looks closely; the record says it in any case.

@@ -77,13 +77,13 @@ async fn serve(index: usize, listeners: Vec<TcpListener>, common: Common) -> io:
     let worker = Rc::new(Worker {
         hygiene,
         request_ids: Rc::new(RequestIds::new(random()?)),
-        upstream: Upstream::new(&snapshot.origins, snapshot.upstream.clone(), &filters),
+        upstreams: upstreams(&snapshot, &filters),
         snapshot,
         ledger: telemetry.ledger(index),
         telemetry,
     });
     drop(tokio::task::spawn_local(sweep(Rc::clone(&worker))));
-    if worker.upstream.has_names() {
+    if worker.upstreams.iter().any(|upstream| upstream.has_names()) {
         drop(tokio::task::spawn_local(resolve(Rc::clone(&worker))));
     }
     drop(tokio::task::spawn_local(publish(Rc::clone(&worker))));
@@ -104,6 +104,16 @@ async fn serve(index: usize, listeners: Vec<TcpListener>, common: Common) -> io:
     Ok(())
 }
 
+fn upstreams(snapshot: &Snapshot, filters: &TrailerFilters) -> Rc<[Rc<Upstream>]> {
+    let applications = snapshot.applications().iter();
+    applications
+        .map(|application| {
+            let settings = application.upstream.clone();
+            Upstream::new(&application.origins, settings, filters)
+        })
+        .collect()
+}
+
 /// Random bytes, from the one cryptographic library.
 fn random() -> io::Result<[u8; 16]> {
     let mut bytes = [0; 16];
@@ -116,14 +126,24 @@ fn random() -> io::Result<[u8; 16]> {
 async fn sweep(worker: Rc<Worker>) {
     loop {
         tokio::time::sleep(SWEEP_INTERVAL).await;
-        worker.upstream.sweep(Instant::now());
+        let now = Instant::now();
+        worker
+            .upstreams
+            .iter()
+            .for_each(|upstream| upstream.sweep(now));
     }
 }
 
 /// Keeps the addresses of origins fresh, off the request path.
 async fn resolve(worker: Rc<Worker>) {
     loop {
-        worker.upstream.resolve().await;
+        for upstream in worker
+            .upstreams
+            .iter()
+            .filter(|upstream| upstream.has_names())
+        {
+            upstream.resolve().await;
+        }
         tokio::time::sleep(worker.snapshot.resolve_interval).await;
     }
 }
@@ -133,7 +153,11 @@ async fn publish(worker: Rc<Worker>) {
     let board = &worker.ledger.board;
     loop {
         board.beat.set(clock::monotonic_coarse());
-        let endpoints = worker.upstream.endpoints(Instant::now());
+        let now = Instant::now();
+        let endpoints = worker
+            .upstreams
+            .iter()
+            .flat_map(|upstream| upstream.endpoints(now));
         let states = endpoints.map(|endpoint| OriginState {
             label: endpoint.label.to_owned(),
             healthy: Some(!endpoint.health.ejected),

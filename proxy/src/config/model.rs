@@ -11,6 +11,7 @@ use super::flags::{
 };
 use super::mistake::Origin;
 use super::observe::{AdminAddr, LogTarget};
+use crate::hosts::HostPattern;
 use crate::net::Network;
 
 /// What Herald was asked to do. Made by [`Config::load`] or [`Config::from_flags`] alone.
@@ -88,9 +89,38 @@ pub struct Config {
     pub access_log_format: LogFormat,
     /// Where status and metrics are served.
     pub admin: AdminAddr,
+    /// Named trust stores.
+    pub trusts: Vec<TrustConfig>,
+    /// The applications, the default one first; empty where the settings above are the only
+    /// application, for every host.
+    pub applications: Vec<ApplicationConfig>,
     pub(super) origins: Origins,
     /// The values in force as they would be written, by key, for the plan.
     pub(super) values: HashMap<String, Vec<String>>,
+}
+
+/// A named trust store.
+#[derive(Clone, Debug)]
+pub struct TrustConfig {
+    /// Its name, the only one.
+    pub name: String,
+    /// CA certificates, PEM; at least one file.
+    pub ca: Vec<PathBuf>,
+    /// Where each file was named.
+    pub origins: Vec<Origin>,
+}
+
+/// One application among several.
+#[derive(Clone, Debug)]
+pub struct ApplicationConfig {
+    /// Its name in records: given, or its first host name.
+    pub name: String,
+    /// The hosts it answers for, at least one, no other application's.
+    pub hosts: Vec<HostPattern>,
+    /// Indices into [`Config::trusts`]; empty where `client_ca` is the store.
+    pub trusts: Vec<usize>,
+    /// All its settings.
+    pub settings: Config,
 }
 
 /// Where each value of each key came from.
@@ -126,6 +156,13 @@ impl Origins {
 }
 
 impl Config {
+    pub(super) fn with(self, applications: Vec<ApplicationConfig>) -> Self {
+        Self {
+            applications,
+            ..self
+        }
+    }
+
     /// Where value `index` of `key` came from.
     pub fn origin(&self, key: &str, index: usize) -> Origin {
         self.origins.of(key, index)

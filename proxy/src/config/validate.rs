@@ -9,22 +9,26 @@ use super::flags::{ClientAuth, Flags, TlsVersion, UpstreamFlags};
 use super::mistake::{Mistake, Mistakes, Origin, quoted};
 use super::model::{Config, Origins};
 use super::observe::LogTarget;
+use super::sections::is_applications;
 use super::units::{WORKERS_MAX, Workers};
 
 impl Config {
     /// Checks `flags` as a whole. `mistakes` are those already found; all are reported together.
+    /// `section` is the application's table, and whether it names trust stores.
     pub(super) fn validate(
         flags: Flags,
         origins: Origins,
         mistakes: Vec<Mistake>,
+        section: Option<(&Origin, bool)>,
     ) -> Result<Self, Mistakes> {
         let mut checks = Checks {
             origins: &origins,
             mistakes,
+            section: section.map(|(origin, _)| origin),
         };
         let headers = checks.headers(&flags.header);
         checks.names(&flags.allow_header_name);
-        checks.client_auth(&flags);
+        checks.client_auth(&flags, section.is_some_and(|(_, has_stores)| has_stores));
         checks.required(&flags);
         checks.listen(&flags.listen);
         checks.upstream(&flags.upstream);
@@ -74,6 +78,8 @@ impl Config {
             connection_log: flags.connection_log,
             access_log_format: flags.access_log_format,
             admin: flags.admin,
+            trusts: Vec::new(),
+            applications: Vec::new(),
             origins,
             values: HashMap::new(),
         })
@@ -84,6 +90,8 @@ impl Config {
 struct Checks<'a> {
     origins: &'a Origins,
     mistakes: Vec<Mistake>,
+    /// The application's table, if there are several.
+    section: Option<&'a Origin>,
 }
 
 impl Checks<'_> {
@@ -97,10 +105,17 @@ impl Checks<'_> {
         if is_given || self.origins.has(key) {
             return;
         }
-        let flag = format!("--{}", key.replace('_', "-"));
-        let message = format!("is missing (or `{key}` in the file)");
-        self.mistakes
-            .push(Mistake::new(Origin::Flag(flag), message, allowed));
+        let (origin, message) = match self.section {
+            Some(table) if is_applications(key) => (
+                table.clone(),
+                format!("`{key}` is missing, here and at the top"),
+            ),
+            _ => (
+                Origin::Flag(format!("--{}", key.replace('_', "-"))),
+                format!("is missing (or `{key}` in the file)"),
+            ),
+        };
+        self.mistakes.push(Mistake::new(origin, message, allowed));
     }
 
     fn required(&mut self, flags: &Flags) {
@@ -199,14 +214,15 @@ impl Checks<'_> {
         }
     }
 
-    fn client_auth(&mut self, flags: &Flags) {
+    fn client_auth(&mut self, flags: &Flags, has_stores: bool) {
         let asks = flags.client_auth != ClientAuth::Off;
         self.require(
-            !asks || !flags.client_ca.is_empty(),
+            !asks || has_stores || !flags.client_ca.is_empty(),
             "client_ca",
             "at least one PEM file of CA certificates (or client_auth off); Herald never falls back to other roots",
         );
-        if !asks && !flags.client_ca.is_empty() {
+        // With several applications the top may name what most of them need.
+        if !asks && self.section.is_none() && !flags.client_ca.is_empty() {
             self.add(
                 "client_ca",
                 0,

@@ -40,6 +40,8 @@ labelled! {
         AuthorityInvalid = "authority_invalid",
         /// No authority at all.
         AuthorityMissing = "authority_missing",
+        /// The connection is not for the request's host.
+        Misdirected = "misdirected",
         /// The CONNECT method.
         Connect = "connect",
         /// Several Host lines.

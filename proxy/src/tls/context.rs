@@ -1,6 +1,5 @@
 //! Compiles the rustls server configuration of one application.
 
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
@@ -23,8 +22,8 @@ pub struct Settings {
     pub verifier: Option<Arc<dyn ClientCertVerifier>>,
     /// Whether TLS 1.2 is spoken beside 1.3.
     pub tls12: bool,
-    /// Sessions kept for resumption; `None` switches resumption off.
-    pub sessions_max: Option<NonZeroUsize>,
+    /// Where sessions are kept for resumption; `None` switches resumption off.
+    pub sessions: Option<Arc<Sessions>>,
 }
 
 /// Why the server's own certificate can't be used.
@@ -71,9 +70,9 @@ pub fn server_config(settings: Settings) -> Result<ServerConfig, ContextError> {
         .map_err(ContextError::Pair)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     config.max_early_data_size = 0;
-    match settings.sessions_max {
-        Some(entries) => {
-            config.session_storage = Arc::new(Sessions::new(entries, SESSION_BYTES_MAX));
+    match settings.sessions {
+        Some(sessions) => {
+            config.session_storage = sessions;
             config.send_tls13_tickets = TICKETS;
         }
         None => {
@@ -89,7 +88,5 @@ pub fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
 }
 
-/// Bytes all sessions of an application may take. A session with a chain of two takes about 2 KiB.
-const SESSION_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Tickets a TLS 1.3 handshake: each is used once and each resumption brings a new one.
 const TICKETS: usize = 1;

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
+use rustls::server::Acceptor;
 use rustls::{HandshakeKind, ProtocolVersion, ServerConfig};
 use thiserror::Error;
 use tokio::net::TcpStream;
-use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor};
 
 use super::socket::{ClientSocket, TooLarge};
 use crate::telemetry::reason::HandshakeFailure;
@@ -24,9 +25,31 @@ pub struct HandshakeLimits {
     pub bytes_max: usize,
 }
 
+/// From a server name to the number of an application and its configuration.
+pub type Choose<'a> = dyn Fn(Option<&str>) -> (usize, Arc<ServerConfig>) + 'a;
+
+/// What a client is shown, and asked for: the same for all, or chosen by the name it asks for.
+pub enum Server<'a> {
+    /// One application for every name.
+    Only(Arc<ServerConfig>),
+    /// Asked with the server name of the ClientHello, or with none if it has no usable one.
+    ByName(&'a Choose<'a>),
+}
+
+impl std::fmt::Debug for Server<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Only(_) => "Only",
+            Self::ByName(_) => "ByName",
+        })
+    }
+}
+
 /// A connection whose handshake is complete.
 #[derive(Debug)]
 pub struct Handshaken {
+    /// The number of the application whose configuration was used; 0 for the only one.
+    pub application: usize,
     /// The client's stream.
     pub io: TlsStream<ClientSocket>,
     /// Who is at the other end.
@@ -104,13 +127,13 @@ impl HandshakeError {
 
 /// Completes the handshake on `tcp`.
 pub async fn handshake(
-    config: Arc<ServerConfig>,
+    server: Server<'_>,
     tcp: TcpStream,
     limits: HandshakeLimits,
 ) -> Result<Handshaken, HandshakeError> {
     let socket = ClientSocket::new(tcp, limits.bytes_max);
-    let accept = TlsAcceptor::from(config).accept(socket);
-    let mut io = tokio::time::timeout(limits.deadline, accept)
+    let accept = accept(server, socket);
+    let (application, mut io) = tokio::time::timeout(limits.deadline, accept)
         .await
         .map_err(|_elapsed| HandshakeError::Deadline(limits.deadline))?
         .map_err(|error| classify(error, limits))?;
@@ -129,7 +152,27 @@ pub async fn handshake(
             .and_then(|suite| suite.suite().as_str()),
         server_name: connection.server_name().map(str::to_owned),
     };
-    Ok(Handshaken { io, peer })
+    Ok(Handshaken {
+        application,
+        io,
+        peer,
+    })
+}
+
+/// rustls puts a fragmented ClientHello together before it is asked for its name: the empty name of
+/// a first fragment never chooses (CVE-2026-32305).
+async fn accept(
+    server: Server<'_>,
+    socket: ClientSocket,
+) -> io::Result<(usize, TlsStream<ClientSocket>)> {
+    match server {
+        Server::Only(config) => Ok((0, TlsAcceptor::from(config).accept(socket).await?)),
+        Server::ByName(choose) => {
+            let start = LazyConfigAcceptor::new(Acceptor::default(), socket).await?;
+            let (application, config) = choose(start.client_hello().server_name());
+            Ok((application, start.into_stream(config).await?))
+        }
+    }
 }
 
 fn classify(error: io::Error, limits: HandshakeLimits) -> HandshakeError {
