@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 
 use crate::bounded::BoundedCache;
 use crate::headers::mapping::HeaderBlock;
+use crate::policy::Met;
 use crate::telemetry::Identity;
 use crate::tls::{Verdict, VerifiedPeer};
 
@@ -23,6 +24,8 @@ pub struct Standing {
     pub block: HeaderBlock,
     /// SHA-256 of the certificate, if there is one: the caller's name for balancing and isolation.
     pub fingerprint: Option<[u8; 32]>,
+    /// Which policies it meets.
+    pub met: Met,
     /// What records say.
     pub identity: Identity,
     /// Unix seconds from which both must be asked again.
@@ -233,6 +236,7 @@ mod tests {
                     holds_until: u64::MAX,
                 },
                 fingerprint: None,
+                met: Met::default(),
                 identity: Identity::counted(VerdictKind::None),
                 holds_until: now + self.holds_for,
             }

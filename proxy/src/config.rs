@@ -25,5 +25,5 @@ pub use flags::{
     UpstreamFlags,
 };
 pub use mistake::{Mistake, Mistakes, Origin};
-pub use model::{ApplicationConfig, Config, TrustConfig};
+pub use model::{ApplicationConfig, Config, PolicyAction, PolicyConfig, TrustConfig};
 pub use observe::{AdminAddr, LogTarget};

@@ -17,7 +17,7 @@ use crate::caller::{Caller, Standing};
 use crate::clock;
 use crate::headers::{self, ClientHop, Hygiene, Outbound, Way};
 use crate::http::{RequestBody, RequestHead};
-use crate::policy;
+use crate::policy::{self, Denied, Rules};
 use crate::relay::{End, RelayBody, RelayError, Totals, Watch};
 use crate::respond::{Asked, Failure, Misdirected, upstream_reason};
 use crate::snapshot::{Application, Snapshot};
@@ -89,7 +89,7 @@ impl Exchange {
     ) -> Result<Response<OriginBody<RequestBody>>, Failure> {
         let (parts, body) = request.into_parts();
         // First the request must mean one thing only ...
-        let head = RequestHead::check(parts, &body, &self.snapshot.fallback_authority)?;
+        let mut head = RequestHead::check(parts, &body, &self.snapshot.fallback_authority)?;
         // ... and be for an application that this connection's handshake would have done for ...
         let application = self.application_of(&head)?;
         let standing = match application.number == self.application.number {
@@ -98,6 +98,15 @@ impl Exchange {
         };
         // ... then the caller may pass or not, as it stands now, not as of the handshake ...
         let permit = policy::authorize(application.client_auth, &standing.verdict)?;
+        let rules = application.rules.as_ref();
+        if rules.is_some_and(Rules::have_paths) {
+            head.canonicalize()?;
+        }
+        let (method, path) = (head.method().as_str(), head.path());
+        let (permit, shadow) = policy::narrow(permit, rules, &standing.met, method, path)?;
+        if let Some(denied) = shadow {
+            self.tell_shadow(&application.name, &denied, id);
+        }
         let body = RequestBody::new(body, self.snapshot.limits.body_max)?;
         // ... then what the client said of itself goes and what Herald knows comes in ...
         let way = Way { hop: &self.hop, id };
@@ -131,6 +140,18 @@ impl Exchange {
         asked
             .filter(|asked| self.application.agrees(asked))
             .ok_or(Misdirected)
+    }
+
+    /// A line about what a policy in shadow mode would have denied.
+    fn tell_shadow(&self, application: &str, denied: &Denied, id: &RequestId) {
+        if let Some(held) = self
+            .telemetry
+            .requests
+            .permit(self.client, clock::unix_now())
+        {
+            let (client, suppressed, elsewhere) = (self.client, held.source, held.others);
+            tracing::info!(%client, application, %denied, %id, suppressed, elsewhere, "shadow policy would deny");
+        }
     }
 
     /// A line for who looks closely; the record says it in any case.

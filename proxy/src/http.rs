@@ -2,6 +2,7 @@
 //! authority or target is ambiguous is refused before any other stage sees it.
 
 pub mod body;
+pub mod path;
 mod refused;
 pub mod request;
 pub mod serve;

@@ -13,6 +13,8 @@ use super::model::{ApplicationConfig, Config, TrustConfig};
 use super::sections::{Section, Sections};
 use crate::hosts::{HostPattern, Hosts};
 
+mod policies;
+
 impl Sections {
     /// The whole configuration: the first application's settings are also those of the process,
     /// which no application can change. `base` is what flags and the top of the file say.
@@ -33,6 +35,7 @@ impl Sections {
             let names = section.hosts(number, &mut hosts, &mut mistakes);
             let stores = section.stores(&trusts, &mut mistakes);
             let name = section.name(&applications, &mut mistakes);
+            let (policies, shadow) = policies::policies(&section, &mut mistakes);
             let has_stores = !section.own("trust").is_empty();
             let (origin, found) = (section.origin, section.found.over(base.clone()));
             match configure(found, settings, Some((&origin, has_stores))) {
@@ -40,6 +43,8 @@ impl Sections {
                     name,
                     hosts: names,
                     trusts: stores,
+                    policies,
+                    shadow,
                     settings: config,
                 }),
                 Err(found) => found.into_iter().for_each(|mistake| {

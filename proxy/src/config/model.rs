@@ -119,8 +119,45 @@ pub struct ApplicationConfig {
     pub hosts: Vec<HostPattern>,
     /// Indices into [`Config::trusts`]; empty where `client_ca` is the store.
     pub trusts: Vec<usize>,
+    /// Its policies, in their order; without any the mode alone decides.
+    pub policies: Vec<PolicyConfig>,
+    /// Whether policies only tell what they would do.
+    pub shadow: bool,
     /// All its settings.
     pub settings: Config,
+}
+
+/// A text of the file and its place.
+pub type Placed = (String, Origin);
+
+/// A policy as it was written; its selectors are for `policy` to read.
+#[derive(Clone, Debug)]
+pub struct PolicyConfig {
+    /// For people.
+    pub name: String,
+    /// What it does if it matches.
+    pub action: PolicyAction,
+    /// Patterns of paths; empty for all.
+    pub paths: Vec<Placed>,
+    /// Methods; empty for all.
+    pub methods: Vec<Placed>,
+    /// Selectors of which one must hold.
+    pub include: Vec<Placed>,
+    /// Selectors that must all hold.
+    pub require: Vec<Placed>,
+    /// Selectors of which none may hold.
+    pub exclude: Vec<Placed>,
+}
+
+/// What a policy that matches does.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum PolicyAction {
+    /// The request may pass.
+    Allow,
+    /// It may not.
+    Block,
+    /// It may pass whoever sends it.
+    Bypass,
 }
 
 /// Where each value of each key came from.

@@ -14,6 +14,8 @@ pub(super) struct Section {
     pub(super) own: HashMap<String, Vec<(String, Origin)>>,
     /// The settings.
     pub(super) found: Found,
+    /// `[[application.policy]]` tables.
+    pub(super) policies: Vec<Self>,
 }
 
 /// All such tables of a file.
@@ -24,6 +26,16 @@ pub(super) struct Sections {
 }
 
 impl Section {
+    /// An empty table at `origin`.
+    pub(super) fn at(origin: Origin) -> Self {
+        Self {
+            origin,
+            own: HashMap::new(),
+            found: Found::default(),
+            policies: Vec::new(),
+        }
+    }
+
     pub(super) fn own(&self, key: &str) -> &[(String, Origin)] {
         self.own.get(key).map(Vec::as_slice).unwrap_or_default()
     }

@@ -9,7 +9,8 @@ use sha2::{Digest, Sha256};
 use crate::caller::{Judge, Standing, Standings};
 use crate::config::{ClientAuth, LogFormat};
 use crate::headers::Mapping;
-use crate::identity::{self, Facts, OnFailure, Variable, VariableSet};
+use crate::identity::{self, Attributes, Facts, OnFailure, Variable, VariableSet};
+use crate::policy::Rules;
 use crate::telemetry::access::Certificate;
 use crate::telemetry::{Identity, reason::VerdictKind};
 use crate::tls::{ReasonStyle, TrustStores, Verdict};
@@ -30,6 +31,8 @@ pub struct Application {
     pub origins: Vec<upstream::Origin>,
     /// How they go there.
     pub upstream: upstream::Settings,
+    /// Its policies, if it has any.
+    pub rules: Option<Rules>,
     /// Which applications a connection may ask for: those with the same number have the same trust.
     pub(super) group: usize,
     /// The origins, as records name them.
@@ -113,7 +116,15 @@ impl Judge for Judging<'_> {
         let values = identity::values(&facts, application.mapping.wanted());
         let block = application.mapping.render(&values);
         let holds_until = holds_until.min(block.holds_until);
+        let met = application.rules.as_ref().map(|rules| {
+            let attributes = match (chain.first(), &verdict) {
+                (Some(leaf), Verdict::Success(path)) => Some(Attributes::of(leaf, path)),
+                _ => None,
+            };
+            rules.standing(attributes.as_ref())
+        });
         Standing {
+            met: met.unwrap_or_default(),
             identity: identity(&facts, self.records),
             verdict,
             block,

@@ -25,6 +25,7 @@ use crate::tls::{
 };
 
 mod origins;
+mod policies;
 
 pub(super) fn compile(config: &Config) -> Result<Snapshot, Mistakes> {
     let mut compiler = Compiler::default();
@@ -47,7 +48,9 @@ pub(super) fn compile(config: &Config) -> Result<Snapshot, Mistakes> {
                 .split_first()
                 .map(|(first, others)| TrustStores::new(Arc::clone(first), others.to_vec()));
             let (name, settings) = (&application.name, &application.settings);
-            applications.extend(compiler.application(settings, number, name, trust));
+            let rules = policies::rules(application, &mut compiler.mistakes);
+            let compiled = compiler.application(settings, number, name, trust);
+            applications.extend(compiled.map(|compiled| Application { rules, ..compiled }));
         }
         hosts = Some(table);
     }
@@ -143,6 +146,7 @@ impl Compiler {
             origin_labels: origins.iter().map(ToString::to_string).collect(),
             origins: origins::compile(config),
             upstream: origins::settings(config),
+            rules: None,
             group,
             trust,
             reject_at_tls: config.reject_at_tls,

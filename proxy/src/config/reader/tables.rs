@@ -1,7 +1,6 @@
 //! The `[[trust]]` and `[[application]]` tables of a file.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -14,7 +13,11 @@ use crate::config::sections::{Section, is_applications};
 /// Keys of a `[[trust]]` table; no other is known there.
 const TRUST: &[&str] = &["name", "ca"];
 /// Keys of an `[[application]]` table beside the settings.
-const APPLICATION: &[&str] = &["name", "hostnames", "trust"];
+const APPLICATION: &[&str] = &["name", "hostnames", "trust", "policy_mode", "policy"];
+/// Keys of an `[[application.policy]]` table; no other is known there.
+const POLICY: &[&str] = &[
+    "name", "action", "path", "method", "include", "require", "exclude",
+];
 
 impl Reader<'_> {
     /// An array of tables, as `[[key]]` makes it.
@@ -26,7 +29,11 @@ impl Reader<'_> {
         sections: &mut Vec<Section>,
     ) {
         let name = key.get_ref().as_ref();
-        let own = if name == "trust" { TRUST } else { APPLICATION };
+        let own = match name {
+            "trust" => TRUST,
+            "policy" => POLICY,
+            _ => APPLICATION,
+        };
         let tables = match value.get_ref() {
             DeValue::Array(tables) if tables.len() <= SECTIONS_MAX => tables,
             _ => {
@@ -41,11 +48,7 @@ impl Reader<'_> {
             let origin = self.origin(&table.span(), name);
             match table.get_ref() {
                 DeValue::Table(keys) => {
-                    let mut section = Section {
-                        origin,
-                        own: HashMap::new(),
-                        found: Found::default(),
-                    };
+                    let mut section = Section::at(origin);
                     self.section(keys, own, &mut section);
                     sections.push(section);
                 }
@@ -60,19 +63,24 @@ impl Reader<'_> {
     fn section(&self, keys: &DeTable<'_>, own: &[&str], section: &mut Section) {
         for (key, value) in keys {
             let name = key.get_ref().as_ref();
-            if own.contains(&name) {
+            if own == APPLICATION && name == "policy" {
+                let Section {
+                    found, policies, ..
+                } = &mut *section;
+                self.sections(key, value, found, policies);
+            } else if own.contains(&name) {
                 self.texts(name, value, section);
-            } else if own != TRUST && is_applications(name) {
+            } else if own == APPLICATION && is_applications(name) {
                 self.setting(key, value, &mut section.found);
             } else {
                 let settings = self.settings.get_arguments();
                 let is_setting = settings.into_iter().any(|setting| setting.get_id() == name);
-                let (message, allowed) = match is_setting && own != TRUST {
+                let (message, allowed) = match is_setting && own == APPLICATION {
                     true => (
                         "is a setting of the process, not of one application",
                         "at the top of the file".to_owned(),
                     ),
-                    false if own == TRUST => ("is not a known key", own.join(", ")),
+                    false if own != APPLICATION => ("is not a known key", own.join(", ")),
                     false => match suggestion(self.settings, name) {
                         (Some(_), near) => ("is not a known key", near),
                         (None, keys) => {
