@@ -7,10 +7,28 @@
 
 #![no_std]
 
+pub mod address;
+pub mod close;
+pub mod counter;
 pub mod load;
+pub mod mark;
+#[cfg(feature = "user")]
+mod pod;
+pub mod rate;
 
+pub use address::Address;
+pub use close::CloseEvent;
+pub use counter::Counter;
 pub use load::WorkerLoad;
+pub use mark::{SocketMark, TcpProfile};
+pub use rate::{Prefix, Rate, RateLimits};
 
 /// Raised with every change to a layout in this crate. A kernel object of another version is
 /// refused at load, and steering stays with the kernel's own choice.
-pub const LAYOUT_VERSION: u32 = 1;
+pub const LAYOUT_VERSION: u32 = 2;
+
+/// The global of a kernel object whose layout is [`LAYOUT_VERSION`].
+pub const LAYOUT_GLOBAL: &str = "LAYOUT_2";
+
+/// Most listening addresses that one process steers.
+pub const SERVICES_MAX: u32 = 64;

@@ -1,9 +1,10 @@
 //! The only wiring. Start order: configuration (validated before) → snapshot (keys, certificates,
-//! trust, mapping: every mistake at once) → bind → workers → ready. Stop order: stop accepting →
-//! finish (GOAWAY, `Connection: close`) → deadline → end.
+//! trust, mapping: every mistake at once) → kernel programs → bind → workers → ready. Stop order:
+//! stop accepting → finish (GOAWAY, `Connection: close`) → deadline → end.
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -12,11 +13,16 @@ use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
 
-use crate::config::{Config, Mistakes};
+use crate::admin::{Admin, Subject};
+use crate::config::{AdminAddr, Config, Mistakes};
 use crate::drain::{self, DrainTrigger};
-use crate::listen;
+use crate::listen::sources::Sources;
+use crate::listen::{self, Places};
 use crate::snapshot::Snapshot;
-use crate::telemetry::{LogError, Telemetry};
+use crate::steering::{Required, Steering};
+use crate::telemetry::features::EBPF_STEERING;
+use crate::telemetry::ledger::FLUSH_AFTER;
+use crate::telemetry::{Feature, LogError, Telemetry};
 use crate::worker;
 
 /// Why Herald did not start.
@@ -33,6 +39,17 @@ pub enum StartError {
         /// The kernel's answer.
         error: io::Error,
     },
+    /// The admin address.
+    #[error("can't serve the admin address {address}: {error}")]
+    Admin {
+        /// The address asked for.
+        address: AdminAddr,
+        /// The kernel's answer.
+        error: io::Error,
+    },
+    /// A kernel program.
+    #[error("can't start: {0}")]
+    Steering(#[from] Required),
     /// A log.
     #[error(transparent)]
     Log(#[from] LogError),
@@ -49,6 +66,9 @@ pub struct App {
     drain: DrainTrigger,
     drain_timeout: Duration,
     telemetry: Arc<Telemetry>,
+    admin: Option<Admin>,
+    /// What is attached goes with this.
+    steering: Arc<Steering>,
 }
 
 /// How a stop went.
@@ -65,11 +85,21 @@ impl App {
     pub fn start(config: &Config) -> Result<Self, StartError> {
         let snapshot = Arc::new(Snapshot::compile(config).map_err(StartError::Config)?);
         let telemetry = Telemetry::start(config)?;
-        let (bound, sockets) = bind_all(&config.listen, config.workers)?;
+        // Before any socket: each belongs to the control group in which it is made.
+        let mut steering = Steering::start(config)?;
+        let (bound, sockets) = bind_all(&config.listen, config.workers, &mut steering)?;
+        steering.demand(config)?;
+        tell(&steering, &telemetry);
+        let admin = Admin::bind(&config.admin).map_err(|error| StartError::Admin {
+            address: config.admin.clone(),
+            error,
+        })?;
         let (drain, watch) = drain::channel();
-        let places = Arc::new(Semaphore::new(
-            config.max_connections.min(Semaphore::MAX_PERMITS),
-        ));
+        let most = config.max_connections.min(Semaphore::MAX_PERMITS);
+        let places = Places {
+            all: Arc::new(Semaphore::new(most)),
+            sources: Sources::new(config.max_connections_per_source, &config.trusted_proxies),
+        };
         let common = worker::Common {
             snapshot,
             places,
@@ -79,12 +109,28 @@ impl App {
         let workers = sockets
             .into_iter()
             .enumerate()
-            .map(|(index, sockets)| worker::spawn(index, sockets, common.clone()))
+            .map(|(index, listeners)| {
+                let load = steering.slot(index);
+                let seat = worker::Seat {
+                    index,
+                    listeners,
+                    load,
+                };
+                worker::spawn(seat, common.clone())
+            })
             .collect::<io::Result<Vec<_>>>()?;
         drop(common);
+        let steering = Arc::new(steering);
+        let asked = Arc::downgrade(&steering);
+        telemetry
+            .kernel
+            .ask(move || asked.upgrade().map_or_else(Vec::new, |it| it.counts()));
         telemetry.set_ready(true);
         for address in &bound {
             tracing::info!("listening on {address}");
+        }
+        if let Some(address) = admin.as_ref().and_then(|admin| admin.address().ok()) {
+            tracing::info!("admin on {address}");
         }
         tracing::info!(workers = workers.len(), "ready");
         Ok(Self {
@@ -93,7 +139,14 @@ impl App {
             drain,
             drain_timeout: config.drain_timeout,
             telemetry,
+            admin,
+            steering,
         })
+    }
+
+    /// The kernel's help with new connections.
+    pub fn steering(&self) -> &Steering {
+        &self.steering
     }
 
     /// The addresses bound, in the order of the configuration, with real ports.
@@ -102,7 +155,7 @@ impl App {
     }
 
     /// Serves until SIGTERM or SIGINT, then stops gracefully; a second signal stops at once.
-    pub fn run(self) -> io::Result<Stopped> {
+    pub fn run(mut self) -> io::Result<Stopped> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
@@ -122,6 +175,13 @@ impl App {
                     telemetry.reopen_logs();
                 }
             }));
+            if let Some(admin) = self.admin.take() {
+                let subject = Subject {
+                    telemetry: Arc::clone(&self.telemetry),
+                    listeners: self.bound.clone(),
+                };
+                drop(tokio::spawn(admin.serve(Arc::new(subject))));
+            }
             let signal = asked().await;
             tracing::info!(signal, "stopping: no new connections, finishing open ones");
             tokio::select! {
@@ -150,6 +210,8 @@ impl App {
                 Stopped::Drained
             }
             Err(_elapsed) => {
+                // Records of what was over by now are handed over by the workers, which go on.
+                tokio::time::sleep(2 * FLUSH_AFTER).await;
                 tracing::warn!("stopped: the drain timeout passed with connections open");
                 Stopped::Forced
             }
@@ -159,24 +221,42 @@ impl App {
 
 type Sockets = Vec<std::net::TcpListener>;
 
+/// Logs which kernel programs are in use, and shows it in the status.
+fn tell(steering: &Steering, telemetry: &Telemetry) {
+    for (program, standing) in steering.report().programs() {
+        tracing::info!(program, "ebpf: {standing}");
+        let name = format!("{EBPF_STEERING}: {program}");
+        let active = standing.is_attached();
+        telemetry.report(Feature::new(&name, active, standing.to_string()));
+    }
+}
+
 /// Binds every address once a worker. Port 0 is resolved by the first bind and shared by the rest.
 fn bind_all(
     addresses: &[SocketAddr],
     workers: usize,
+    steering: &mut Steering,
 ) -> Result<(Vec<SocketAddr>, Vec<Sockets>), StartError> {
     let mut bound = Vec::with_capacity(addresses.len());
     let mut sockets: Vec<Sockets> = (0..workers).map(|_| Vec::new()).collect();
-    for address in addresses {
+    for (service, address) in addresses.iter().enumerate() {
+        let at = |error| StartError::Listen {
+            address: *address,
+            error,
+        };
         let mut actual = *address;
-        for sockets in &mut sockets {
-            let at = |error| StartError::Listen {
-                address: *address,
-                error,
-            };
+        for (worker, sockets) in sockets.iter_mut().enumerate() {
             let socket = listen::bind(actual).map_err(at)?;
             actual = socket.local_addr().map_err(at)?;
+            steering.bound(socket.as_fd(), service, worker);
+            listen::listen(&socket).map_err(at)?;
             sockets.push(socket);
         }
+        let of_address: Vec<_> = sockets
+            .iter()
+            .filter_map(|sockets| sockets.last().map(AsFd::as_fd))
+            .collect();
+        steering.listening(actual, &of_address, service);
         bound.push(actual);
     }
     Ok((bound, sockets))

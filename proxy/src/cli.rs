@@ -1,19 +1,22 @@
 //! The command line: subcommands, what they print, and the exit codes.
 
 use std::ffi::OsString;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 use tracing::level_filters::LevelFilter;
 
+use crate::admin::status::Status;
+use crate::admin::{client, table};
 use crate::app::{App, StartError, Stopped};
 use crate::config::file::{definition, lenient};
 use crate::config::flags::LogLevel;
-use crate::config::{Config, Flags, Mistakes, reference};
+use crate::config::{AdminAddr, Config, Flags, Mistakes, reference};
 use crate::headers::{self, Preset};
 use crate::snapshot::Snapshot;
+use crate::steering::Steering;
 use crate::{demo, telemetry};
 
 /// Herald stands in front of HTTP origins, terminates mutual TLS, and tells the origin on every
@@ -35,6 +38,8 @@ enum Action {
     Demo(Demo),
     /// Lists the sets of headers --preset knows, each with what an origin gets of a sample caller.
     Presets,
+    /// Shows what a running Herald does, asked at its --admin address.
+    Status(Ask),
     /// Prints the manual page (roff).
     Man,
     /// Prints the completions of a shell.
@@ -51,6 +56,21 @@ struct Demo {
     /// Ends after the table; exit code 0 only if every row was right.
     #[arg(long)]
     once: bool,
+}
+
+#[derive(Args, Debug)]
+struct Ask {
+    /// The --admin address of the Herald to ask.
+    #[arg(
+        long,
+        value_name = "ADDR",
+        default_value = "unix:/run/herald/admin.sock"
+    )]
+    admin: AdminAddr,
+
+    /// Prints JSON.
+    #[arg(long)]
+    json: bool,
 }
 
 const EXIT_CODES: &str = "\
@@ -83,6 +103,7 @@ pub fn main() -> ExitCode {
         (Action::Check(_), Some(given)) => check(given),
         (Action::Demo(Demo { once }), _) => demonstrate(once),
         (Action::Presets, _) => presets(),
+        (Action::Status(ask), _) => show_status(&ask),
         (Action::Man, _) => man(),
         (Action::Completions { shell }, _) => {
             let mut page = Vec::new();
@@ -163,14 +184,23 @@ fn check(given: &ArgMatches) -> ExitCode {
     match compiled {
         Ok((config, snapshot)) => print(
             format!(
-                "Sound. This would run:\n\n{}\n{}",
+                "Sound. This would run:\n\n{}\n{}\n{}",
                 config.plan(),
-                snapshot.summary()
+                snapshot.summary(),
+                kernel_programs(&config)
             )
             .as_bytes(),
         ),
         Err(mistakes) => told(USAGE, &mistakes),
     }
+}
+
+/// Which kernel programs this process could use here.
+fn kernel_programs(config: &Config) -> String {
+    let report = Steering::probe(config);
+    let line = |(program, standing)| format!("  {program:12}  {standing}\n");
+    let lines: String = report.programs().into_iter().map(line).collect();
+    format!("Kernel programs (ebpf):\n{lines}")
 }
 
 fn demonstrate(once: bool) -> ExitCode {
@@ -202,6 +232,23 @@ fn presets() -> ExitCode {
         page.push('\n');
     }
     print(page.as_bytes())
+}
+
+fn show_status(ask: &Ask) -> ExitCode {
+    let body = match client::ask(&ask.admin, "/status") {
+        Ok(body) => body,
+        Err(error) => return told(FAILED, &error),
+    };
+    if ask.json {
+        return print(&body);
+    }
+    match serde_json::from_slice::<Status>(&body) {
+        Ok(status) => print(table::draw(&status, io::stdout().is_terminal()).as_bytes()),
+        Err(error) => {
+            let message = format!("the Herald there is of another version, try --json: {error}");
+            told(FAILED, &message)
+        }
+    }
 }
 
 fn man() -> ExitCode {

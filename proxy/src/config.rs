@@ -19,11 +19,11 @@ mod sections;
 pub mod units;
 mod validate;
 
-pub use address::{Place, UpstreamAddr};
+pub use address::{Place, Scheme, UpstreamAddr};
 pub use flags::{
     Balance, ClientAuth, Flags, ForwardedStyle, Isolate, LogFormat, OnFailure, ReasonSpelling,
     UpstreamFlags,
 };
 pub use mistake::{Mistake, Mistakes, Origin};
-pub use model::{ApplicationConfig, Config, PolicyAction, PolicyConfig, TrustConfig};
+pub use model::{ApplicationConfig, Config, PolicyAction, PolicyConfig, Refusal, TrustConfig};
 pub use observe::{AdminAddr, LogTarget};

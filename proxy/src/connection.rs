@@ -1,19 +1,24 @@
 //! One connection, from accept to close: the order of the stages, and nothing else.
 
+use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::caller::Caller;
 use crate::clock;
 use crate::drain::DrainWatch;
 use crate::exchange::Exchange;
 use crate::headers::Hygiene;
-use crate::http::{self, Protocol};
+use crate::http::{self, Leftover, Protocol};
 use crate::listen::Accepted;
+use crate::net::HalfClose;
 use crate::snapshot::Snapshot;
+use crate::sys::load::LoadSlot;
 use crate::telemetry::connection::Agreed;
 use crate::telemetry::limit::HeldBack;
 use crate::telemetry::reason::{self, ConnectionEnd, HandshakeFailure, Reason};
@@ -37,26 +42,25 @@ pub struct Worker {
     pub ledger: Rc<Ledger>,
     /// What all threads report to.
     pub telemetry: Arc<Telemetry>,
+    /// Where the worker tells the kernel how busy it is.
+    pub load: LoadSlot,
 }
 
 /// Serves one accepted client to its end. Never fails: what went wrong is recorded here.
 pub async fn connection(accepted: Accepted, worker: Rc<Worker>, drain: DrainWatch) {
-    let Accepted {
-        tcp,
-        client,
-        place: _place,
-    } = accepted;
+    let Accepted { tcp, client, place } = accepted;
+    let _open = worker.load.connection();
     let mut record = ConnectionRecord::begin(&worker.ledger, client);
+    if !place.is_granted() {
+        return record.handshake_failed(HandshakeFailure::SourceLimit);
+    }
     let snapshot = Arc::clone(&worker.snapshot);
     // The handshake proves possession of a key; it decides nothing about the caller.
-    let by_name = |name: Option<&str>| snapshot.server_of(name);
-    let server = snapshot.only_server();
-    let server = server.map_or(Server::ByName(&by_name), Server::Only);
     let Handshaken {
         application,
         io,
         peer,
-    } = match tls::handshake(server, tcp, snapshot.limits.handshake).await {
+    } = match shake(&worker, tcp).await {
         Ok(handshaken) => handshaken,
         Err(error) => {
             record.handshake_failed(error.class());
@@ -92,22 +96,53 @@ pub async fn connection(accepted: Accepted, worker: Rc<Worker>, drain: DrainWatc
         scope: Rc::clone(record.scope()),
         client: client.ip(),
         telemetry: Arc::clone(&worker.telemetry),
+        switched: RefCell::default(),
     });
+    let requests = Rc::clone(&exchange);
+    // A tunnel goes on after HTTP, and the drain waits for it too.
+    let _going = drain.clone();
     let served = http::serve(
         TokioIo::new(Tallied::new(io, Rc::clone(record.scope()))),
         protocol,
         &snapshot.limits.http,
         drain,
-        move |request| Rc::clone(&exchange).answer(request),
+        move |request| Rc::clone(&requests).answer(request),
     )
     .await;
     match served {
-        Ok(()) => record.ended(ConnectionEnd::Closed),
+        Ok(leftover) => {
+            after_http(&exchange, leftover).await;
+            record.ended(ConnectionEnd::Closed);
+        }
         Err(error) => {
             record.ended(ending(&record, &standing.identity, protocol, &error));
             tell_broken(&worker, client, &error);
         }
     }
+}
+
+/// What follows on an HTTP/1.1 connection: a tunnel, or the end. hyper leaves a connection open on
+/// which an upgrade was asked for, whatever became of it.
+async fn after_http<C>(exchange: &Exchange, leftover: Option<Leftover<TokioIo<C>>>)
+where
+    C: AsyncRead + HalfClose + Unpin,
+{
+    if let Some(Leftover { io, read }) = leftover
+        && let Some(mut io) = exchange.tunnel(io.into_inner(), read).await
+    {
+        // An error means that the client is gone.
+        drop(io.shutdown().await);
+    }
+}
+
+/// The handshake, for the application that the client's server name means.
+async fn shake(worker: &Worker, tcp: TcpStream) -> Result<Handshaken, HandshakeError> {
+    let snapshot = &worker.snapshot;
+    let by_name = |name: Option<&str>| snapshot.server_of(name);
+    let server = snapshot.only_server();
+    let server = server.map_or(Server::ByName(&by_name), Server::Only);
+    let _shaking = worker.load.handshake();
+    tls::handshake(server, tcp, snapshot.limits.handshake).await
 }
 
 /// How a connection ended that hyper gave up. A head that hyper refused or that never ended gets

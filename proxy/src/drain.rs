@@ -49,6 +49,11 @@ impl DrainWatch {
         drop(self.signal.wait_for(|draining| *draining).await);
     }
 
+    /// Whether [`Self::started`] is worth asking again: a look at a counter.
+    pub fn is_asked(&self) -> bool {
+        !matches!(self.signal.has_changed(), Ok(false))
+    }
+
     /// Whether the drain has started.
     pub fn is_started(&self) -> bool {
         *self.signal.borrow()

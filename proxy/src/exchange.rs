@@ -1,29 +1,33 @@
 //! One request, from head to answer: the order of the stages, and nothing else.
 
+use std::cell::RefCell;
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Request, Response, Version};
+use http::{Method, Request, Response, StatusCode, Version};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use hyper::body::Incoming;
+use tokio::io::AsyncRead;
 
 use crate::caller::{Caller, Standing};
 use crate::clock;
 use crate::headers::{self, ClientHop, Hygiene, Outbound, Way};
 use crate::http::{RequestBody, RequestHead};
+use crate::net::HalfClose;
 use crate::policy::{self, Denied, Rules};
-use crate::relay::{End, RelayBody, RelayError, Totals, Watch};
+use crate::relay::{End, IdleLimit, RelayBody, RelayError, Totals, Tunnel, TunnelError, Watch};
 use crate::respond::{Asked, Failure, Misdirected, upstream_reason};
 use crate::snapshot::{Application, Snapshot};
 use crate::telemetry::reason::{Ending, Reason};
 use crate::telemetry::{Record, RequestId, RequestIds, Scope, Telemetry};
-use crate::upstream::{OriginBody, Upstream};
+use crate::upstream::{OriginBody, OriginSide, Upstream};
 
 /// What all requests of one connection share.
 #[derive(Debug)]
@@ -48,6 +52,25 @@ pub struct Exchange {
     pub client: IpAddr,
     /// The limit on lines about requests.
     pub telemetry: Arc<Telemetry>,
+    /// The tunnel that the last answer opened.
+    pub switched: RefCell<Option<Switched>>,
+}
+
+/// What a 101 leaves for the connection to do.
+#[derive(Debug)]
+pub struct Switched {
+    origin: OriginSide,
+    record: Record,
+    /// The application it was opened for, and how the caller stood then.
+    application: Arc<Application>,
+    standing: Arc<Standing>,
+}
+
+/// What an origin answered, and for which application and caller.
+struct Answered<'a> {
+    response: Response<OriginBody<RequestBody>>,
+    application: &'a Arc<Application>,
+    standing: Arc<Standing>,
 }
 
 impl Exchange {
@@ -60,24 +83,112 @@ impl Exchange {
         let mut record = Record::begin(&self.scope, &standing.identity, &request);
         record.request_id(id.as_bytes());
         let mut response = match self.forward(request, standing, &id, &mut record).await {
-            Ok(response) => {
+            Ok(answered) if answered.response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                self.switch(answered, record, &asked, &id)
+            }
+            Ok(Answered { response, .. }) => {
                 record.answered(response.status().as_u16());
-                response.map(|body| Reply::Relay(RelayBody::watched(body, Recorded(record))))
+                response.map(|body| Reply::Relay(RelayBody::watched(body, self.watch(record))))
             }
-            Err(failure) => {
-                self.tell(&failure, &id);
-                record.failed(failure.reason());
-                record.answered(failure.status().as_u16());
-                let is_head = *asked.method() == Method::HEAD;
-                failure
-                    .response(&asked, &id)
-                    .map(|page| Reply::Page(Page::new(page, record, is_head)))
-            }
+            Err(failure) => self.refuse(&failure, record, &asked, &id),
         };
         if is_http2 {
             headers::ensure_date(response.headers_mut(), clock::unix_now());
         }
         response
+    }
+
+    fn refuse(
+        &self,
+        failure: &Failure,
+        mut record: Record,
+        asked: &Asked,
+        id: &RequestId,
+    ) -> Response<Reply> {
+        self.tell(failure, id);
+        record.failed(failure.reason());
+        record.answered(failure.status().as_u16());
+        let is_head = *asked.method() == Method::HEAD;
+        failure
+            .response(asked, id)
+            .map(|page| Reply::Page(Page::new(page, record, is_head)))
+    }
+
+    /// Takes the origin's side of a tunnel out of its 101; the connection opens it once hyper has
+    /// sent the answer.
+    fn switch(
+        &self,
+        answered: Answered<'_>,
+        mut record: Record,
+        asked: &Asked,
+        id: &RequestId,
+    ) -> Response<Reply> {
+        let (head, body) = answered.response.into_parts();
+        match body.into_tunnel() {
+            Ok(origin) => {
+                record.answered(head.status.as_u16());
+                self.switched.replace(Some(Switched {
+                    origin,
+                    record,
+                    application: Arc::clone(answered.application),
+                    standing: answered.standing,
+                }));
+                Response::from_parts(head, Reply::Nothing)
+            }
+            Err(error) => self.refuse(&error.into(), record, asked, id),
+        }
+    }
+
+    /// Moves bytes through the tunnel that the last answer opened, if it opened one, until it is
+    /// over. `None` gives the client's stream back.
+    pub async fn tunnel<C>(&self, client: C, read: Bytes) -> Option<C>
+    where
+        C: AsyncRead + HalfClose + Unpin,
+    {
+        let Some(Switched {
+            origin,
+            mut record,
+            application,
+            standing,
+        }) = self.switched.take()
+        else {
+            return Some(client);
+        };
+        let OriginSide { io, read: sent, .. } = origin;
+        let tunnel = Tunnel::new((client, read.into()), (io, sent));
+        let idle = self.snapshot.limits.tunnel_idle;
+        let (totals, end) = tunnel
+            .run(idle, || self.may_go_on(&application, &standing))
+            .await;
+        record.bodies(totals.sent, totals.received);
+        match end {
+            Ok(()) => record.finish(Ending::Complete),
+            Err(error) => {
+                tracing::debug!(client = %self.client, %error, "tunnel cut");
+                record.failed(tunnel_reason(&error));
+                record.finish(Ending::Failed);
+            }
+        }
+        None
+    }
+
+    fn watch(&self, record: Record) -> Recorded {
+        let idle = IdleLimit::new(self.snapshot.limits.exchange_idle);
+        Recorded { record, idle }
+    }
+
+    /// For how long the caller may go on without being judged anew; `None` if it may not.
+    /// A caller that meets other policies than when the tunnel was opened is another caller.
+    fn may_go_on(&self, application: &Application, opened: &Standing) -> Option<Duration> {
+        let now = clock::unix_now();
+        let standing = self.standing(application);
+        policy::authorize(application.client_auth, &standing.verdict).ok()?;
+        if standing.met != opened.met {
+            return None;
+        }
+        Some(Duration::from_secs(
+            standing.holds_until.saturating_sub(now),
+        ))
     }
 
     async fn forward(
@@ -86,7 +197,7 @@ impl Exchange {
         standing: Arc<Standing>,
         id: &RequestId,
         record: &mut Record,
-    ) -> Result<Response<OriginBody<RequestBody>>, Failure> {
+    ) -> Result<Answered<'_>, Failure> {
         let (parts, body) = request.into_parts();
         // First the request must mean one thing only ...
         let mut head = RequestHead::check(parts, &body, &self.snapshot.fallback_authority)?;
@@ -110,7 +221,8 @@ impl Exchange {
         let body = RequestBody::new(body, self.snapshot.limits.body_max)?;
         // ... then what the client said of itself goes and what Herald knows comes in ...
         let way = Way { hop: &self.hop, id };
-        let outbound = Outbound::new(head, permit, &self.hygiene, &standing.block, way)?;
+        let outbound = Outbound::new(head, permit, &self.hygiene, &standing.block, way)?
+            .with_upgrade(&self.snapshot.upgrades);
         record.forwarding();
         let caller = standing.fingerprint.as_ref();
         let upstream = self.upstreams.get(application.number).ok_or(Misdirected)?;
@@ -124,7 +236,16 @@ impl Exchange {
         // ... and the answer is cleaned on its way back.
         let (mut parts, body) = response.into_parts();
         headers::clean_response(&mut parts.headers, &self.hygiene);
-        Ok(Response::from_parts(parts, body))
+        if let (StatusCode::SWITCHING_PROTOCOLS, Some(protocol)) =
+            (parts.status, outbound.upgrade())
+        {
+            headers::announce_switch(&mut parts.headers, protocol);
+        }
+        Ok(Answered {
+            response: Response::from_parts(parts, body),
+            application,
+            standing,
+        })
     }
 
     /// How the caller stands now with an application.
@@ -169,13 +290,24 @@ impl Exchange {
     }
 }
 
-/// Finishes the record of a relayed answer.
+/// Finishes the record of a relayed answer, or the answer itself when nothing moves any more.
 #[derive(Debug)]
-pub struct Recorded(Record);
+pub struct Recorded {
+    record: Record,
+    idle: IdleLimit,
+}
 
 impl Watch for Recorded {
+    fn moved(&mut self, _totals: Totals) {
+        self.idle.moved();
+    }
+
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.idle.poll(cx)
+    }
+
     fn ended(&mut self, totals: Totals, end: End<'_>) {
-        let Self(record) = self;
+        let record = &mut self.record;
         record.bodies(totals.sent, totals.received);
         match end {
             End::Complete => record.finish(Ending::Complete),
@@ -188,6 +320,15 @@ impl Watch for Recorded {
                 record.finish(Ending::Failed);
             }
         }
+    }
+}
+
+fn tunnel_reason(error: &TunnelError) -> Reason {
+    match error {
+        TunnelError::Client(_) => Reason::ClientGone,
+        TunnelError::Origin(_) => Reason::OriginRead,
+        TunnelError::Idle => Reason::Idle,
+        TunnelError::Withdrawn => Reason::CertificateFailed,
     }
 }
 
@@ -231,6 +372,8 @@ impl Page {
 pub enum Reply {
     /// Herald's own words.
     Page(Page),
+    /// No body: a 101.
+    Nothing,
     /// The origin's.
     Relay(RelayBody<RequestBody, Recorded>),
 }
@@ -244,6 +387,7 @@ impl Body for Reply {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, RelayError>>> {
         match self.get_mut() {
+            Self::Nothing => Poll::Ready(None),
             Self::Page(page) => page.poll_frame(cx).map_err(|never| match never {}),
             Self::Relay(relay) => Pin::new(relay).poll_frame(cx),
         }
@@ -251,6 +395,7 @@ impl Body for Reply {
 
     fn is_end_stream(&self) -> bool {
         match self {
+            Self::Nothing => true,
             Self::Page(page) => page.body.is_end_stream(),
             Self::Relay(relay) => relay.is_end_stream(),
         }
@@ -258,6 +403,7 @@ impl Body for Reply {
 
     fn size_hint(&self) -> SizeHint {
         match self {
+            Self::Nothing => SizeHint::with_exact(0),
             Self::Page(page) => page.body.size_hint(),
             Self::Relay(relay) => relay.size_hint(),
         }

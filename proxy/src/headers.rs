@@ -25,7 +25,7 @@ pub use mapping::{HeaderBlock, Mapping, MappingError};
 pub use names::Hygiene;
 pub use preset::Preset;
 pub use refusal::Refusal;
-pub use response::clean_response;
+pub use response::{announce_switch, clean_response};
 pub use rewrite::{Framing, Outbound, Way};
 pub use sample::sample;
 pub use template::Template;

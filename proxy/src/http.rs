@@ -1,13 +1,18 @@
 //! HTTP towards clients: hyper serves, with every limit spelled out; a request whose framing,
 //! authority or target is ambiguous is refused before any other stage sees it.
 
+mod activity;
 pub mod body;
+mod drive;
+pub mod guarded;
 pub mod path;
 mod refused;
 pub mod request;
 pub mod serve;
+pub mod upgrade;
 
 pub use body::{BodyFailure, BodyTooLarge, RequestBody};
 pub use refused::{RefusedHead, refused_head};
 pub use request::{Framing, Malformed, RequestHead};
-pub use serve::{Protocol, serve};
+pub use serve::{Leftover, Protocol, serve};
+pub use upgrade::Upgrades;

@@ -14,6 +14,7 @@
 //! `connection` (once a connection) and `exchange` (once a request) hold all control flow;
 //! `docs/ARCHITECTURE.md` follows a request through the files.
 
+pub mod admin;
 pub mod app;
 pub mod bounded;
 pub mod caller;
@@ -34,6 +35,8 @@ pub mod policy;
 pub mod relay;
 pub mod respond;
 pub mod snapshot;
+pub mod steering;
+pub mod sys;
 pub mod telemetry;
 pub mod tls;
 pub mod upstream;

@@ -1,11 +1,15 @@
-//! Addresses as the configuration speaks of them: networks whose peers are trusted, and the
-//! sources that connections are counted by.
+//! The network's own notions: networks whose peers are trusted, the sources that connections are
+//! counted by, streams that end one way.
 
 use std::fmt;
+use std::io;
 use std::net::{IpAddr, Ipv6Addr};
+use std::pin::Pin;
 use std::str::FromStr;
+use std::task::{Context, Poll};
 
 use ipnet::IpNet;
+use tokio::io::AsyncWrite;
 
 /// A network such as `10.0.0.0/8` or `fd00::/8`; a lone address is a network of one.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -15,6 +19,15 @@ impl Network {
     /// Whether `address` lies in it.
     pub fn contains(&self, address: IpAddr) -> bool {
         self.0.contains(&address)
+    }
+
+    /// Address and length as an IPv6 network; IPv4 is mapped (RFC 4291 §2.5.5.2).
+    pub fn as_ipv6(&self) -> ([u8; 16], u32) {
+        let length = u32::from(self.0.prefix_len());
+        match self.0.addr() {
+            IpAddr::V4(address) => (address.to_ipv6_mapped().octets(), length + 96),
+            IpAddr::V6(address) => (address.octets(), length),
+        }
     }
 }
 
@@ -55,6 +68,14 @@ pub fn source_of(address: IpAddr) -> IpAddr {
             IpAddr::V6(Ipv6Addr::from(network))
         }
     }
+}
+
+/// A stream that can say that nothing follows and go on reading. With TLS that is the alert
+/// `close_notify` alone (RFC 8446 §6.1); `AsyncWrite::poll_shutdown` of a client's stream ends the
+/// socket as well.
+pub trait HalfClose: AsyncWrite {
+    /// Ready when the peer has been told.
+    fn poll_half_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 }
 
 #[cfg(test)]

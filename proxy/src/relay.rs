@@ -13,8 +13,13 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::upstream::{BodyError, OriginBody, OriginIo, UpstreamError};
 
+pub mod idle;
 #[cfg(test)]
 mod tests;
+pub mod tunnel;
+
+pub use idle::IdleLimit;
+pub use tunnel::{Tunnel, TunnelError};
 
 /// A response body from an origin.
 #[derive(Debug)]

@@ -11,7 +11,7 @@ use crate::caller::Standings;
 use crate::config::{Config, LogFormat, Mistakes};
 use crate::headers::{Forwarding, Hygiene};
 use crate::hosts::Hosts;
-use crate::http::serve;
+use crate::http::{Upgrades, serve};
 use crate::tls::HandshakeLimits;
 
 mod application;
@@ -30,6 +30,8 @@ pub struct Snapshot {
     hosts: Option<Hosts>,
     /// Name tables; each worker takes its own copy.
     pub hygiene: Hygiene,
+    /// Protocols that clients may switch to.
+    pub upgrades: Upgrades,
     /// What origins are told of the way a request came.
     pub forwarding: Forwarding,
     /// At which interval the names of origins are resolved again.
@@ -50,6 +52,10 @@ pub struct Limits {
     pub handshake: HandshakeLimits,
     /// Client connections.
     pub http: serve::Limits,
+    /// Answered exchanges in which neither body moves.
+    pub exchange_idle: Duration,
+    /// Tunnels in which nothing moves.
+    pub tunnel_idle: Duration,
     /// Most bytes of a request's body, if there is a limit.
     pub body_max: Option<u64>,
 }

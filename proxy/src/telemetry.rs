@@ -17,6 +17,7 @@ pub mod access;
 pub mod connection;
 pub mod features;
 pub mod fields;
+pub mod identity;
 pub mod ledger;
 pub mod limit;
 pub mod log;
@@ -28,9 +29,10 @@ pub mod sink;
 mod stamp;
 pub mod tally;
 
-pub use access::{Identity, Record};
+pub use access::Record;
 pub use connection::{ConnectionRecord, Scope};
-pub use features::Feature;
+pub use features::{Feature, KernelCounts};
+pub use identity::Identity;
 pub use ledger::Ledger;
 pub use request_id::{RequestId, RequestIds};
 
@@ -64,6 +66,8 @@ pub struct Telemetry {
     logs: Vec<Log>,
     format: LogFormat,
     features: Mutex<Vec<Feature>>,
+    /// Decisions of the kernel programs.
+    pub kernel: KernelCounts,
     ready: AtomicBool,
 }
 
@@ -127,6 +131,7 @@ impl Telemetry {
             logs,
             format: config.access_log_format,
             features: Mutex::new(features::features()),
+            kernel: KernelCounts::default(),
             ready: AtomicBool::new(false),
         }))
     }

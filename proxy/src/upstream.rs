@@ -10,7 +10,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{Method, Response};
+use http::uri::Scheme;
+use http::{Method, Request, Response};
 use http_body::Body;
 use tokio::time::Instant;
 
@@ -19,17 +20,22 @@ use crate::headers::{Framing, Outbound};
 mod answer;
 mod balance;
 mod body;
+mod check;
 mod chunked;
 mod connect;
 mod connection;
 mod endpoint;
 mod error;
 mod fields;
+#[cfg(feature = "fuzzing")]
+pub mod fuzz;
 mod head;
 mod health;
 mod http1;
+mod http2;
 mod io;
 mod limits;
+mod opening;
 mod piece;
 mod pool;
 mod resolve;
@@ -37,11 +43,13 @@ mod target;
 #[cfg(test)]
 pub(crate) mod tests;
 mod transfer;
+mod tunnel;
 mod upload;
 mod wait;
 
 pub use answer::OriginBody;
 pub use balance::{Balance, ENDPOINTS_MAX, Fingerprint};
+pub use check::HealthCheck;
 pub use connect::{Connect, OriginConnect, Version};
 pub use error::{BadResponse, Blame, BodyError, UpstreamError};
 pub use health::EndpointHealth;
@@ -50,11 +58,12 @@ pub use limits::Limits;
 pub use pool::{Stats, TrailerFilter, TrailerFilters};
 pub use target::{Origin, Speaks, TlsOrigin, UpstreamTarget};
 pub use transfer::Transfer;
+pub use tunnel::OriginSide;
 
+use answer::Transfers;
 use balance::{Chooser, Tried};
 use endpoint::Endpoint;
 use health::InFlight;
-use http1::Failed;
 use pool::{Pool, bump};
 
 /// The origins of one application as one worker sees them: where they are, how they do, and the
@@ -109,7 +118,7 @@ impl Upstream {
         for endpoint in &self.endpoints {
             let resolver = endpoint.connect.resolver();
             match resolver.refresh().await {
-                Ok(true) => endpoint.pool.clear(),
+                Ok(true) => endpoint.clear(),
                 Ok(false) => {}
                 Err(error) => {
                     tracing::warn!(origin = %endpoint.label, %error, "keeping the last addresses");
@@ -142,9 +151,10 @@ impl<C: Connect> Upstream<C> {
     /// it comes until then, and by the returned [`OriginBody`] from then on. `caller` is the
     /// certificate's fingerprint, for balancing and isolation.
     ///
-    /// Where no connection could be made, another endpoint is tried. A request without side
-    /// effects is sent a second time, on a new connection, if it was sent on an idle one that
-    /// turned out to be closed: no byte was answered, none of its body taken.
+    /// Where no connection could be made, another endpoint is tried. A request is sent a second
+    /// time, on a new connection, if nothing of its body was taken and it was sent on an open
+    /// connection that turned out to be closed, no byte was answered, and the request has no side
+    /// effects; or if the origin says that it did not process it (RFC 9113 §8.7).
     ///
     /// # Errors
     /// Every [`UpstreamError`]; the connection is closed then.
@@ -165,14 +175,14 @@ impl<C: Connect> Upstream<C> {
     /// tick calls it; without it they are closed when the next request comes.
     pub fn sweep(&self, now: Instant) {
         for endpoint in &self.endpoints {
-            endpoint.pool.sweep(now);
+            endpoint.sweep(now);
         }
     }
 
     /// How many connections are idle.
     pub fn idle(&self) -> usize {
         let endpoints = self.endpoints.iter();
-        endpoints.map(|endpoint| endpoint.pool.idle()).sum()
+        endpoints.map(|endpoint| endpoint.idle()).sum()
     }
 
     /// What this worker's connections did since the start.
@@ -190,12 +200,12 @@ impl<C: Connect> Upstream<C> {
     }
 
     /// What this worker knows of each endpoint, in the order of the configuration.
-    pub fn endpoints(&self, now: Instant) -> impl Iterator<Item = EndpointView<'_>> {
+    pub fn views(&self, now: Instant) -> impl Iterator<Item = EndpointView<'_>> {
         let endpoints = self.endpoints.iter();
         endpoints.map(move |endpoint| EndpointView {
             label: &endpoint.label,
             health: endpoint.health.view(now),
-            idle: endpoint.pool.idle(),
+            idle: endpoint.idle(),
             stats: endpoint.pool.stats.snapshot(),
         })
     }
@@ -217,15 +227,15 @@ impl<C: Connect> Upstream<C> {
         let mut failure = None;
         while let Some((number, endpoint)) = self.choose(caller, tried, now) {
             let in_flight = InFlight::new(&endpoint.health);
-            if let Some(lease) = endpoint.reuse(owner, now) {
-                match http1::exchange(lease, head, body, now).await {
+            if let Some(channel) = endpoint.reuse(owner, now) {
+                match endpoint.exchange(channel, head, body, now).await {
                     Ok(response) => return Ok(endpoint.answered(response, number, in_flight)),
                     Err(failed) => body = failed.retry(head.method())?,
                 }
                 bump(&endpoint.pool.stats.retried);
             }
-            let lease = match endpoint.open(owner).await {
-                Ok(lease) => lease,
+            let channel = match endpoint.open(owner).await {
+                Ok(channel) => channel,
                 // Nothing was sent: any request may go elsewhere.
                 Err(error) => {
                     endpoint.health.refused(Instant::now());
@@ -237,7 +247,8 @@ impl<C: Connect> Upstream<C> {
                     continue;
                 }
             };
-            return match http1::exchange(lease, head, body, Instant::now()).await {
+            let sending = endpoint.exchange(channel, head, body, Instant::now());
+            return match sending.await {
                 Ok(response) => Ok(endpoint.answered(response, number, in_flight)),
                 Err(failed) => {
                     if failed.error.is_lost_connection() {
@@ -270,23 +281,12 @@ impl<C: Connect> Endpoint<C> {
     /// The response head has come: the endpoint is well.
     fn answered<B>(
         &self,
-        response: Response<Transfer<B, C::Io>>,
+        response: Response<Transfers<B, C::Io>>,
         number: usize,
         in_flight: InFlight,
     ) -> Response<OriginBody<B, C::Io>> {
         self.health.answered();
         response.map(|transfer| OriginBody::new(transfer, number, in_flight))
-    }
-}
-
-impl<B> Failed<B> {
-    /// The body for a second attempt, on a new connection, after one on an idle connection; or why
-    /// there is none.
-    fn retry(self, method: &Method) -> Result<B, UpstreamError> {
-        match self.unsent {
-            Some(body) if self.error.is_lost_connection() && method.is_idempotent() => Ok(body),
-            _ => Err(self.error),
-        }
     }
 }
 
@@ -302,7 +302,11 @@ impl<C: Connect> fmt::Debug for Upstream<C> {
 trait RequestHead {
     fn method(&self) -> &Method;
     fn framing(&self) -> Framing;
+    /// The protocol that the origin is asked to switch to.
+    fn upgrade(&self) -> Option<&str>;
     fn write_http1_head(&self, head: &mut BytesMut);
+    /// `None` if it cannot be said in HTTP/2.
+    fn http2_request(&self, scheme: Scheme) -> Option<Request<()>>;
 }
 
 impl RequestHead for Outbound<'_> {
@@ -314,8 +318,16 @@ impl RequestHead for Outbound<'_> {
         self.framing()
     }
 
+    fn upgrade(&self) -> Option<&str> {
+        self.upgrade()
+    }
+
     fn write_http1_head(&self, head: &mut BytesMut) {
         self.write_http1_head(head);
+    }
+
+    fn http2_request(&self, scheme: Scheme) -> Option<Request<()>> {
+        self.http2_request(scheme)
     }
 }
 

@@ -8,16 +8,17 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use proxy_common::load::HEARTBEAT_INTERVAL_NS;
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::clock;
 use crate::connection::{Worker, connection};
 use crate::drain::{self, DrainWatch};
 use crate::headers::clean_trailers;
-use crate::listen::Acceptor;
+use crate::listen::{Acceptor, Places};
 use crate::snapshot::Snapshot;
+use crate::sys::load::LoadSlot;
 use crate::telemetry::metrics::OriginState;
 use crate::telemetry::{RequestIds, Telemetry};
 use crate::tls::context;
@@ -28,39 +29,59 @@ use crate::upstream::{TrailerFilter, TrailerFilters, Upstream};
 pub struct Common {
     /// The configuration.
     pub snapshot: Arc<Snapshot>,
-    /// The limit on connections.
-    pub places: Arc<Semaphore>,
+    /// The limits on connections.
+    pub places: Places,
     /// What all threads report to.
     pub telemetry: Arc<Telemetry>,
     /// Starts the drain.
     pub drain: DrainWatch,
 }
 
-/// Starts worker `index` on its sockets. It ends when the drain has started and its last
-/// connection is done.
-pub fn spawn(
-    index: usize,
-    listeners: Vec<TcpListener>,
-    common: Common,
-) -> io::Result<JoinHandle<()>> {
-    let runtime_builder = || -> io::Result<LocalRuntime> {
-        Builder::new_current_thread()
-            .enable_io()
-            .enable_time()
-            .build_local(LocalOptions::default())
-    };
+/// What one worker is given.
+#[derive(Debug)]
+pub struct Seat {
+    /// Its number.
+    pub index: usize,
+    /// Its sockets, one an address.
+    pub listeners: Vec<TcpListener>,
+    /// Where it tells how busy it is.
+    pub load: LoadSlot,
+}
+
+/// Starts a worker on its sockets. It ends when the drain has started and its last connection is
+/// done.
+pub fn spawn(seat: Seat, common: Common) -> io::Result<JoinHandle<()>> {
+    let index = seat.index;
     std::thread::Builder::new()
         .name(format!("worker-{index}"))
         .spawn(move || {
-            let served = runtime_builder()
-                .and_then(|runtime| runtime.block_on(serve(index, listeners, common)));
+            let served =
+                runtime(&seat.load).and_then(|runtime| runtime.block_on(serve(seat, common)));
             if let Err(error) = served {
                 tracing::error!(%error, worker = index, "worker could not start");
             }
         })
 }
 
-async fn serve(index: usize, listeners: Vec<TcpListener>, common: Common) -> io::Result<()> {
+/// A runtime that tells when it works and when it waits, if anybody reads that.
+fn runtime(load: &LoadSlot) -> io::Result<LocalRuntime> {
+    let mut builder = Builder::new_current_thread();
+    builder.enable_io().enable_time();
+    if load.is_read() {
+        let (parking, unparked) = (load.clone(), load.clone());
+        builder
+            .on_thread_park(move || parking.idle())
+            .on_thread_unpark(move || unparked.busy(clock::monotonic()));
+    }
+    builder.build_local(LocalOptions::default())
+}
+
+async fn serve(seat: Seat, common: Common) -> io::Result<()> {
+    let Seat {
+        index,
+        listeners,
+        load,
+    } = seat;
     let Common {
         snapshot,
         places,
@@ -81,8 +102,18 @@ async fn serve(index: usize, listeners: Vec<TcpListener>, common: Common) -> io:
         snapshot,
         ledger: telemetry.ledger(index),
         telemetry,
+        load,
     });
+    if worker.load.is_read() {
+        drop(tokio::task::spawn_local(beat(Rc::clone(&worker))));
+    }
     drop(tokio::task::spawn_local(sweep(Rc::clone(&worker))));
+    for (application, upstream) in worker.upstreams.iter().enumerate() {
+        for origin in 0..upstream.endpoints() {
+            let task = check(Rc::clone(&worker), application, origin);
+            drop(tokio::task::spawn_local(task));
+        }
+    }
     if worker.upstreams.iter().any(|upstream| upstream.has_names()) {
         drop(tokio::task::spawn_local(resolve(Rc::clone(&worker))));
     }
@@ -92,7 +123,7 @@ async fn serve(index: usize, listeners: Vec<TcpListener>, common: Common) -> io:
     // The worker's own drain: it is over when this thread's connections are.
     let (mut local_trigger, local_drain) = drain::channel();
     for listener in listeners {
-        let acceptor = Acceptor::new(listener, Arc::clone(&places))?;
+        let acceptor = Acceptor::new(listener, places.clone())?;
         let task = accept(acceptor, Rc::clone(&worker), local_drain.clone());
         drop(tokio::task::spawn_local(task));
     }
@@ -112,6 +143,14 @@ fn upstreams(snapshot: &Snapshot, filters: &TrailerFilters) -> Rc<[Rc<Upstream>]
             Upstream::new(&application.origins, settings, filters)
         })
         .collect()
+}
+
+/// Tells the kernel's choice that this thread is not stuck.
+async fn beat(worker: Rc<Worker>) {
+    loop {
+        worker.load.beat(clock::monotonic());
+        tokio::time::sleep(BEAT_INTERVAL).await;
+    }
 }
 
 /// Random bytes, from the one cryptographic library.
@@ -157,7 +196,7 @@ async fn publish(worker: Rc<Worker>) {
         let endpoints = worker
             .upstreams
             .iter()
-            .flat_map(|upstream| upstream.endpoints(now));
+            .flat_map(|upstream| upstream.views(now));
         let states = endpoints.map(|endpoint| OriginState {
             label: endpoint.label.to_owned(),
             healthy: Some(!endpoint.health.ejected),
@@ -172,23 +211,56 @@ async fn publish(worker: Rc<Worker>) {
     }
 }
 
-async fn accept(acceptor: Acceptor, worker: Rc<Worker>, drain: DrainWatch) {
-    let mut stop = drain.clone();
+/// Asks one origin how it does, off the request path.
+async fn check(worker: Rc<Worker>, application: usize, origin: usize) {
+    let upstream = worker.upstreams.get(application);
+    let applications = worker.snapshot.applications();
+    let check = applications
+        .get(application)
+        .and_then(|application| application.health_check.as_ref());
+    let (Some(upstream), Some(check)) = (upstream, check) else {
+        return;
+    };
     loop {
-        let accepted = tokio::select! {
-            biased;
-            () = stop.started() => return,
-            accepted = acceptor.accept() => accepted,
-        };
-        let Some(accepted) = accepted else { return };
-        drop(tokio::task::spawn_local(connection(
-            accepted,
-            Rc::clone(&worker),
-            drain.clone(),
-        )));
+        upstream.check(origin, check).await;
+        tokio::time::sleep(check.interval).await;
     }
 }
 
+async fn accept(acceptor: Acceptor, worker: Rc<Worker>, drain: DrainWatch) {
+    let serve = |accepted| {
+        let connection = connection(accepted, Rc::clone(&worker), drain.clone());
+        drop(tokio::task::spawn_local(connection));
+    };
+    let mut stop = drain.clone();
+    while let Some(accepted) = either(stop.started(), acceptor.accept()).await {
+        serve(accepted);
+    }
+    // No accept is missed: the queue is taken once more when the last call is over.
+    let over = tokio::time::sleep(acceptor.last_call());
+    tokio::pin!(over);
+    while let Some(accepted) = either(over.as_mut(), acceptor.accept()).await {
+        serve(accepted);
+    }
+    match acceptor.close() {
+        Ok(rest) => rest.into_iter().for_each(serve),
+        Err(error) => tracing::warn!(%error, "the queue of a listening socket is lost"),
+    }
+}
+
+/// What comes, or nothing once it is time to stop.
+async fn either<T>(
+    stop: impl Future<Output = ()>,
+    next: impl Future<Output = Option<T>>,
+) -> Option<T> {
+    tokio::select! {
+        biased;
+        () = stop => None,
+        next = next => next,
+    }
+}
+
+const BEAT_INTERVAL: Duration = Duration::from_nanos(HEARTBEAT_INTERVAL_NS);
 /// How old what the control thread shows may be.
 const PUBLISH_INTERVAL: Duration = Duration::from_secs(1);
 const SWEEP_INTERVAL: Duration = Duration::from_secs(5);

@@ -333,7 +333,22 @@ impl Client {
             .unwrap();
     }
 
-    /// The stream, for other protocols.
+    /// Says that nothing follows (TLS `close_notify`), and goes on reading.
+    ///
+    /// # Errors
+    ///
+    /// Those of the stream.
+    pub fn half_close(&mut self) -> io::Result<()> {
+        self.reader.inner.conn.send_close_notify();
+        self.reader.inner.flush()
+    }
+
+    /// Takes what was read behind the last response; how many bytes of `into` were filled.
+    pub fn unread(&mut self, into: &mut [u8]) -> usize {
+        self.reader.take_unread(into)
+    }
+
+    /// The stream, for other protocols; see [`Client::unread`].
     pub fn stream(&mut self) -> &mut StreamOwned<ClientConnection, TcpStream> {
         &mut self.reader.inner
     }

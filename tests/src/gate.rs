@@ -32,6 +32,15 @@ pub fn long(test: &str) -> bool {
     wanted
 }
 
+/// True inside a guest of `cargo xtask vm`; else says that `test` did not run: the guest is its place.
+pub fn guest(test: &str) -> bool {
+    let inside = flag("HERALD_GUEST");
+    if !inside {
+        println!("NOT RUN {test} (runs in `cargo xtask vm`)");
+    }
+    inside
+}
+
 fn flag(name: &str) -> bool {
     env::var_os(name).is_some_and(|value| value == "1")
 }

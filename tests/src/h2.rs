@@ -331,7 +331,12 @@ pub fn block(fields: &[(&[u8], &[u8])]) -> Vec<u8> {
     block
 }
 
-pub(crate) async fn handshake(
+/// Connects as HTTP/2 with a client of hyper.
+///
+/// # Errors
+///
+/// Those of TCP, TLS, ALPN and the preface.
+pub async fn handshake(
     address: SocketAddr,
     config: Arc<ClientConfig>,
 ) -> io::Result<SendRequest<BoxBody<Bytes, io::Error>>> {
@@ -346,7 +351,12 @@ pub(crate) async fn handshake(
     Ok(sender)
 }
 
-pub(crate) async fn handshake_h1(
+/// Connects as HTTP/1.1 with a client of hyper.
+///
+/// # Errors
+///
+/// Those of TCP, TLS and ALPN.
+pub async fn handshake_h1(
     address: SocketAddr,
     config: Arc<ClientConfig>,
 ) -> io::Result<http1::SendRequest<BoxBody<Bytes, io::Error>>> {

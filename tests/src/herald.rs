@@ -34,14 +34,15 @@ pub struct Herald {
 impl Launch {
     /// Trusts the shared PKI's CA, forwards to `upstream` and applies `mode` (`required`, `optional`...).
     pub fn new(mode: &str, upstream: SocketAddr) -> Self {
-        let arguments = [
-            "--client-auth",
-            mode,
-            "--upstream",
-            &format!("http://{upstream}"),
-        ]
-        .map(OsString::from)
-        .to_vec();
+        Self::toward(mode, [format!("http://{upstream}")])
+    }
+
+    /// As [`Launch::new`], toward origins as an operator writes them.
+    pub fn toward(mode: &str, upstream: impl IntoIterator<Item = String>) -> Self {
+        let mut arguments = vec![OsString::from("--client-auth"), OsString::from(mode)];
+        for origin in upstream {
+            arguments.extend(["--upstream".into(), OsString::from(origin)]);
+        }
         // Where no certificate is asked for, a CA would be a mistake.
         let client_ca = match mode {
             "off" => Vec::new(),

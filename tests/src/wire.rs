@@ -188,6 +188,14 @@ impl<R: Read> Reader<R> {
         &self.buffer[self.position..self.end]
     }
 
+    /// Takes bytes read and not yet used; how many of `into` were filled.
+    pub fn take_unread(&mut self, into: &mut [u8]) -> usize {
+        let count = self.unread().len().min(into.len());
+        into[..count].copy_from_slice(&self.unread()[..count]);
+        self.take(count);
+        count
+    }
+
     /// Reads to the end of the stream.
     pub fn rest(&mut self) -> io::Result<Vec<u8>> {
         while self.fill()? > 0 {}

@@ -1,5 +1,5 @@
-//! Ways out of the request-response path: h2c, CONNECT, extended CONNECT, websocket, a 101 nobody asked for
-//! (client-cert-headers.md §3.13).
+//! Ways out of the request-response path that stay shut: h2c, CONNECT, extended CONNECT, a 101 nobody asked for
+//! (client-cert-headers.md §3.13). The one that opens is in tunnels.rs.
 
 use herald_tests::client::Settings;
 use herald_tests::h2::{Raw, SETTINGS};
@@ -116,24 +116,6 @@ fn extended_connect_is_not_offered() {
     assert!(
         matches!(offered.as_deref(), None | Some([0, 0, 0, 0])),
         "{offered:?}"
-    );
-}
-
-/// Tunnels come with a later issue: until then a websocket handshake is a plain request.
-#[test]
-fn a_websocket_upgrade_reaches_the_origin_as_a_plain_request() {
-    let world = World::new("optional");
-    let mut client = Settings::default().connect(world.herald.address()).unwrap();
-    let bytes = "GET /chat HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
-    assert_eq!(client.ask(bytes.as_bytes()).unwrap().status, 200);
-    let seen = world.settle(None).unwrap();
-    assert_eq!(seen.len(), 1);
-    assert!(!seen[0].headers.has("upgrade"), "{}", describe(&seen));
-    assert_eq!(
-        client.get("/after").unwrap().status,
-        200,
-        "the connection is still HTTP/1.1"
     );
 }
 

@@ -36,7 +36,7 @@ pub(crate) struct Options {
     /// Three peers, the main scenarios, short windows: under three minutes once built.
     #[arg(long)]
     quick: bool,
-    /// Only these peers: herald, herald-bare, nginx, haproxy, envoy, pingora, floor.
+    /// Only these peers: herald, herald-bare, herald-logged, nginx, haproxy, envoy, pingora, floor.
     #[arg(long, value_delimiter = ',')]
     peers: Vec<String>,
     /// Only these scenarios (an unknown name lists them).

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use crate::command::{self, Failure};
-use crate::{test, tidy};
+use crate::{ebpf, fuzz, test, tidy};
 
 /// Runs every step; fails with the names of those that failed.
 pub(crate) fn run(root: &Path) -> Result<(), Failure> {
@@ -30,12 +30,14 @@ pub(crate) fn run(root: &Path) -> Result<(), Failure> {
 type Step = fn(&Path) -> Result<(), Failure>;
 
 /// Cheap steps first; the tests close, since CI reads the last counting line.
-const STEPS: [(&str, Step); 6] = [
+const STEPS: [(&str, Step); 8] = [
     ("formatting", formatting),
     ("tidy", tidy::run),
     ("dependencies", dependencies),
     ("clippy", clippy),
     ("documentation", documentation),
+    ("kernel programs", ebpf::verify),
+    ("fuzzing", fuzzing),
     ("tests", tests),
 ];
 
@@ -67,6 +69,10 @@ fn documentation(root: &Path) -> Result<(), Failure> {
             ])
             .env("RUSTDOCFLAGS", "-D warnings"),
     )
+}
+
+fn fuzzing(root: &Path) -> Result<(), Failure> {
+    fuzz::run(root, &fuzz::Options::default())
 }
 
 fn tests(root: &Path) -> Result<(), Failure> {

@@ -1,5 +1,5 @@
-//! The project's own commands: `cargo xtask tidy`, `cargo xtask test`, `cargo xtask ci`,
-//! `cargo xtask bench`.
+//! The project's own commands: `cargo xtask tidy`, `cargo xtask test`, `cargo xtask fuzz`,
+//! `cargo xtask ci`, `cargo xtask ebpf`, `cargo xtask vm`, `cargo xtask bench`.
 
 #![expect(
     clippy::print_stdout,
@@ -15,8 +15,11 @@ use clap::{Parser, Subcommand};
 mod bench;
 mod ci;
 mod command;
+mod ebpf;
+mod fuzz;
 mod test;
 mod tidy;
+mod vm;
 
 /// Herald's development commands.
 #[derive(Debug, Parser)]
@@ -32,10 +35,17 @@ enum Task {
     Tidy,
     /// Install what the tests need, build the binary, run every test and count.
     Test(test::Options),
+    /// Fuzz everything that parses: build once, run each target for some seconds.
+    Fuzz(fuzz::Options),
     /// Everything that continuous integration runs, by the same code.
     Ci,
+    /// Run the tests that need kernels of their own, on Debian's, in QEMU.
+    Vm(vm::Options),
     /// Herald and its peers side by side: CPU time a request, latency, memory.
     Bench(bench::Options),
+    /// The kernel programs: build what is committed, or verify it.
+    #[command(subcommand)]
+    Ebpf(ebpf::Action),
 }
 
 fn main() -> ExitCode {
@@ -47,8 +57,11 @@ fn main() -> ExitCode {
     let outcome = match arguments.task {
         Task::Tidy => tidy::run(root),
         Task::Test(options) => test::run(root, &options),
+        Task::Fuzz(options) => fuzz::run(root, &options),
         Task::Ci => ci::run(root),
+        Task::Vm(options) => vm::run(root, &options),
         Task::Bench(options) => bench::run(root, &options),
+        Task::Ebpf(action) => ebpf::run(root, action),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

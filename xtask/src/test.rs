@@ -2,7 +2,8 @@
 //!
 //! Unit tests of all members run first, then each black-box test binary against the release build
 //! of `herald`. A test that cannot run here says `SKIPPED name: reason`, which is counted and
-//! listed; with `--require-all` it is a failure, and so is a run that found no black-box test.
+//! listed; with `--require-all` it is a failure, and so is a run that found no black-box test; and the
+//! tests that need kernels of their own then run too, in guests (`vm.rs`).
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -10,15 +11,17 @@ use std::time::{Duration, Instant};
 use clap::Args;
 
 use crate::command::{self, Failure};
-use crate::tidy;
+use crate::{tidy, vm};
 
 mod build;
 mod report;
 mod setup;
 mod suite;
 
-use report::{Report, Row};
-use suite::Environment;
+pub(crate) use build::{TestBinary, herald, tests};
+pub(crate) use report::{Report, Row};
+pub(crate) use setup::prepare;
+pub(crate) use suite::{Environment, execute};
 
 /// What to run, and how strictly.
 #[derive(Args, Clone, Debug, Default)]
@@ -37,9 +40,9 @@ pub(crate) struct Options {
 pub(crate) fn run(root: &Path, options: &Options) -> Result<(), Failure> {
     let started = Instant::now();
     let target = command::target_directory(root)?;
-    let ready = command::timed("set-up", || Ok(setup::prepare(&target)))?;
-    let herald = command::timed("build herald (release)", || build::herald(root, &target))?;
-    let built = command::timed("build the tests", || build::tests(root))?;
+    let ready = command::timed("set-up", || Ok(prepare(&target)))?;
+    let herald = command::timed("build herald (release)", || herald(root, &target))?;
+    let built = command::timed("build the tests", || tests(root))?;
     let environment = Environment {
         herald,
         python: ready.python,
@@ -52,6 +55,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<(), Failure> {
         } else {
             SUITE_TIME_MAX
         },
+        closing: None,
     };
 
     let mut report = Report::default();
@@ -64,8 +68,27 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<(), Failure> {
     if options.filter.is_none() {
         report.add(suite::run_doc_tests(root, &environment));
     }
+    if options.require_all && options.filter.is_none() {
+        for row in guests(&target, &environment, &built) {
+            report.add(row);
+        }
+    }
     report.print(&ready.missing, started.elapsed());
     report.verdict(options)
+}
+
+/// The tests that need kernels of their own; see `cargo xtask vm`.
+fn guests(target: &Path, environment: &Environment, built: &[TestBinary]) -> Vec<Row> {
+    let options = vm::Options {
+        long: environment.long,
+        ..vm::Options::default()
+    };
+    vm::rows(target, &environment.herald, built, &options).unwrap_or_else(|problem| {
+        println!("{problem}");
+        let mut row = Row::new("kernels", true);
+        row.failures.push(format!("kernels: {problem}"));
+        vec![row]
+    })
 }
 
 fn tidy_row(root: &Path) -> Row {

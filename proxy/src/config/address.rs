@@ -8,7 +8,19 @@ use std::str::FromStr;
 /// An origin.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct UpstreamAddr {
+    scheme: Scheme,
     place: Place,
+}
+
+/// What an origin speaks.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Scheme {
+    /// HTTP/1.1 in the clear.
+    Http,
+    /// HTTP/1.1 or HTTP/2, as agreed, over TLS.
+    Https,
+    /// HTTP/2 in the clear.
+    H2c,
 }
 
 /// Where an origin listens.
@@ -26,6 +38,11 @@ pub enum Place {
 }
 
 impl UpstreamAddr {
+    /// What it speaks.
+    pub fn scheme(&self) -> Scheme {
+        self.scheme
+    }
+
     /// Where it listens.
     pub fn place(&self) -> &Place {
         &self.place
@@ -43,9 +60,12 @@ impl UpstreamAddr {
 
 impl fmt::Display for UpstreamAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.place {
-            Place::Tcp { .. } => f.write_str(&self.authority()),
-            Place::Unix(path) => write!(f, "unix:{}", path.display()),
+        match (&self.place, self.scheme) {
+            (Place::Tcp { .. }, Scheme::Http) => f.write_str(&self.authority()),
+            (Place::Tcp { .. }, Scheme::Https) => write!(f, "https://{}", self.authority()),
+            (Place::Tcp { .. }, Scheme::H2c) => write!(f, "h2c://{}", self.authority()),
+            (Place::Unix(path), Scheme::H2c) => write!(f, "h2c+unix:{}", path.display()),
+            (Place::Unix(path), _) => write!(f, "unix:{}", path.display()),
         }
     }
 }
@@ -57,25 +77,27 @@ impl FromStr for UpstreamAddr {
     fn from_str(text: &str) -> Result<Self, String> {
         let (scheme, rest) = match text.split_once("://") {
             Some((scheme, rest)) => (scheme, rest),
-            None => match text.strip_prefix("unix:") {
-                Some(path) => ("unix", path),
-                None => ("http", text),
+            None => match text.split_once(':') {
+                Some((scheme @ ("unix" | "h2c+unix"), path)) => (scheme, path),
+                _ => ("http", text),
             },
         };
-        let place = match scheme {
-            "http" => tcp(rest, 80)?,
-            "https" => return Err(later("https")),
-            "unix" => unix(rest)?,
-            _ => return Err("http://HOST:PORT or unix:/PATH, and no other scheme".into()),
+        let (scheme, place) = match scheme {
+            "http" => (Scheme::Http, tcp(rest, 80)?),
+            "https" => (Scheme::Https, tcp(rest, 443)?),
+            "h2c" => (Scheme::H2c, tcp(rest, 80)?),
+            "unix" => (Scheme::Http, unix(rest)?),
+            "h2c+unix" => (Scheme::H2c, unix(rest)?),
+            _ => return Err(format!("{SCHEMES}, and no other scheme")),
         };
-        Ok(Self { place })
+        Ok(Self { scheme, place })
     }
 }
 
 /// `HOST[:PORT]`.
 fn tcp(rest: &str, default_port: u16) -> Result<Place, String> {
     if rest.contains('@') {
-        return Err("http://HOST:PORT, without user, path or query".into());
+        return Err("SCHEME://HOST:PORT, without user, path or query".into());
     }
     let rest = rest.strip_suffix('/').unwrap_or(rest);
     let (host, port) = match rest.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
@@ -87,7 +109,7 @@ fn tcp(rest: &str, default_port: u16) -> Result<Place, String> {
         None => match rest.split_once(':') {
             Some((host, port)) if is_name(host) => (host, Some(port)),
             None if is_name(rest) => (rest, None),
-            _ => return Err("http://HOST:PORT, without user, path or query".into()),
+            _ => return Err("SCHEME://HOST:PORT, without user, path or query".into()),
         },
     };
     let port = match port {
@@ -114,9 +136,9 @@ fn unix(path: &str) -> Result<Place, String> {
     Ok(Place::Unix(path.into()))
 }
 
-fn later(scheme: &str) -> String {
-    format!("http://HOST:PORT or unix:/PATH; `{scheme}` origins can't be reached yet")
-}
+/// What can be written.
+pub(super) const SCHEMES: &str =
+    "http://HOST:PORT, https://HOST:PORT, h2c://HOST:PORT, unix:/PATH or h2c+unix:/PATH";
 
 /// A host name (RFC 1123 §2.1) or IPv4 address. `_` passes: container networks name services so.
 /// A name whose last label is a number is an IPv4 address gone wrong (`127.1`, `10.0.0.256`), and
@@ -144,7 +166,7 @@ mod tests {
     #[test]
     fn what_is_wrong_is_said_without_quoting() {
         for (text, word) in [
-            ("https://hush:1", "`https` origins"),
+            ("https://hush@a:1", "without user"),
             ("unix:hush", "absolute"),
             ("unix:/hush\n", "absolute"),
             ("ftp://hush:1", "no other scheme"),
@@ -171,13 +193,16 @@ mod tests {
             ("my_app.net-2:1", "my_app.net-2:1"),
             ("unix:/run/app.sock", "unix:/run/app.sock"),
             ("unix:///run/app.sock", "unix:/run/app.sock"),
+            ("h2c+unix:/run/app.sock", "h2c+unix:/run/app.sock"),
+            ("https://a", "https://a:443"),
+            ("h2c://[::1]:50051", "h2c://[::1]:50051"),
         ] {
             assert_eq!(text.parse::<UpstreamAddr>().unwrap().to_string(), shown);
         }
         for text in [
             "",
             "http://",
-            "https://a:1",
+            "h2://a:1",
             "http://u@a:1",
             "http://a:1/x",
             "a:0",

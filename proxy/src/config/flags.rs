@@ -2,7 +2,7 @@
 //! `docs/config.md`; the field names are the keys of the file.
 
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, ValueEnum};
@@ -68,6 +68,17 @@ pub enum TlsVersion {
     /// TLS 1.3 alone.
     #[value(name = "1.3")]
     Tls13,
+}
+
+/// Whether kernel programs help with new connections.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum EbpfMode {
+    /// Those that this process may load; the others are told with their reason.
+    Auto,
+    /// None.
+    Off,
+    /// All that the configuration has a use for, or no start.
+    Require,
 }
 
 /// The least severe events that are logged.
@@ -200,6 +211,10 @@ pub struct Flags {
     #[arg(long, value_name = "CIDR", help_heading = "Headers for the origin")]
     pub trusted_proxy: Vec<Network>,
 
+    /// A protocol that clients may switch to on HTTP/1.1, through a tunnel that the origin opens; off for none. Repeatable.
+    #[arg(long, value_name = "PROTOCOL", default_value = "websocket")]
+    pub upgrade: Vec<String>,
+
     /// Worker threads; auto (or 0) is one a core.
     #[arg(
         long,
@@ -209,6 +224,30 @@ pub struct Flags {
     )]
     pub workers: Workers,
 
+    /// Kernel programs that give each new connection to the least busy worker, and count. They need
+    /// CAP_BPF and CAP_NET_ADMIN; without them the kernel spreads connections blindly.
+    #[arg(
+        long,
+        value_enum,
+        value_name = "MODE",
+        default_value = "auto",
+        help_heading = "Workers and limits"
+    )]
+    pub ebpf: EbpfMode,
+
+    /// Connections a second that one source, an IPv4 address or an IPv6 /64, may complete; a /48
+    /// may 16 times as many. Those above are refused by the kernel, before a handshake.
+    #[arg(long, value_name = "N", help_heading = "Workers and limits")]
+    pub refuse_rate: Option<NonZeroU32>,
+
+    /// Connections that one source may complete at once [default: twice refuse_rate].
+    #[arg(long, value_name = "N", help_heading = "Workers and limits")]
+    pub refuse_burst: Option<NonZeroU32>,
+
+    /// Network whose connections are never refused.
+    #[arg(long, value_name = "CIDR", help_heading = "Workers and limits")]
+    pub refuse_exempt: Vec<Network>,
+
     /// Most client connections at a time, all listeners together.
     #[arg(
         long,
@@ -217,6 +256,15 @@ pub struct Flags {
         help_heading = "Workers and limits"
     )]
     pub max_connections: NonZeroUsize,
+
+    /// Most connections from one address, or one /64 of IPv6, that is no --trusted-proxy; 0 is no limit.
+    #[arg(
+        long,
+        value_name = "N",
+        default_value = "16384",
+        help_heading = "Workers and limits"
+    )]
+    pub max_connections_per_source: usize,
 
     /// From accept to the end of the handshake.
     #[arg(
@@ -272,6 +320,33 @@ pub struct Flags {
     )]
     pub body_max: SizeLimit,
 
+    /// A client that takes nothing of its answer for this long is cut off.
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "60s",
+        help_heading = "Workers and limits"
+    )]
+    pub write_timeout: Span,
+
+    /// A request's body that stands still for this long before it is answered is refused (408); one that the origin does not take, too (504).
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "60s",
+        help_heading = "Workers and limits"
+    )]
+    pub body_timeout: Span,
+
+    /// An exchange in which neither body moves for this long after the head of its answer is broken off.
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "5m",
+        help_heading = "Workers and limits"
+    )]
+    pub exchange_idle_timeout: Span,
+
     /// A client connection without a request is closed after this.
     #[arg(
         long,
@@ -281,6 +356,15 @@ pub struct Flags {
     )]
     pub idle_timeout: Span,
 
+    /// A tunnel in which nothing moves, either way, is cut after this.
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "10m",
+        help_heading = "Workers and limits"
+    )]
+    pub tunnel_idle_timeout: Span,
+
     /// Most concurrent requests on an HTTP/2 connection.
     #[arg(
         long,
@@ -289,6 +373,15 @@ pub struct Flags {
         help_heading = "Workers and limits"
     )]
     pub http2_streams_max: u32,
+
+    /// Most requests that a client may break off (RST_STREAM) on an HTTP/2 connection in ten seconds.
+    #[arg(
+        long,
+        value_name = "N",
+        default_value = "200",
+        help_heading = "Workers and limits"
+    )]
+    pub http2_resets_max: u32,
 
     /// HTTP/2 flow-control window of a stream.
     #[arg(
@@ -334,6 +427,17 @@ pub struct Flags {
         help_heading = "Workers and limits"
     )]
     pub drain_timeout: Span,
+
+    /// At a stop, an idle HTTP/1.1 connection may send one more request for this long.
+    ///
+    /// A client may just be sending it. It is answered with `Connection: close`.
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "1s",
+        help_heading = "Workers and limits"
+    )]
+    pub drain_idle_timeout: Span,
 
     /// Least severe events logged.
     #[arg(

@@ -41,7 +41,7 @@ impl fmt::Display for Origin {
                 if key.is_empty() {
                     Ok(())
                 } else {
-                    write!(f, ": {key}")
+                    write!(f, ": {}", printable(key))
                 }
             }
             Self::Default => f.write_str("default"),
@@ -119,12 +119,17 @@ pub(super) fn quoted(text: &str) -> String {
     if text.contains('@') || text.contains("-----BEGIN") {
         return "this value (not shown, it may hold a secret)".into();
     }
+    format!("`{}`", printable(text))
+}
+
+/// An unknown key is text like any other: it may hold what a terminal obeys.
+fn printable(text: &str) -> String {
     let shown = text.chars().take(QUOTED_MAX).flat_map(char::escape_debug);
     let mut shown: String = shown.collect();
     if text.chars().nth(QUOTED_MAX).is_some() {
         shown.push('…');
     }
-    format!("`{shown}`")
+    shown
 }
 
 /// Mistakes shown one by one; the rest is counted.

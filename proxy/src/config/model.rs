@@ -2,12 +2,13 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::flags::{
-    ClientAuth, ForwardedStyle, LogFormat, LogLevel, OnFailure, ReasonSpelling, UpstreamFlags,
+    ClientAuth, EbpfMode, ForwardedStyle, LogFormat, LogLevel, OnFailure, ReasonSpelling,
+    UpstreamFlags,
 };
 use super::mistake::Origin;
 use super::observe::{AdminAddr, LogTarget};
@@ -49,10 +50,20 @@ pub struct Config {
     pub request_id: bool,
     /// Peers whose claims about earlier hops are kept.
     pub trusted_proxies: Vec<Network>,
+    /// Protocols that clients may switch to.
+    pub upgrades: Vec<String>,
     /// Worker threads, at least one.
     pub workers: usize,
+    /// Kernel programs.
+    pub ebpf: EbpfMode,
+    /// Connections a second that one source may complete, and how many at once.
+    pub refuse: Option<Refusal>,
+    /// Sources that are never refused.
+    pub refuse_exempt: Vec<Network>,
     /// Client connections.
     pub max_connections: usize,
+    /// Client connections of one source; `None` for no limit.
+    pub max_connections_per_source: Option<NonZeroUsize>,
     /// TLS sessions kept; `None` for no resumption.
     pub sessions_max: Option<NonZeroUsize>,
     /// Callers kept.
@@ -71,14 +82,26 @@ pub struct Config {
     pub body_max: Option<u64>,
     /// Idle client connections.
     pub idle_timeout: Duration,
+    /// Clients that take nothing of an answer.
+    pub write_timeout: Duration,
+    /// Request bodies that stand still.
+    pub body_timeout: Duration,
+    /// Answered exchanges in which nothing moves.
+    pub exchange_idle_timeout: Duration,
+    /// Silent tunnels.
+    pub tunnel_idle_timeout: Duration,
     /// HTTP/2 streams.
     pub http2_streams_max: u32,
+    /// Requests broken off on an HTTP/2 connection in ten seconds.
+    pub http2_resets_max: u32,
     /// HTTP/2 stream window, bytes.
     pub http2_stream_window: u32,
     /// HTTP/2 connection window, bytes.
     pub http2_connection_window: u32,
     /// Drain deadline.
     pub drain_timeout: Duration,
+    /// How long an idle HTTP/1.1 connection may send one more request at a stop.
+    pub drain_idle_timeout: Duration,
     /// Log level.
     pub log_level: LogLevel,
     /// Records of requests.
@@ -158,6 +181,15 @@ pub enum PolicyAction {
     Block,
     /// It may pass whoever sends it.
     Bypass,
+}
+
+/// How fast one source may complete connections.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Refusal {
+    /// A second.
+    pub rate: NonZeroU32,
+    /// At once.
+    pub burst: NonZeroU32,
 }
 
 /// Where each value of each key came from.

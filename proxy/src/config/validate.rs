@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::Path;
 
-use super::flags::{ClientAuth, Flags, TlsVersion, UpstreamFlags};
+use super::address::SCHEMES;
+use super::flags::{ClientAuth, EbpfMode, Flags, TlsVersion};
 use super::mistake::{Mistake, Mistakes, Origin, quoted};
-use super::model::{Config, Origins};
+use super::model::{Config, Origins, Refusal};
 use super::observe::LogTarget;
 use super::sections::is_applications;
 use super::units::{WORKERS_MAX, Workers};
@@ -27,13 +28,9 @@ impl Config {
             section: section.map(|(origin, _)| origin),
         };
         let headers = checks.headers(&flags.header);
-        checks.names(&flags.allow_header_name);
-        checks.client_auth(&flags, section.is_some_and(|(_, has_stores)| has_stores));
-        checks.required(&flags);
-        checks.listen(&flags.listen);
-        checks.upstream(&flags.upstream);
-        checks.bounds(&flags);
-        checks.logs(&flags);
+        let upgrades = checks.upgrades(&flags.upgrade);
+        checks.whole(&flags, section.is_some_and(|(_, has_stores)| has_stores));
+        let refuse = checks.refuse(&flags);
         let window = checks.window("http2_stream_window", flags.http2_stream_window.0);
         let connection_window =
             checks.window("http2_connection_window", flags.http2_connection_window.0);
@@ -58,8 +55,13 @@ impl Config {
             forwarded: flags.forwarded,
             request_id: flags.request_id,
             trusted_proxies: flags.trusted_proxy,
+            upgrades,
             workers: workers(flags.workers),
+            ebpf: flags.ebpf,
+            refuse,
+            refuse_exempt: flags.refuse_exempt,
             max_connections: flags.max_connections.get(),
+            max_connections_per_source: NonZeroUsize::new(flags.max_connections_per_source),
             sessions_max: NonZeroUsize::new(flags.sessions_max),
             callers_max: flags.callers_max,
             handshake_timeout: flags.handshake_timeout.0,
@@ -69,10 +71,16 @@ impl Config {
             head_fields_max: flags.head_fields_max.get(),
             body_max: flags.body_max.0,
             idle_timeout: flags.idle_timeout.0,
+            write_timeout: flags.write_timeout.0,
+            body_timeout: flags.body_timeout.0,
+            exchange_idle_timeout: flags.exchange_idle_timeout.0,
+            tunnel_idle_timeout: flags.tunnel_idle_timeout.0,
             http2_streams_max: flags.http2_streams_max,
+            http2_resets_max: flags.http2_resets_max,
             http2_stream_window: window,
             http2_connection_window: connection_window,
             drain_timeout: flags.drain_timeout.0,
+            drain_idle_timeout: flags.drain_idle_timeout.0,
             log_level: flags.log_level,
             access_log: flags.access_log,
             connection_log: flags.connection_log,
@@ -86,6 +94,8 @@ impl Config {
     }
 }
 
+mod upstream;
+
 /// The mistakes found so far, and where values came from.
 struct Checks<'a> {
     origins: &'a Origins,
@@ -95,6 +105,19 @@ struct Checks<'a> {
 }
 
 impl Checks<'_> {
+    /// What yields no value of its own.
+    fn whole(&mut self, flags: &Flags, has_stores: bool) {
+        self.names(&flags.allow_header_name);
+        self.client_auth(flags, has_stores);
+        self.required(flags);
+        self.listen(&flags.listen);
+        self.upstream(&flags.upstream);
+        self.bounds(flags);
+        self.logs(flags);
+        let window = flags.upstream.upstream_http2_window.0;
+        self.window("upstream_http2_window", window);
+    }
+
     fn add(&mut self, key: &str, index: usize, message: impl Into<String>, allowed: &str) {
         let origin = self.origins.of(key, index);
         self.mistakes.push(Mistake::new(origin, message, allowed));
@@ -124,7 +147,7 @@ impl Checks<'_> {
         self.require(flags.cert.is_some(), "cert", "a PEM file");
         self.require(flags.key.is_some(), "key", "a PEM file");
         let origins = &flags.upstream.upstream;
-        self.require(!origins.is_empty(), "upstream", "http://HOST:PORT");
+        self.require(!origins.is_empty(), "upstream", SCHEMES);
     }
 
     fn headers(&mut self, headers: &[String]) -> Vec<(String, String)> {
@@ -158,6 +181,25 @@ impl Checks<'_> {
         }
     }
 
+    /// What carries HTTP in its tunnel would carry requests past every rule.
+    fn upgrades(&mut self, protocols: &[String]) -> Vec<String> {
+        let allowed = "off, or protocols that carry no HTTP, such as websocket";
+        for (index, protocol) in protocols.iter().enumerate() {
+            let message = match protocol_kind(protocol) {
+                ProtocolKind::Tunnel => continue,
+                ProtocolKind::Off if protocols.len() == 1 => return Vec::new(),
+                ProtocolKind::Off => "`off` stands beside other protocols".to_owned(),
+                ProtocolKind::Http => {
+                    let protocol = quoted(protocol);
+                    format!("{protocol} carries HTTP requests past every rule")
+                }
+                ProtocolKind::Unnamed => format!("{} is no protocol name", quoted(protocol)),
+            };
+            self.add("upgrade", index, message, allowed);
+        }
+        protocols.to_vec()
+    }
+
     /// Each worker binds every address, so a repeated one would get connections twice as often.
     /// Port 0 is another port each time.
     fn listen(&mut self, addresses: &[SocketAddr]) {
@@ -167,23 +209,6 @@ impl Checks<'_> {
                 let message = format!("{address} is listed twice");
                 self.add("listen", index, message, "each address and port once");
             }
-        }
-    }
-
-    /// A repeated origin would get twice its share, and its health would be kept in two places.
-    fn upstream(&mut self, flags: &UpstreamFlags) {
-        let origins = &flags.upstream;
-        for (index, origin) in origins.iter().enumerate() {
-            let mut before = origins.iter().take(index);
-            if before.any(|other| other == origin) {
-                let message = format!("{origin} is listed twice");
-                self.add("upstream", index, message, "each origin once");
-            }
-        }
-        if origins.len() > ORIGINS_MAX {
-            let message = format!("{} origins are listed", origins.len());
-            let allowed = format!("at most {ORIGINS_MAX}");
-            self.add("upstream", ORIGINS_MAX, message, &allowed);
         }
     }
 
@@ -240,6 +265,39 @@ impl Checks<'_> {
         }
     }
 
+    /// A limit that nothing would keep is a mistake, not a limit.
+    fn refuse(&mut self, flags: &Flags) -> Option<Refusal> {
+        let Some(rate) = flags.refuse_rate else {
+            if flags.refuse_burst.is_some() {
+                let message = "a burst is given, but no rate";
+                self.add("refuse_burst", 0, message, "refuse_rate beside it");
+            }
+            if !flags.refuse_exempt.is_empty() {
+                let message = "a network is exempt, but nobody is refused";
+                self.add("refuse_exempt", 0, message, "refuse_rate beside it");
+            }
+            return None;
+        };
+        if flags.ebpf == EbpfMode::Off {
+            let message = "the kernel is to refuse, but ebpf is off";
+            self.add("refuse_rate", 0, message, "ebpf auto or require");
+        }
+        let twice = rate.saturating_mul(TWO);
+        let burst = flags.refuse_burst.unwrap_or(twice);
+        for (key, number) in [("refuse_rate", rate), ("refuse_burst", burst)] {
+            if number.get() > 2 * MILLION {
+                let message = format!("{number} is out of bounds");
+                self.add(key, 0, message, &format!("1 to {MILLION}"));
+            }
+        }
+        if flags.refuse_exempt.len() > EXEMPT_MAX {
+            let message = format!("{} networks are too many", flags.refuse_exempt.len());
+            let allowed = format!("at most {EXEMPT_MAX}");
+            self.add("refuse_exempt", EXEMPT_MAX, message, &allowed);
+        }
+        Some(Refusal { rate, burst })
+    }
+
     /// Bounds that the type of a number does not have. Each keeps a stage from a panic or from
     /// serving nobody.
     fn bounds(&mut self, flags: &Flags) {
@@ -260,6 +318,11 @@ impl Checks<'_> {
                 "upstream_idle_max",
                 flags.upstream.upstream_idle_max,
                 0..=65_536,
+            ),
+            (
+                "upstream_http2_streams",
+                flags.upstream.upstream_http2_streams,
+                1..=10_000,
             ),
             ("sessions_max", flags.sessions_max, 0..=TEN_MILLION),
             ("callers_max", flags.callers_max.get(), 1..=TEN_MILLION),
@@ -285,6 +348,28 @@ impl Checks<'_> {
     }
 }
 
+/// What a listed protocol is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum ProtocolKind {
+    Off,
+    Tunnel,
+    /// TLS among them: inside it (RFC 2817) the client speaks HTTP to the origin again.
+    Http,
+    Unnamed,
+}
+
+/// RFC 9110 §7.8: a token, or two with a slash between.
+fn protocol_kind(protocol: &str) -> ProtocolKind {
+    let (name, version) = protocol.split_once('/').unwrap_or((protocol, "1"));
+    let is_name = |text: &str| !text.is_empty() && text.bytes().all(is_token);
+    match &*name.to_ascii_lowercase() {
+        "off" => ProtocolKind::Off,
+        "http" | "https" | "h2" | "h2c" | "h3" | "spdy" | "tls" => ProtocolKind::Http,
+        _ if is_name(name) && is_name(version) => ProtocolKind::Tunnel,
+        _ => ProtocolKind::Unnamed,
+    }
+}
+
 fn workers(asked: Workers) -> usize {
     let most = usize::try_from(WORKERS_MAX).unwrap_or(usize::MAX);
     match asked {
@@ -306,8 +391,10 @@ fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// A request remembers in one word which it has tried.
-const ORIGINS_MAX: usize = 64;
+const MILLION: u32 = 1_000_000;
+const TWO: NonZeroU32 = NonZeroU32::MIN.saturating_add(1);
+/// What the kernel's table of exempt networks holds.
+const EXEMPT_MAX: usize = 1024;
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 const TEN_MILLION: usize = 10_000_000;

@@ -36,6 +36,14 @@ pub fn clean_response(headers: &mut HeaderMap, hygiene: &Hygiene) {
     }
 }
 
+/// Says on a cleaned 101 which protocol follows (RFC 9110 §7.8).
+pub fn announce_switch(headers: &mut HeaderMap, protocol: &str) {
+    if let Ok(protocol) = HeaderValue::from_str(protocol) {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(header::UPGRADE, protocol);
+    }
+}
+
 fn is_kept_back(name: &HeaderName, hygiene: &Hygiene) -> bool {
     let name = name.as_str().as_bytes();
     is_connection_field(name) || hygiene.is_protected(name)

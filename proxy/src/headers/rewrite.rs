@@ -11,6 +11,7 @@ use super::forwarded::{ClientHop, FieldSink};
 use super::hop::HopList;
 use super::mapping::HeaderBlock;
 use super::names::{Hygiene, is_connection_field};
+use crate::http::Upgrades;
 pub use crate::http::request::Framing;
 use crate::http::request::RequestHead;
 use crate::policy::Permit;
@@ -33,6 +34,8 @@ pub struct Outbound<'a> {
     hygiene: &'a Hygiene,
     block: &'a HeaderBlock,
     way: Way<'a>,
+    /// The protocol that the origin is asked to switch to.
+    upgrade: Option<&'a str>,
 }
 
 impl<'a> Outbound<'a> {
@@ -51,7 +54,30 @@ impl<'a> Outbound<'a> {
             hygiene,
             block,
             way,
+            upgrade: None,
         })
+    }
+
+    /// Passes on the request's question for another protocol, if it is a valid one for a protocol
+    /// in `listed`: on HTTP/1.1, a GET without a body, and `upgrade` among the options of
+    /// `Connection` (RFC 9110 §7.8). Any other question is left out, as if nobody had asked.
+    #[must_use]
+    pub fn with_upgrade(mut self, listed: &'a Upgrades) -> Self {
+        let head = &self.head;
+        // In this order an ordinary request costs one look at an empty list.
+        if self.hop.names(b"upgrade")
+            && head.version() == Version::HTTP_11
+            && head.method() == Method::GET
+            && head.framing() == Framing::None
+        {
+            self.upgrade = listed.asked(head.headers());
+        }
+        self
+    }
+
+    /// The protocol that the origin is asked to switch to.
+    pub fn upgrade(&self) -> Option<&'a str> {
+        self.upgrade
     }
 
     /// The request's method.
@@ -78,7 +104,10 @@ impl<'a> Outbound<'a> {
         }
         self.put_cookies(out);
         self.put_trailer_names(out);
-        if asks_for_trailers(head.headers()) {
+        if let Some(protocol) = self.upgrade {
+            out.put_slice(b"connection: upgrade\r\n");
+            put_field(out, b"upgrade", protocol.as_bytes());
+        } else if asks_for_trailers(head.headers()) {
             // RFC 9110 §10.1.4: a sender of TE must list it in Connection.
             out.put_slice(b"te: trailers\r\nconnection: te\r\n");
         }
@@ -180,5 +209,6 @@ fn put_field(out: &mut BytesMut, name: &[u8], value: &[u8]) {
     out.put_slice(b"\r\n");
 }
 
+mod http2;
 #[cfg(test)]
 mod tests;

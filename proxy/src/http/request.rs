@@ -154,6 +154,11 @@ impl RequestHead {
         }
     }
 
+    /// The target as a URI.
+    pub fn uri(&self) -> &Uri {
+        &self.uri
+    }
+
     /// The one authority the request is for.
     pub fn authority(&self) -> &[u8] {
         match (self.uri.authority(), self.headers.get(header::HOST)) {

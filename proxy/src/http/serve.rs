@@ -1,20 +1,23 @@
 //! Drives hyper for one connection: HTTP/1.1 or HTTP/2 with every limit spelled out, an idle
 //! deadline, and a graceful end when the drain starts. Knows nothing of what is served.
 
-use std::cell::Cell;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::{Request, Response};
-use http_body::Body;
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, header};
+use http_body::{Body, Frame};
 use hyper::body::Incoming;
 use hyper::rt::{Read, Write};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioTimer;
-use tokio::time::{Instant, sleep_until};
 
+use super::activity::{Activity, InFlight};
+use super::drive::{Finish, HeadClock, drive};
+use super::guarded::Guarded;
 use crate::drain::DrainWatch;
 
 /// What ALPN chose (RFC 7301); without ALPN a client speaks HTTP/1.1.
@@ -33,33 +36,42 @@ pub struct Limits {
     pub head_timeout: Duration,
     /// Without a request in flight for this long, the connection is closed.
     pub idle_timeout: Duration,
+    /// How long an HTTP/1.1 connection may stay idle once the drain has started.
+    pub drain_idle_timeout: Duration,
     /// Most bytes of a request head.
     pub head_bytes_max: usize,
     /// Most fields of a request head (HTTP/1.1).
     pub head_fields_max: usize,
     /// Most concurrent HTTP/2 streams.
     pub http2_streams_max: u32,
+    /// Most requests that a client may break off on an HTTP/2 connection in ten seconds.
+    pub http2_resets_max: u32,
+    /// A client that takes nothing of an answer for this long is cut off.
+    pub write_timeout: Duration,
     /// HTTP/2 flow-control window of a stream, bytes.
     pub http2_stream_window: u32,
     /// HTTP/2 flow-control window of a connection, bytes.
     pub http2_connection_window: u32,
 }
 
-/// Counts requests in flight, so that an idle connection can be told from a busy one.
-#[derive(Debug, Default)]
-struct Activity {
-    in_flight: Cell<usize>,
-    finished: Cell<u64>,
+/// What is left of an HTTP/1.1 connection when HTTP is over on it.
+#[derive(Debug)]
+pub struct Leftover<IO> {
+    /// The stream: shut down, unless the last answer was a 101.
+    pub io: IO,
+    /// What the client sent behind its last request.
+    pub read: Bytes,
 }
 
-/// Serves `io` until the client or the drain ends it. The error is hyper's, for the log.
+/// Serves `io` until the client or the drain ends it, or an answer switches protocols on HTTP/1.1,
+/// where the stream is given back. The error is hyper's, for the log.
 pub async fn serve<IO, F, R, B>(
     io: IO,
     protocol: Protocol,
     limits: &Limits,
     drain: DrainWatch,
     exchange: F,
-) -> Result<(), hyper::Error>
+) -> Result<Option<Leftover<IO>>, hyper::Error>
 where
     IO: Read + Write + Unpin + 'static,
     F: Fn(Request<Incoming>) -> R + Clone + 'static,
@@ -68,78 +80,50 @@ where
     B::Data: 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let activity = Rc::new(Activity::default());
+    let resets_max = (protocol == Protocol::Http2).then_some(limits.http2_resets_max);
+    let activity = Activity::new(resets_max);
+    let io = Guarded::new(io, limits.write_timeout, activity.conduct());
     let counted = Rc::clone(&activity);
     let service = service_fn(move |request| {
         let guard = InFlight::new(Rc::clone(&counted));
+        let activity = Rc::clone(&counted);
         let response = exchange(request);
         async move {
-            let response = response.await.map(|body| Watched {
-                body,
-                _guard: guard,
-            });
+            let mut response = response.await.map(|body| Watched::new(body, guard));
+            // A 101 ends HTTP on the connection by itself.
+            if activity.is_ending() && !response.status().is_informational() {
+                let close = HeaderValue::from_static("close");
+                response.headers_mut().insert(header::CONNECTION, close);
+            }
             Ok::<_, std::convert::Infallible>(response)
         }
     });
+    let heads = HeadClock::new();
     match protocol {
         Protocol::Http1 => {
-            let connection = http1_builder(limits).serve_connection(io, service);
-            let finish = http1::Connection::graceful_shutdown;
-            run(connection, finish, limits, drain, &activity).await
+            let builder = http1_builder(limits, heads.clone());
+            let mut connection = builder.serve_connection(io, service);
+            let finish = Finish::AfterLastAnswer(http1::Connection::graceful_shutdown);
+            let pinned = Pin::new(&mut connection);
+            drive(pinned, finish, (limits, &heads), drain, &activity).await?;
+            let parts = connection.into_parts();
+            let (io, read) = (parts.io.into_inner(), parts.read_buf);
+            Ok(Some(Leftover { io, read }))
         }
         Protocol::Http2 => {
             let connection = http2_builder(limits).serve_connection(io, service);
-            let finish = http2::Connection::graceful_shutdown;
-            run(connection, finish, limits, drain, &activity).await
+            let finish = Finish::AtOnce(http2::Connection::graceful_shutdown);
+            let pinned = pin!(connection);
+            drive(pinned, finish, (limits, &heads), drain, &activity).await?;
+            Ok(None)
         }
     }
 }
 
-/// Polls the connection; asks it to finish when the drain starts or it has been idle too long.
-async fn run<C>(
-    connection: C,
-    finish: fn(Pin<&mut C>),
-    limits: &Limits,
-    mut drain: DrainWatch,
-    activity: &Activity,
-) -> Result<(), hyper::Error>
-where
-    C: Future<Output = Result<(), hyper::Error>>,
-{
-    let mut connection = pin!(connection);
-    let mut draining = pin!(drain.started());
-    let mut idle_check = pin!(sleep_until(Instant::now() + limits.idle_timeout));
-    let mut finished_before = activity.finished.get();
-    let mut finishing = false;
-    loop {
-        tokio::select! {
-            biased;
-            result = connection.as_mut() => return result,
-            () = draining.as_mut(), if !finishing => {
-                finishing = true;
-                finish(connection.as_mut());
-            }
-            () = idle_check.as_mut() => {
-                let finished = activity.finished.get();
-                if activity.in_flight.get() == 0 && finished == finished_before {
-                    if finishing {
-                        // Asked to go an idle time ago and still here: the peer is gone.
-                        return Ok(());
-                    }
-                    finishing = true;
-                    finish(connection.as_mut());
-                }
-                finished_before = finished;
-                idle_check.as_mut().reset(Instant::now() + limits.idle_timeout);
-            }
-        }
-    }
-}
-
-fn http1_builder(limits: &Limits) -> http1::Builder {
+fn http1_builder(limits: &Limits, heads: HeadClock) -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder
-        .timer(TokioTimer::new())
+        .timer(heads)
         .header_read_timeout(limits.head_timeout)
         .max_headers(limits.head_fields_max)
         .max_header_size(limits.head_bytes_max)
@@ -183,30 +167,22 @@ where
     }
 }
 
-struct InFlight(Rc<Activity>);
-
-impl InFlight {
-    fn new(activity: Rc<Activity>) -> Self {
-        activity.in_flight.set(activity.in_flight.get() + 1);
-        Self(activity)
-    }
-}
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.0
-            .in_flight
-            .set(self.0.in_flight.get().saturating_sub(1));
-        self.0.finished.set(self.0.finished.get().wrapping_add(1));
-    }
-}
-
 pin_project_lite::pin_project! {
     /// A response body that keeps its request counted as in flight.
     struct Watched<B> {
         #[pin]
         body: B,
-        _guard: InFlight,
+        guard: InFlight,
+    }
+}
+
+impl<B: Body> Watched<B> {
+    fn new(body: B, mut guard: InFlight) -> Self {
+        // hyper does not ask for a body that is over from the start.
+        if body.is_end_stream() {
+            guard.complete();
+        }
+        Self { body, guard }
     }
 }
 
@@ -216,9 +192,19 @@ impl<B: Body> Body for Watched<B> {
 
     fn poll_frame(
         self: Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<Result<http_body::Frame<B::Data>, B::Error>>> {
-        self.project().body.poll_frame(cx)
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        let this = self.project();
+        this.guard.asked();
+        let mut body = this.body;
+        let polled = body.as_mut().poll_frame(cx);
+        match &polled {
+            Poll::Pending => {}
+            Poll::Ready(Some(Ok(_))) if body.is_end_stream() => this.guard.complete(),
+            Poll::Ready(Some(Ok(_))) => this.guard.gave(),
+            Poll::Ready(None | Some(Err(_))) => this.guard.complete(),
+        }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {
@@ -230,8 +216,8 @@ impl<B: Body> Body for Watched<B> {
     }
 }
 
-/// hyper's floor for its connection buffer.
-const HTTP1_BUFFER_MIN: usize = 16 * 1024;
+/// Room for the pieces that an upload is read in, whatever a head may have.
+const HTTP1_BUFFER_MIN: usize = 128 * 1024;
 /// Bytes a stream may hold towards a slow client.
 const HTTP2_SEND_BUFFER: usize = 256 * 1024;
 /// An unanswered PING closes the connection after this long.

@@ -11,7 +11,7 @@ use crate::config::{ClientAuth, LogFormat};
 use crate::headers::Mapping;
 use crate::identity::{self, Attributes, Facts, OnFailure, Variable, VariableSet};
 use crate::policy::Rules;
-use crate::telemetry::access::Certificate;
+use crate::telemetry::identity::Certificate;
 use crate::telemetry::{Identity, reason::VerdictKind};
 use crate::tls::{ReasonStyle, TrustStores, Verdict};
 use crate::upstream;
@@ -31,6 +31,8 @@ pub struct Application {
     pub origins: Vec<upstream::Origin>,
     /// How they go there.
     pub upstream: upstream::Settings,
+    /// How they are checked, if they are.
+    pub health_check: Option<upstream::HealthCheck>,
     /// Its policies, if it has any.
     pub rules: Option<Rules>,
     /// Which applications a connection may ask for: those with the same number have the same trust.

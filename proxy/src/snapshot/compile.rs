@@ -16,7 +16,7 @@ use crate::config::{
 };
 use crate::headers::{Forwarding, Hygiene, Mapping, Preset};
 use crate::hosts::Hosts;
-use crate::http::serve;
+use crate::http::{Upgrades, serve};
 use crate::identity::OnFailure;
 use crate::tls::context::{self, ContextError, Settings};
 use crate::tls::{
@@ -69,6 +69,7 @@ pub(super) fn compile(config: &Config) -> Result<Snapshot, Mistakes> {
         default,
         hosts,
         hygiene: Hygiene::new(names, allowed),
+        upgrades: Upgrades::new(config.upgrades.iter().map(String::as_str)),
         forwarding: forwarding(config),
         resolve_interval: config.upstream.upstream_resolve.0,
         fallback_authority: origins::authority(config)?,
@@ -110,10 +111,13 @@ impl Compiler {
                 .trust(config)
                 .map(|store| Arc::new(TrustStores::new(store, Vec::new()))),
         };
+        let origins = origins::compile(config, &mut self.mistakes);
+        let health_check = origins::health_check(config, &mut self.mistakes);
         let chain_pem = self.read(&config.cert, || config.origin("cert", 0));
         let key_pem = self.read(&config.key, || config.origin("key", 0));
-        let (Some(mapping), Some(chain_pem), Some(key_pem), true) =
-            (mapping, chain_pem, key_pem, self.mistakes.len() == before)
+        let sound = self.mistakes.len() == before;
+        let (Some(mapping), Some(chain_pem), Some(key_pem), Some(origins), true) =
+            (mapping, chain_pem, key_pem, origins, sound)
         else {
             return None;
         };
@@ -137,14 +141,14 @@ impl Compiler {
         })
         .map_err(|error| self.mistakes.push(pair_mistake(config, &error)))
         .ok()?;
-        let origins = &config.upstream.upstream;
         Some(Application {
             number,
             name: name.to_owned(),
             client_auth: config.client_auth,
             tls: Arc::new(tls),
             origin_labels: origins.iter().map(ToString::to_string).collect(),
-            origins: origins::compile(config),
+            origins,
+            health_check,
             upstream: origins::settings(config),
             rules: None,
             group,
@@ -217,15 +221,13 @@ impl Compiler {
         if let Some(known) = self.files.get(path) {
             return Some(known.clone());
         }
-        match read(path) {
+        match read_file(path) {
             Ok(bytes) => {
                 self.files.insert(path.to_owned(), bytes.clone());
                 Some(bytes)
             }
             Err(what) => {
-                let message = format!("{} can't be read: {what}", path.display());
-                self.mistakes
-                    .push(Mistake::new(origin(), message, "a readable PEM file"));
+                self.mistakes.push(unreadable(origin(), path, &what));
                 None
             }
         }
@@ -306,7 +308,25 @@ fn pair_mistake(config: &Config, error: &ContextError) -> Mistake {
     }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, String> {
+/// A file that one setting names, with a mistake at its place if it can't be read.
+fn read(
+    config: &Config,
+    key: &str,
+    index: usize,
+    path: &Path,
+    mistakes: &mut Vec<Mistake>,
+) -> Option<Vec<u8>> {
+    read_file(path)
+        .map_err(|what| mistakes.push(unreadable(config.origin(key, index), path, &what)))
+        .ok()
+}
+
+fn unreadable(origin: Origin, path: &Path, what: &str) -> Mistake {
+    let message = format!("{} can't be read: {what}", path.display());
+    Mistake::new(origin, message, "a readable PEM file")
+}
+
+fn read_file(path: &Path) -> Result<Vec<u8>, String> {
     let told = |error: std::io::Error| error.to_string();
     let file = File::open(path).map_err(told)?;
     if !file.metadata().map_err(told)?.is_file() {
@@ -341,12 +361,18 @@ fn limits(config: &Config) -> Limits {
         http: serve::Limits {
             head_timeout: config.head_timeout,
             idle_timeout: config.idle_timeout,
+            // Idle connections alone never make a stop a forced one.
+            drain_idle_timeout: config.drain_idle_timeout.min(config.drain_timeout / 2),
             head_bytes_max: config.head_max,
             head_fields_max: config.head_fields_max,
             http2_streams_max: config.http2_streams_max,
+            http2_resets_max: config.http2_resets_max,
+            write_timeout: config.write_timeout,
             http2_stream_window: config.http2_stream_window,
             http2_connection_window: config.http2_connection_window,
         },
+        exchange_idle: config.exchange_idle_timeout,
+        tunnel_idle: config.tunnel_idle_timeout,
         body_max: config.body_max,
     }
 }

@@ -8,71 +8,11 @@ use http::{Request, Version, header};
 
 use super::connection::Scope;
 use super::fields::{Fields, name};
-use super::ledger::{Ledger, Pen};
+use super::identity::Identity;
+use super::ledger::Pen;
 use super::metrics::bump;
 use super::reason::{Ending, Reason, VerdictKind};
 use crate::clock;
-use crate::config::LogFormat;
-
-/// What records say of a caller: rendered when the caller was judged, copied into each record.
-#[derive(Debug)]
-pub struct Identity {
-    /// For counting.
-    pub verdict: VerdictKind,
-    fields: Box<[u8]>,
-}
-
-/// What [`Identity`] is made of. A certificate that failed is described as well: the verdict stands
-/// beside it, and whoever looks into a refusal needs to see what was presented.
-#[derive(Clone, Copy, Debug)]
-pub struct Certificate<'a> {
-    /// The subject, RFC 2253.
-    pub subject: Option<&'a [u8]>,
-    /// The serial number, hexadecimal.
-    pub serial: Option<&'a [u8]>,
-    /// SHA-256 of the certificate, hexadecimal.
-    pub fingerprint: Option<&'a [u8]>,
-}
-
-impl Identity {
-    /// For counting alone, where no record is written.
-    pub fn counted(verdict: VerdictKind) -> Self {
-        Self {
-            verdict,
-            fields: Box::default(),
-        }
-    }
-
-    /// `verified` is the text that origins get, such as `FAILED:certificate has expired`.
-    pub fn rendered(
-        verdict: VerdictKind,
-        format: LogFormat,
-        verified: &[u8],
-        certificate: Certificate<'_>,
-    ) -> Self {
-        let mut line = Vec::new();
-        let mut fields = Fields::new(&mut line, format);
-        fields.bytes(name!("verdict"), verified, SHORT_MAX);
-        let parts = [
-            (name!("subject"), certificate.subject),
-            (name!("serial"), certificate.serial),
-            (name!("fingerprint"), certificate.fingerprint),
-        ];
-        for (name, value) in parts {
-            if let Some(value) = value {
-                fields.bytes(name, value, SUBJECT_MAX);
-            }
-        }
-        Self {
-            verdict,
-            fields: line.into(),
-        }
-    }
-
-    pub(super) fn append_to(&self, fields: &mut Fields<'_>) {
-        fields.rendered(&self.fields);
-    }
-}
 
 /// One request, from its head to the end of its answer.
 #[derive(Debug)]
@@ -82,8 +22,8 @@ pub struct Record {
     line: Option<Vec<u8>>,
     /// Monotonic nanoseconds; coarse where no record is written.
     begun: u64,
-    forwarded: u64,
     answered: u64,
+    is_forwarded: bool,
     status: u16,
     verdict: VerdictKind,
     reason: Option<Reason>,
@@ -126,7 +66,10 @@ impl Record {
         let mut record = Self::new(scope, identity);
         record.status = status.unwrap_or(0);
         record.reason = Some(reason);
-        record.finish(Ending::Complete);
+        record.finish(match status {
+            Some(_) => Ending::Complete,
+            None => Ending::Failed,
+        });
     }
 
     fn new(scope: &Rc<Scope>, identity: &Identity) -> Self {
@@ -146,8 +89,8 @@ impl Record {
             scope: Rc::clone(scope),
             line,
             begun,
-            forwarded: 0,
             answered: 0,
+            is_forwarded: false,
             status: 0,
             verdict: identity.verdict,
             reason: None,
@@ -168,7 +111,7 @@ impl Record {
     pub fn forwarding(&mut self) {
         if let Some(mut fields) = self.fields() {
             fields.word(name!("policy"), "allow");
-            self.forwarded = clock::monotonic();
+            self.is_forwarded = true;
         }
     }
 
@@ -251,8 +194,8 @@ impl Record {
         }
         fields.number(name!("bytes_in"), self.bytes_in);
         fields.number(name!("bytes_out"), self.bytes_out);
-        if self.forwarded > 0 && self.answered > 0 {
-            let waited = self.answered.saturating_sub(self.forwarded);
+        if self.is_forwarded && self.answered > 0 {
+            let waited = self.answered.saturating_sub(self.begun);
             fields.seconds(name!("upstream_seconds"), waited);
         }
         fields.seconds(name!("seconds"), took);
@@ -274,13 +217,6 @@ impl Drop for Record {
     }
 }
 
-impl Ledger {
-    /// Whether requests are written down.
-    pub fn writes_requests(&self) -> bool {
-        self.access.is_some()
-    }
-}
-
 fn protocol(version: Version) -> &'static str {
     match version {
         Version::HTTP_2 => "HTTP/2",
@@ -289,8 +225,7 @@ fn protocol(version: Version) -> &'static str {
     }
 }
 
-/// Longest target, host name, subject and anything else that is written whole, bytes.
+/// Longest target, host name and anything else that is written whole, bytes.
 const TARGET_MAX: usize = 8 * 1024;
 const HOST_MAX: usize = 256;
-const SUBJECT_MAX: usize = 2 * 1024;
 const SHORT_MAX: usize = 128;

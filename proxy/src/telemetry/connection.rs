@@ -5,8 +5,8 @@ use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use super::access::Identity;
 use super::fields::{Fields, name};
+use super::identity::Identity;
 use super::ledger::{Ledger, Pen};
 use super::metrics::bump;
 use super::reason::{ConnectionEnd, HandshakeFailure, Protocol};

@@ -129,6 +129,11 @@ impl<'a> Fields<'a> {
 
 /// Copies runs of plain bytes whole; `one` writes each of the others.
 fn escape(out: &mut Vec<u8>, bytes: &[u8], one: fn(&mut Vec<u8>, u8)) {
+    // Nearly every value is plain. Looked at without an early end, 16 or more bytes go at a time.
+    if !bytes.iter().fold(false, |odd, byte| odd | !is_plain(*byte)) {
+        out.extend_from_slice(bytes);
+        return;
+    }
     let mut rest = bytes;
     loop {
         let plain = rest.iter().position(|byte| !is_plain(*byte));
@@ -143,7 +148,8 @@ fn escape(out: &mut Vec<u8>, bytes: &[u8], one: fn(&mut Vec<u8>, u8)) {
 }
 
 fn is_plain(byte: u8) -> bool {
-    matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\'
+    // `&`, not `&&`: without branches.
+    (b' '..=b'~').contains(&byte) & (byte != b'"') & (byte != b'\\')
 }
 
 /// RFC 8259 §7. A byte is written as the character of its number: JSON is UTF-8, what peers send

@@ -14,6 +14,7 @@ pub fn page(telemetry: &Telemetry) -> String {
     requests(&mut page, &telemetry.boards);
     durations(&mut page, &telemetry.boards);
     upstreams(&mut page, &origins(telemetry));
+    kernel(&mut page, telemetry);
     logs(&mut page, telemetry);
     page.0
 }
@@ -283,6 +284,17 @@ fn upstreams(page: &mut Page, origins: &[OriginState]) {
         }
         for (label, value) in samples {
             page.sample(name, &[("upstream", label)], value);
+        }
+    }
+}
+
+fn kernel(page: &mut Page, telemetry: &Telemetry) {
+    let counts = telemetry.kernel.now();
+    if !counts.is_empty() {
+        let name = "herald_kernel_decisions_total";
+        page.family(name, "counter", "Decisions of the kernel programs (eBPF).");
+        for (decision, count) in counts {
+            page.sample(name, &[("decision", decision)], count);
         }
     }
 }

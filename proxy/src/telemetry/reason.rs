@@ -166,6 +166,8 @@ labelled! {
         Protocol = "protocol",
         /// Refused after a resumed handshake: the certificate no longer verifies.
         NotAdmitted = "not_admitted",
+        /// Not begun: the source had as many connections as it may.
+        SourceLimit = "source_limit",
         /// Anything else.
         Other = "other",
     }

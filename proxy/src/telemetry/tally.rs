@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::connection::Scope;
+use crate::net::HalfClose;
 
 /// See the module's documentation.
 #[derive(Debug)]
@@ -40,6 +41,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for Tallied<S> {
         let count = buf.filled().len().saturating_sub(before);
         self.scope.received(count as u64);
         result
+    }
+}
+
+impl<S: HalfClose + Unpin> HalfClose for Tallied<S> {
+    fn poll_half_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_half_close(cx)
     }
 }
 

@@ -14,6 +14,7 @@ use tokio_rustls::server::TlsStream;
 use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor};
 
 use super::socket::{ClientSocket, TooLarge};
+use super::stream::ClientStream;
 use crate::telemetry::reason::HandshakeFailure;
 
 /// The limits of one handshake.
@@ -51,7 +52,7 @@ pub struct Handshaken {
     /// The number of the application whose configuration was used; 0 for the only one.
     pub application: usize,
     /// The client's stream.
-    pub io: TlsStream<ClientSocket>,
+    pub io: ClientStream,
     /// Who is at the other end.
     pub peer: VerifiedPeer,
 }
@@ -133,11 +134,11 @@ pub async fn handshake(
 ) -> Result<Handshaken, HandshakeError> {
     let socket = ClientSocket::new(tcp, limits.bytes_max);
     let accept = accept(server, socket);
-    let (application, mut io) = tokio::time::timeout(limits.deadline, accept)
+    let (application, io) = tokio::time::timeout(limits.deadline, accept)
         .await
         .map_err(|_elapsed| HandshakeError::Deadline(limits.deadline))?
         .map_err(|error| classify(error, limits))?;
-    let (socket, connection) = io.get_mut();
+    let (mut socket, connection) = io.into_inner();
     socket.lift_budget();
     let peer = VerifiedPeer {
         chain: connection
@@ -154,7 +155,7 @@ pub async fn handshake(
     };
     Ok(Handshaken {
         application,
-        io,
+        io: ClientStream::new(socket, connection),
         peer,
     })
 }

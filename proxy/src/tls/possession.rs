@@ -66,7 +66,7 @@ fn raw_key_if_unparseable<'a>(
 /// The SubjectPublicKeyInfo of a certificate, header included: the seventh field of the TBS, or the
 /// sixth where no version is written (RFC 5280 §4.1). All that comes before must have its type, the
 /// certificate must be all there is, and its frame must be complete.
-fn subject_public_key_info(certificate: &[u8]) -> Option<&[u8]> {
+pub(super) fn subject_public_key_info(certificate: &[u8]) -> Option<&[u8]> {
     let mut frame = Reader::new(der::only(certificate, SEQUENCE)?);
     let mut tbs = Reader::new(frame.expect(SEQUENCE)?.body);
     let _algorithm = frame.expect(SEQUENCE)?;

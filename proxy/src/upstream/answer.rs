@@ -9,24 +9,51 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::error::{BodyError, UpstreamError};
 use super::health::InFlight;
+use super::http2::Http2Transfer;
 use super::io::OriginIo;
 use super::transfer::Transfer;
 
 /// The rest of an exchange with an endpoint.
 #[derive(Debug)]
 pub struct OriginBody<B, S = OriginIo> {
-    transfer: Transfer<B, S>,
+    transfer: Transfers<B, S>,
     endpoint: usize,
-    _in_flight: InFlight,
+    in_flight: InFlight,
+}
+
+/// The transfer of either protocol.
+#[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "the large one is the usual one, and a box would cost each request an allocation"
+)]
+pub(super) enum Transfers<B, S> {
+    Http1(Transfer<B, S>),
+    Http2(Http2Transfer<B>),
+}
+
+/// Calls the same method of whichever transfer it is.
+macro_rules! dispatch {
+    ($self:ident, $transfer:ident => $call:expr) => {
+        match $self {
+            Transfers::Http1($transfer) => $call,
+            Transfers::Http2($transfer) => $call,
+        }
+    };
 }
 
 impl<B, S> OriginBody<B, S> {
-    pub(super) fn new(transfer: Transfer<B, S>, endpoint: usize, in_flight: InFlight) -> Self {
+    pub(super) fn new(transfer: Transfers<B, S>, endpoint: usize, in_flight: InFlight) -> Self {
         Self {
             transfer,
             endpoint,
-            _in_flight: in_flight,
+            in_flight,
         }
+    }
+
+    /// The exchange, and what counts it as in flight.
+    pub(super) fn into_parts(self) -> (Transfers<B, S>, InFlight) {
+        (self.transfer, self.in_flight)
     }
 
     /// The number of the endpoint that answered, in the order of the configuration.
@@ -37,32 +64,40 @@ impl<B, S> OriginBody<B, S> {
     /// The socket to the origin while an HTTP/1.1 exchange lasts, and what was already read from
     /// it.
     pub fn origin(&self) -> Option<(&S, &[u8])> {
-        self.transfer.origin()
+        match &self.transfer {
+            Transfers::Http1(transfer) => transfer.origin(),
+            Transfers::Http2(_) => None,
+        }
     }
 
     /// Bytes of the request body that were handed on so far.
     pub fn sent(&self) -> u64 {
-        self.transfer.sent()
+        let transfer = &self.transfer;
+        dispatch!(transfer, transfer => transfer.sent())
     }
 
     /// Bytes of the response body so far.
     pub fn received(&self) -> u64 {
-        self.transfer.received()
+        let transfer = &self.transfer;
+        dispatch!(transfer, transfer => transfer.received())
     }
 
     /// Breaks the exchange off.
     pub fn abort(&mut self) {
-        self.transfer.abort();
+        let transfer = &mut self.transfer;
+        dispatch!(transfer, transfer => transfer.abort());
     }
 
     /// Whether no frame will follow.
     pub fn is_end_stream(&self) -> bool {
-        self.transfer.is_end_stream()
+        let transfer = &self.transfer;
+        dispatch!(transfer, transfer => transfer.is_end_stream())
     }
 
     /// The length of the rest of the response body, exact where the origin declared it.
     pub fn size_hint(&self) -> SizeHint {
-        self.transfer.size_hint()
+        let transfer = &self.transfer;
+        dispatch!(transfer, transfer => transfer.size_hint())
     }
 }
 
@@ -78,6 +113,7 @@ where
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, UpstreamError>>> {
-        self.transfer.poll_frame(cx)
+        let transfer = &mut self.transfer;
+        dispatch!(transfer, transfer => transfer.poll_frame(cx))
     }
 }

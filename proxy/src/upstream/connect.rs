@@ -7,6 +7,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use http::uri::Scheme;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -36,6 +37,12 @@ pub trait Connect {
         &self,
         limit: Duration,
     ) -> impl Future<Output = Result<(Self::Io, Version), UpstreamError>>;
+
+    /// The scheme of requests over HTTP/2; `None` where that is never spoken.
+    fn http2(&self) -> Option<Scheme>;
+
+    /// What the origin is called where no client names it.
+    fn authority(&self) -> String;
 }
 
 /// Connects to one [`Origin`].
@@ -86,6 +93,21 @@ impl Connect for OriginConnect {
             Speaks::Http1 => Ok((OriginIo::Tcp(stream), Version::Http1)),
             Speaks::Http2 => Ok((OriginIo::Tcp(stream), Version::Http2)),
             Speaks::Tls(tls) => secure(tls, stream, deadline).await,
+        }
+    }
+
+    fn http2(&self) -> Option<Scheme> {
+        match self.origin.speaks {
+            Speaks::Http1 => None,
+            Speaks::Http2 => Some(Scheme::HTTP),
+            Speaks::Tls(_) => Some(Scheme::HTTPS),
+        }
+    }
+
+    fn authority(&self) -> String {
+        match &self.origin.target {
+            UpstreamTarget::Unix(_) => "localhost".to_owned(),
+            target => target.to_string(),
         }
     }
 }

@@ -36,6 +36,11 @@ impl<S> Connection<S> {
         }
     }
 
+    /// The socket and what was read from it, for those who go on without HTTP.
+    pub(super) fn into_parts(self) -> (S, BytesMut) {
+        (self.io, self.read)
+    }
+
     /// The socket itself, for those who move bytes past the buffers.
     pub(super) fn io(&self) -> &S {
         &self.io
@@ -57,16 +62,24 @@ impl<S> Connection<S> {
         }
     }
 
-    /// Gives back what an idle connection does not need.
+    /// Gives back what a connection between two requests does not need. The size of the last
+    /// answers is remembered, so that the next one of that size is read at once.
     pub(super) fn shrink(&mut self) {
         self.out.clear();
         if self.out.capacity() > MAX_IDLE_BUFFER {
             self.out = BytesMut::new();
         }
-        if self.read_size > SMALL_READ || self.read.capacity() > MAX_IDLE_BUFFER {
+        self.read_size = self.read_size.min(MAX_IDLE_BUFFER);
+        if self.read.capacity() > MAX_IDLE_BUFFER {
             self.read = BytesMut::new();
-            self.read_size = SMALL_READ;
         }
+    }
+
+    /// Gives back what a connection without work does not need.
+    pub(super) fn rest(&mut self) {
+        self.read_size = SMALL_READ;
+        self.read = BytesMut::new();
+        self.out = BytesMut::new();
     }
 }
 
@@ -150,5 +163,5 @@ const SMALL_READ: usize = 4 * 1024;
 /// The piece in which a large body is handed on.
 const LARGE_READ: usize = 64 * 1024;
 
-/// The most bytes that each buffer of an idle connection keeps.
-const MAX_IDLE_BUFFER: usize = 8 * 1024;
+/// The most bytes that each buffer keeps between two requests.
+const MAX_IDLE_BUFFER: usize = 16 * 1024;

@@ -1,14 +1,24 @@
-//! One endpoint as one worker sees it: how it does, and its connections.
+//! One endpoint as one worker sees it: how it does, and its connections, HTTP/1.1 or HTTP/2.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
+use bytes::Bytes;
+use http::Response;
+use http::uri::Scheme;
+use http_body::Body;
 use tokio::time::Instant;
 
-use super::connect::Connect;
+use super::RequestHead;
+use super::answer::Transfers;
+use super::connect::{Connect, Version};
 use super::connection::Connection;
-use super::error::UpstreamError;
+use super::error::{BodyError, UpstreamError};
 use super::health::Health;
-use super::pool::{Lease, Owner, Pool, bump};
+use super::http1::{self, Failed};
+use super::http2::{self, Connections, Slot};
+use super::opening::Openings;
+use super::pool::{Lease, Owner, Pool, TrailerFilters, bump};
 
 /// One endpoint.
 pub(super) struct Endpoint<C: Connect> {
@@ -16,6 +26,21 @@ pub(super) struct Endpoint<C: Connect> {
     pub(super) health: Rc<Health>,
     pub(super) connect: C,
     pub(super) pool: Rc<Pool<C::Io>>,
+    /// The scheme of requests over HTTP/2, where it may be spoken at all.
+    scheme: Option<Scheme>,
+    shared: Connections,
+    openings: Openings,
+    /// What the last connection turned out to speak.
+    spoken: Cell<Option<Version>>,
+    filters: TrailerFilters,
+}
+
+/// The way one request takes to an endpoint.
+pub(super) enum Channel<S> {
+    /// A connection of its own.
+    Http1(Lease<S>),
+    /// A stream.
+    Http2(Slot),
 }
 
 impl<C: Connect> Endpoint<C> {
@@ -23,21 +48,112 @@ impl<C: Connect> Endpoint<C> {
         Self {
             label: label.into(),
             health: Rc::default(),
+            scheme: connect.http2(),
             connect,
+            shared: Connections::default(),
+            openings: Openings::default(),
+            spoken: Cell::new(None),
+            filters: TrailerFilters {
+                request: Rc::clone(&pool.request_trailers),
+                response: Rc::clone(&pool.response_trailers),
+            },
             pool: Rc::new(pool),
         }
     }
 
     /// A connection that is open already.
-    pub(super) fn reuse(&self, owner: Owner, now: Instant) -> Option<Lease<C::Io>> {
-        self.pool.checkout(owner, now)
+    pub(super) fn reuse(&self, owner: Owner, now: Instant) -> Option<Channel<C::Io>> {
+        if self.scheme.is_some()
+            && let Some(slot) = self.reserve(owner, now)
+        {
+            bump(&self.pool.stats.reused);
+            return Some(Channel::Http2(slot));
+        }
+        self.pool.checkout(owner, now).map(Channel::Http1)
     }
 
-    /// A new connection.
-    pub(super) async fn open(&self, owner: Owner) -> Result<Lease<C::Io>, UpstreamError> {
-        let limit = self.pool.limits.connect_timeout;
-        let (io, _version) = self.connect.connect(limit).await?;
+    /// A new connection; over HTTP/2, perhaps one that another request is just opening.
+    pub(super) async fn open(&self, owner: Owner) -> Result<Channel<C::Io>, UpstreamError> {
+        if self.scheme.is_none() || self.spoken.get() == Some(Version::Http1) {
+            return self.connect(owner).await;
+        }
+        loop {
+            if let Some(turn) = self.openings.turn(owner).await? {
+                let opened = self.connect(owner).await;
+                if let Err(error) = &opened {
+                    turn.failed(error);
+                }
+                return opened;
+            }
+            if self.spoken.get() == Some(Version::Http1) {
+                return self.connect(owner).await;
+            }
+            if let Some(slot) = self.reserve(owner, Instant::now()) {
+                return Ok(Channel::Http2(slot));
+            }
+        }
+    }
+
+    async fn connect(&self, owner: Owner) -> Result<Channel<C::Io>, UpstreamError> {
+        let limits = &self.pool.limits;
+        let (io, version) = self.connect.connect(limits.connect_timeout).await?;
         bump(&self.pool.stats.opened);
-        Ok(self.pool.lease(Connection::new(io), owner))
+        self.spoken.set(Some(version));
+        Ok(match version {
+            Version::Http1 => Channel::Http1(self.pool.lease(Connection::new(io), owner)),
+            Version::Http2 => Channel::Http2(self.shared.open(io, owner, limits).await?),
+        })
+    }
+
+    fn reserve(&self, owner: Owner, now: Instant) -> Option<Slot> {
+        let most = self.pool.limits.http2_streams;
+        self.shared.reserve(owner, most, now)
+    }
+
+    /// Sends the request on its way and waits for the response's head.
+    pub(super) async fn exchange<H, B>(
+        &self,
+        channel: Channel<C::Io>,
+        head: &H,
+        body: B,
+        now: Instant,
+    ) -> Result<Response<Transfers<B, C::Io>>, Failed<B>>
+    where
+        H: RequestHead,
+        B: Body<Data = Bytes> + Unpin,
+        B::Error: Into<BodyError>,
+    {
+        match channel {
+            Channel::Http1(lease) => {
+                let response = http1::exchange(lease, head, body, now).await?;
+                Ok(response.map(Transfers::Http1))
+            }
+            Channel::Http2(slot) => {
+                let scheme = self.scheme.clone().unwrap_or(Scheme::HTTP);
+                let rules = (&self.pool.limits, &self.filters);
+                let response = http2::exchange(slot, head, body, scheme, rules).await?;
+                Ok(response.map(Transfers::Http2))
+            }
+        }
+    }
+
+    /// Closes what has been idle for too long or was ended by the origin.
+    pub(super) fn sweep(&self, now: Instant) {
+        self.pool.sweep(now);
+        if self.scheme.is_some() {
+            let closed = self.shared.sweep(&self.pool.limits, now);
+            (0..closed).for_each(|_| bump(&self.pool.stats.discarded));
+        }
+    }
+
+    /// Uses no connection again that is open now.
+    pub(super) fn clear(&self) {
+        self.pool.clear();
+        self.shared.clear();
+    }
+
+    /// How many connections are idle.
+    pub(super) fn idle(&self) -> usize {
+        self.pool.idle() + self.shared.idle()
     }
 }

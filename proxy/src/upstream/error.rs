@@ -46,13 +46,20 @@ pub enum UpstreamError {
     /// The connection broke while the response was awaited or received.
     #[error("cannot read the origin's response")]
     Read(#[source] io::Error),
+    /// The origin or the network ended an HTTP/2 stream or connection.
+    #[error("the HTTP/2 exchange with the origin failed")]
+    Http2(#[source] h2::Error),
+    /// The request cannot be put into HTTP/2: its authority is no URI's.
+    #[error("the request's authority cannot be sent over HTTP/2")]
+    NotHttp2,
     /// The origin closed the connection before a complete response head.
     #[error("the origin closed the connection before it answered")]
     Closed,
     /// The origin closed the connection inside a framed response body (RFC 9112 §8).
     #[error("the origin closed the connection inside its response body")]
     Truncated,
-    /// `Limits::response_timeout` passed after the request without a response head.
+    /// `Limits::response_timeout` passed after the request without a response head, or the origin
+    /// took nothing of the request's body for a whole `Limits::body_timeout`.
     #[error("the origin took too long to answer")]
     ResponseTimeout,
     /// The response breaks HTTP/1.1 or a limit.
@@ -73,7 +80,7 @@ pub enum UpstreamError {
     /// The client's request body is longer than declared.
     #[error("the client's request body is longer than declared")]
     ClientBodyLong,
-    /// The client sent no byte of its request body for a whole `Limits::response_timeout`.
+    /// The client sent no byte of its request body for a whole `Limits::body_timeout`.
     #[error("the client stopped sending its request body")]
     ClientStalled,
 }
@@ -89,12 +96,14 @@ impl UpstreamError {
             | Self::ConnectTimeout
             | Self::Write(_)
             | Self::Read(_)
+            | Self::Http2(_)
             | Self::Closed
             | Self::Truncated
             | Self::ResponseTimeout
             | Self::BadResponse(_)
             | Self::UnexpectedUpgrade => Blame::Origin,
-            Self::ClientBody(_)
+            Self::NotHttp2
+            | Self::ClientBody(_)
             | Self::ClientBodyShort { .. }
             | Self::ClientBodyLong
             | Self::ClientStalled => Blame::Client,
@@ -103,7 +112,37 @@ impl UpstreamError {
 
     /// Whether this is what a kept-alive connection that the origin has just closed looks like.
     pub(super) fn is_lost_connection(&self) -> bool {
-        matches!(self, Self::Write(_) | Self::Read(_) | Self::Closed)
+        match self {
+            Self::Write(_) | Self::Read(_) | Self::Closed => true,
+            Self::Http2(error) => error.is_io(),
+            _ => false,
+        }
+    }
+
+    /// An error that says the same, for another request that failed with this one. Errors of the
+    /// system are kept by their number.
+    pub(super) fn of_same_cause(&self) -> Self {
+        match self {
+            Self::Resolve(error) => Self::Resolve(same(error)),
+            Self::Connect { address, source } => Self::Connect {
+                address: *address,
+                source: same(source),
+            },
+            Self::ConnectUnix { path, source } => Self::ConnectUnix {
+                path: path.clone(),
+                source: same(source),
+            },
+            Self::Tls(error) => Self::Tls(same(error)),
+            Self::ConnectTimeout => Self::ConnectTimeout,
+            _ => Self::Closed,
+        }
+    }
+}
+
+fn same(error: &io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(number) => io::Error::from_raw_os_error(number),
+        None => io::Error::new(error.kind(), error.to_string()),
     }
 }
 

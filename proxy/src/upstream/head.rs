@@ -14,15 +14,11 @@ use super::fields::{LineScanner, append, field, refusal};
 
 /// What a response head says.
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "the large one is the usual one, and it is moved once"
-)]
 pub(super) enum Head {
     /// A 1xx other than 101; another head follows.
     Informational,
-    /// 101, or a 2xx to CONNECT: the connection is no longer HTTP.
-    Switched,
+    /// 101: the connection is no longer HTTP, if it was asked for.
+    Switched(HeaderMap),
     /// The response to the request.
     Final(FinalHead),
 }
@@ -78,17 +74,15 @@ pub(super) fn parse_head(
         return Err(BadResponse::StatusLine);
     };
     let status = StatusCode::from_u16(code).or(Err(BadResponse::StatusLine))?;
-    if status == StatusCode::SWITCHING_PROTOCOLS
-        || (method == Method::CONNECT && status.is_success())
-    {
-        return Ok(Head::Switched);
-    }
-    if status.is_informational() {
+    if status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS {
         return Ok(Head::Informational);
     }
     let mut fields = Fields::with_capacity(parsed.headers.len())?;
     for line in parsed.headers.iter() {
         fields.add(head, line)?;
+    }
+    if status == StatusCode::SWITCHING_PROTOCOLS {
+        return fields.switched(minor).map(Head::Switched);
     }
     fields.finish(status, minor, method).map(Head::Final)
 }
@@ -137,6 +131,14 @@ impl Fields {
                 .any(|token| token.trim_ascii().eq_ignore_ascii_case(b"close"));
         }
         append(&mut self.headers, name, value)
+    }
+
+    /// RFC 9110 §15.2: a 1xx has no content and no framing, and HTTP/1.0 has no 1xx.
+    fn switched(self, minor: u8) -> Result<HeaderMap, BadResponse> {
+        if self.chunked || self.length.is_some() || minor == 0 {
+            return Err(BadResponse::AmbiguousLength);
+        }
+        Ok(self.headers)
     }
 
     /// RFC 9112 §6.3, in its order.

@@ -17,6 +17,8 @@ pub(super) struct Health {
     broken: Cell<u32>,
     /// It is passed over until then, where another one can be chosen.
     ejected_until: Cell<Option<Instant>>,
+    /// Health checks that failed, in a row.
+    checks_failed: Cell<u32>,
 }
 
 /// What a worker knows of an endpoint.
@@ -33,7 +35,8 @@ pub struct EndpointHealth {
 impl Health {
     /// Whether it is chosen like any other.
     pub(super) fn is_available(&self, now: Instant) -> bool {
-        self.ejected_until.get().is_none_or(|until| until <= now)
+        let ejected = self.ejected_until.get();
+        self.checks_failed.get() < CHECKS_TO_EJECT && ejected.is_none_or(|until| until <= now)
     }
 
     /// Told when a request is given to it. After an ejection the first one is a trial, and the
@@ -68,6 +71,17 @@ impl Health {
         }
     }
 
+    /// A health check's outcome. Returns whether it changed what the endpoint counts as.
+    pub(super) fn checked(&self, well: bool) -> bool {
+        let before = self.checks_failed.get();
+        let after = if well { 0 } else { before.saturating_add(1) };
+        if well {
+            self.answered();
+        }
+        self.checks_failed.set(after);
+        (before < CHECKS_TO_EJECT) != (after < CHECKS_TO_EJECT)
+    }
+
     pub(super) fn in_flight(&self) -> usize {
         self.in_flight.get()
     }
@@ -75,7 +89,11 @@ impl Health {
     pub(super) fn view(&self, now: Instant) -> EndpointHealth {
         EndpointHealth {
             in_flight: self.in_flight.get(),
-            failures: self.refused.get().saturating_add(self.broken.get()),
+            failures: self
+                .refused
+                .get()
+                .saturating_add(self.broken.get())
+                .saturating_add(self.checks_failed.get()),
             ejected: !self.is_available(now),
         }
     }
@@ -112,6 +130,8 @@ const BACK_OFF: Duration = Duration::from_secs(1);
 const DOUBLINGS_MAX: u32 = 4;
 /// New connections in a row that break before an answer.
 const BROKEN_TO_EJECT: u32 = 5;
+/// Health checks in a row that fail.
+const CHECKS_TO_EJECT: u32 = 2;
 
 #[cfg(test)]
 mod tests {
@@ -159,5 +179,17 @@ mod tests {
         }
         health.broken(now);
         assert!(!health.is_available(now));
+    }
+
+    #[test]
+    fn checks_eject_after_two_failures_and_admit_after_one_success() {
+        let health = Health::default();
+        let now = Instant::now();
+        assert!(!health.checked(false));
+        assert!(health.is_available(now));
+        assert!(health.checked(false));
+        assert!(!health.is_available(now));
+        assert!(health.checked(true));
+        assert!(health.is_available(now));
     }
 }

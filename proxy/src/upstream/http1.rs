@@ -5,7 +5,7 @@
 use std::future::poll_fn;
 
 use bytes::Bytes;
-use http::Response;
+use http::{Method, Response};
 use http_body::Body;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
@@ -23,6 +23,30 @@ pub(super) struct Failed<B> {
     pub(super) error: UpstreamError,
     /// The request's body, if nothing was taken from it and no byte was answered.
     pub(super) unsent: Option<B>,
+    /// Whether the origin has certainly not acted on the request.
+    pub(super) unprocessed: bool,
+}
+
+impl<B> Failed<B> {
+    /// A failure that no second attempt changes.
+    pub(super) fn finally(error: UpstreamError) -> Self {
+        Self {
+            error,
+            unsent: None,
+            unprocessed: false,
+        }
+    }
+
+    /// The body for a second attempt, on a new connection, after one on a connection that was open
+    /// already; or why there is none.
+    pub(super) fn retry(self, method: &Method) -> Result<B, UpstreamError> {
+        let is_safe =
+            self.unprocessed || (self.error.is_lost_connection() && method.is_idempotent());
+        match self.unsent {
+            Some(body) if is_safe => Ok(body),
+            _ => Err(self.error),
+        }
+    }
 }
 
 /// Sends the request and waits for the response's head. The request's body is sent as far as it
@@ -40,7 +64,7 @@ where
     B::Error: Into<BodyError>,
 {
     let mut upload = Upload::new(body, head.framing());
-    let mut wait = HeadWait::new(head.method());
+    let mut wait = HeadWait::new(head.method(), head.upgrade());
     head.write_http1_head(&mut lease.connection.out);
     lease
         .connection
@@ -58,6 +82,7 @@ where
             unsent: (!wait.is_answered())
                 .then(|| upload.into_untouched())
                 .flatten(),
+            unprocessed: false,
         }),
     }
 }

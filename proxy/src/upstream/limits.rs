@@ -7,9 +7,10 @@ use std::time::Duration;
 pub struct Limits {
     /// Resolving the name and connecting to one of its addresses, together.
     pub connect_timeout: Duration,
-    /// From the end of the request to the end of the response head. It starts again while the
-    /// request's body is moving.
+    /// From the end of the request to the end of the response head.
     pub response_timeout: Duration,
+    /// How long a request's body may stand still before it is sent to its end.
+    pub body_timeout: Duration,
     /// How long an idle connection is kept. Keep it below the origin's own.
     pub idle_timeout: Duration,
     /// How many idle connections are kept.
@@ -20,6 +21,10 @@ pub struct Limits {
     pub max_response_headers: usize,
     /// Informational responses (100, 103) before the final one.
     pub max_informational: u8,
+    /// Requests at a time on one HTTP/2 connection; the origin may allow fewer.
+    pub http2_streams: usize,
+    /// Bytes an HTTP/2 origin may send on a stream before they are handed on.
+    pub http2_stream_window: u32,
 }
 
 impl Default for Limits {
@@ -27,11 +32,14 @@ impl Default for Limits {
         Self {
             connect_timeout: Duration::from_secs(5),
             response_timeout: Duration::from_secs(60),
+            body_timeout: Duration::from_secs(60),
             idle_timeout: Duration::from_secs(60),
             max_idle: 128,
             max_response_head: 64 * 1024,
             max_response_headers: 128,
             max_informational: 8,
+            http2_streams: 100,
+            http2_stream_window: 256 * 1024,
         }
     }
 }

@@ -156,7 +156,9 @@ impl<S: AsyncRead + Unpin> Pool<S> {
         self.clock.set(now);
         self.idle.borrow_mut().retain_mut(|idle| {
             let keep = !self.has_expired(idle, now) && idle.connection.is_quiet();
-            if !keep {
+            if keep {
+                idle.connection.rest();
+            } else {
                 bump(&self.stats.discarded);
             }
             keep

@@ -82,3 +82,38 @@ impl Resolver {
 
 /// Addresses kept of one name.
 const ADDRESSES_MAX: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(host: &str) -> Resolver {
+        let host = host.to_owned();
+        Resolver::new(&UpstreamTarget::Name { host, port: 80 })
+    }
+
+    async fn known(resolver: &Resolver) -> Vec<SocketAddr> {
+        let addresses = resolver.addresses(Instant::now()).await.unwrap();
+        addresses.to_vec()
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn the_last_good_answer_is_kept_while_the_resolver_fails() {
+        let resolver = named("no-such-host.invalid");
+        let last: Vec<SocketAddr> = vec!["192.0.2.1:80".parse().unwrap()];
+        resolver.addresses.replace(last.as_slice().into());
+        assert!(resolver.refresh().await.is_err());
+        assert_eq!(known(&resolver).await, last);
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_new_answer_takes_the_place_of_the_last_and_says_that_addresses_went() {
+        let resolver = named("localhost");
+        assert!(!resolver.refresh().await.unwrap());
+        assert!(!resolver.refresh().await.unwrap());
+        let old: SocketAddr = "192.0.2.1:80".parse().unwrap();
+        resolver.addresses.replace([old].as_slice().into());
+        assert!(resolver.refresh().await.unwrap());
+        assert!(!known(&resolver).await.contains(&old));
+    }
+}

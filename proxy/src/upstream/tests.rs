@@ -22,7 +22,9 @@ use super::*;
 
 mod chunks;
 mod exchanges;
+mod failover;
 mod heads;
+mod http2;
 mod reuse;
 mod streams;
 
@@ -44,12 +46,26 @@ impl Request {
 }
 
 impl RequestHead for Request {
+    fn http2_request(&self, scheme: Scheme) -> Option<http::Request<()>> {
+        let mut request = http::Request::builder()
+            .method(self.method.clone())
+            .uri(format!("{scheme}://origin/"));
+        if let Framing::Length(length) = self.framing {
+            request = request.header("content-length", length);
+        }
+        request.body(()).ok()
+    }
+
     fn method(&self) -> &Method {
         &self.method
     }
 
     fn framing(&self) -> Framing {
         self.framing
+    }
+
+    fn upgrade(&self) -> Option<&str> {
+        None
     }
 
     fn write_http1_head(&self, head: &mut BytesMut) {
@@ -152,6 +168,7 @@ fn quick() -> Limits {
     Limits {
         connect_timeout: Duration::from_secs(5),
         response_timeout: Duration::from_millis(500),
+        body_timeout: Duration::from_millis(500),
         ..Limits::default()
     }
 }
@@ -164,7 +181,7 @@ fn upstream_with(address: SocketAddr, limits: Limits) -> Rc<Upstream> {
     upstream_to(UpstreamTarget::Address(address), limits)
 }
 
-fn upstream_to(target: UpstreamTarget, limits: Limits) -> Rc<Upstream> {
+fn upstream_to(origin: impl Into<Origin>, limits: Limits) -> Rc<Upstream> {
     let keep: TrailerFilter = Rc::new(|trailers| {
         trailers.remove("x-forged");
     });
@@ -176,7 +193,7 @@ fn upstream_to(target: UpstreamTarget, limits: Limits) -> Rc<Upstream> {
         limits,
         ..Settings::default()
     };
-    Upstream::new(&[target.into()], settings, &filters)
+    Upstream::new(&[origin.into()], settings, &filters)
 }
 
 fn drop_all() -> TrailerFilters {
@@ -290,6 +307,14 @@ impl Connect for CountedConnect {
             counts: Rc::clone(&self.counts),
         };
         Ok((counted, version))
+    }
+
+    fn http2(&self) -> Option<Scheme> {
+        None
+    }
+
+    fn authority(&self) -> String {
+        self.address.to_string()
     }
 }
 

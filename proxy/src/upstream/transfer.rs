@@ -4,7 +4,7 @@
 
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -42,6 +42,13 @@ impl<B, S> Transfer<B, S> {
     /// Bytes of the response body so far.
     pub fn received(&self) -> u64 {
         self.received
+    }
+
+    /// The connection and what was read from it, after a 101 to a request that was sent to its
+    /// end.
+    pub(super) fn into_switched(self) -> Option<(S, BytesMut)> {
+        let lease = self.lease.filter(|_| self.upload.is_sent())?;
+        Some(lease.connection.into_parts())
     }
 
     /// Breaks the exchange off and closes the connection to the origin.

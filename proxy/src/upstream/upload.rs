@@ -52,6 +52,11 @@ impl<B> Upload<B> {
         self.sent
     }
 
+    /// Whether the origin has the complete request.
+    pub(super) fn is_sent(&self) -> bool {
+        self.stage == Stage::Sent
+    }
+
     /// Gives up: the connection cannot be used again.
     pub(super) fn stop(&mut self) {
         self.stage = Stage::Stopped;
@@ -83,11 +88,6 @@ where
     /// The body, if a second attempt would send the same request.
     pub(super) fn into_untouched(self) -> Option<B> {
         (!self.taken).then_some(self.body)
-    }
-
-    /// Whether the origin has the complete request.
-    pub(super) fn is_sent(&self) -> bool {
-        self.stage == Stage::Sent
     }
 
     /// Whether there is nothing left to do here.

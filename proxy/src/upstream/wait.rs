@@ -13,12 +13,15 @@ use super::error::{BadResponse, BodyError, UpstreamError};
 use super::fields::LineScanner;
 use super::head::{FinalHead, Head, find_head, parse_head};
 use super::pool::Lease;
+use super::tunnel;
 use super::upload::Upload;
 
 /// One attempt's wait for its response head.
 #[derive(Debug)]
 pub(super) struct HeadWait<'a> {
     method: &'a Method,
+    /// The protocol that the origin was asked to switch to.
+    upgrade: Option<&'a str>,
     scanner: LineScanner,
     informational: u8,
     /// Whether the origin has sent anything: from then on nothing is tried again.
@@ -33,9 +36,10 @@ pub(super) struct HeadWait<'a> {
 }
 
 impl<'a> HeadWait<'a> {
-    pub(super) fn new(method: &'a Method) -> Self {
+    pub(super) fn new(method: &'a Method, upgrade: Option<&'a str>) -> Self {
         Self {
             method,
+            upgrade,
             scanner: LineScanner::default(),
             informational: 0,
             answered: false,
@@ -95,7 +99,11 @@ impl<'a> HeadWait<'a> {
             return Ok(());
         }
         match upload.poll(lease, cx) {
-            Poll::Pending => self.sending = true,
+            Poll::Pending if !self.sending => {
+                self.sending = true;
+                self.rearm(lease, upload);
+            }
+            Poll::Pending => {}
             Poll::Ready(Ok(())) if self.sending => self.rearm(lease, upload),
             Poll::Ready(Ok(())) => self.sent = upload.sent(),
             Poll::Ready(Err(error @ UpstreamError::Write(_))) => {
@@ -122,7 +130,9 @@ impl<'a> HeadWait<'a> {
             read.advance(end);
             match parse_head(&head, self.method, limits.max_response_headers)? {
                 Head::Final(head) => return Ok(Some(head)),
-                Head::Switched => return Err(UpstreamError::UnexpectedUpgrade),
+                Head::Switched(headers) => {
+                    return tunnel::switched(headers, self.upgrade).map(Some);
+                }
                 Head::Informational if self.informational < limits.max_informational => {
                     self.informational += 1;
                 }
@@ -167,7 +177,11 @@ impl<'a> HeadWait<'a> {
         B::Error: Into<BodyError>,
     {
         self.sent = upload.sent();
-        let limit = lease.pool.limits.response_timeout;
+        let limits = &lease.pool.limits;
+        let limit = match upload.is_over() {
+            true => limits.response_timeout,
+            false => limits.body_timeout,
+        };
         lease.connection.arm(Instant::now() + limit);
     }
 }

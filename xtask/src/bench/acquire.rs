@@ -30,7 +30,7 @@ pub(super) fn get(
     fs::create_dir_all(&folder)
         .map_err(|error| Failure::new(format!("{}: {error}", folder.display())))?;
     match kind {
-        Kind::Herald | Kind::Bare => ours(&programs.herald, &["--version"]),
+        Kind::Herald | Kind::Bare | Kind::Logged => ours(&programs.herald, &["--version"]),
         Kind::Floor => Ok(Got::new(
             programs.floor.clone(),
             "same TLS library".to_owned(),

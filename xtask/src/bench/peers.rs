@@ -22,6 +22,8 @@ pub(super) enum Kind {
     Herald,
     /// Herald with one header instead of its ten, to see what they cost.
     Bare,
+    /// Herald with its access log on (JSON, a file), to see what it costs.
+    Logged,
     Nginx,
     Haproxy,
     Envoy,
@@ -67,6 +69,7 @@ impl Kind {
         match self {
             Self::Herald => "herald",
             Self::Bare => "herald-bare",
+            Self::Logged => "herald-logged",
             Self::Nginx => "nginx",
             Self::Haproxy => "haproxy",
             Self::Envoy => "envoy",
@@ -97,7 +100,7 @@ impl Kind {
 
     /// Whether Herald is set against it.
     pub(super) fn is_rival(self) -> bool {
-        !matches!(self, Self::Herald | Self::Bare | Self::Floor)
+        !matches!(self, Self::Herald | Self::Bare | Self::Logged | Self::Floor)
     }
 
     pub(super) fn by_name(name: &str) -> Option<Self> {
@@ -154,7 +157,7 @@ impl Site<'_> {
     fn arguments(&self, kind: Kind, version: &str, command: &mut Command) -> Result<(), Failure> {
         let pki = |name: &str| self.pki.join(name);
         match kind {
-            Kind::Herald | Kind::Bare => {
+            Kind::Herald | Kind::Bare | Kind::Logged => {
                 command
                     .arg("run")
                     .args(["--listen", &self.listen.to_string()]);
@@ -166,6 +169,11 @@ impl Site<'_> {
                 command.args(["--workers", &self.workers.to_string()]);
                 if kind == Kind::Bare {
                     command.args(["--header", "X-Cert-Presented={certPresented}"]);
+                }
+                if kind == Kind::Logged {
+                    command
+                        .arg("--access-log")
+                        .arg(self.work.join("access.log"));
                 }
             }
             Kind::Nginx => {
@@ -231,9 +239,10 @@ fn nginx(version: &str) -> String {
         .replace("{listen_http2}", word)
 }
 
-const ALL: [Kind; 7] = [
+const ALL: [Kind; 8] = [
     Kind::Herald,
     Kind::Bare,
+    Kind::Logged,
     Kind::Nginx,
     Kind::Haproxy,
     Kind::Envoy,

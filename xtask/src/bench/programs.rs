@@ -32,7 +32,7 @@ impl Programs {
         build.args(["build", "--release", "--locked", "--bins"]);
         build.args(["--package", "herald-benches"]);
         command::run(&mut build)?;
-        let ours = |kind: &Kind| matches!(kind, Kind::Herald | Kind::Bare);
+        let ours = |kind: &Kind| matches!(kind, Kind::Herald | Kind::Bare | Kind::Logged);
         if herald.is_none() && wanted.iter().any(ours) {
             let mut build = command::cargo(root);
             build.args(["build", "--release", "--locked", "--package", "proxy"]);

@@ -8,17 +8,17 @@ use crate::command::{self, Failure};
 
 /// One test executable, with the folder cargo would run it in.
 #[derive(Debug)]
-pub(super) struct TestBinary {
+pub(crate) struct TestBinary {
     /// `proxy`, `xtask`, or for a black-box binary `herald-tests::spoofing`.
-    pub(super) name: String,
-    pub(super) executable: PathBuf,
-    pub(super) folder: PathBuf,
+    pub(crate) name: String,
+    pub(crate) executable: PathBuf,
+    pub(crate) folder: PathBuf,
     /// Drives the real binary from outside.
-    pub(super) is_black_box: bool,
+    pub(crate) is_black_box: bool,
 }
 
 /// Builds `herald` as operators run it; returns its path.
-pub(super) fn herald(root: &Path, target: &Path) -> Result<PathBuf, Failure> {
+pub(crate) fn herald(root: &Path, target: &Path) -> Result<PathBuf, Failure> {
     command::run(command::cargo(root).args([
         "build",
         "--release",
@@ -37,7 +37,7 @@ pub(super) fn herald(root: &Path, target: &Path) -> Result<PathBuf, Failure> {
 }
 
 /// Builds every test of the workspace; unit tests come first in the returned order.
-pub(super) fn tests(root: &Path) -> Result<Vec<TestBinary>, Failure> {
+pub(crate) fn tests(root: &Path) -> Result<Vec<TestBinary>, Failure> {
     let messages = command::read(command::cargo(root).args([
         "test",
         "--no-run",

@@ -8,27 +8,27 @@ use crate::command::Failure;
 
 /// One suite's outcome.
 #[derive(Debug, Default)]
-pub(super) struct Row {
-    pub(super) name: String,
-    pub(super) is_black_box: bool,
-    pub(super) passed: usize,
+pub(crate) struct Row {
+    pub(crate) name: String,
+    pub(crate) is_black_box: bool,
+    pub(crate) passed: usize,
     /// Names of failed tests, or what else went wrong with the suite.
-    pub(super) failures: Vec<String>,
+    pub(crate) failures: Vec<String>,
     /// `name: reason` of each test that said it cannot run here.
-    pub(super) skips: BTreeSet<String>,
-    /// Tests that only run with `--long`; not counted as skipped.
-    pub(super) not_run: BTreeSet<String>,
-    pub(super) took: Duration,
+    pub(crate) skips: BTreeSet<String>,
+    /// Tests that only run with `--long` or in a guest; not counted as skipped.
+    pub(crate) not_run: BTreeSet<String>,
+    pub(crate) took: Duration,
 }
 
 /// The outcomes of all suites so far.
 #[derive(Debug, Default)]
-pub(super) struct Report {
+pub(crate) struct Report {
     rows: Vec<Row>,
 }
 
 impl Row {
-    pub(super) fn new(name: &str, is_black_box: bool) -> Self {
+    pub(crate) fn new(name: &str, is_black_box: bool) -> Self {
         Self {
             name: name.to_owned(),
             is_black_box,
@@ -43,13 +43,13 @@ impl Row {
 
 impl Report {
     /// Takes a suite's outcome; one in which nothing was to run is left out of the table.
-    pub(super) fn add(&mut self, row: Row) {
+    pub(crate) fn add(&mut self, row: Row) {
         if row.ran() + row.skips.len() + row.not_run.len() > 0 {
             self.rows.push(row);
         }
     }
 
-    pub(super) fn print(&self, missing: &[String], took: Duration) {
+    pub(crate) fn print(&self, missing: &[String], took: Duration) {
         println!();
         println!(
             "{:<40} {:>7} {:>7} {:>7} {:>9}",
@@ -65,7 +65,7 @@ impl Report {
         }
         list("not installed here", missing.iter());
         list(
-            "needs --long",
+            "not run in this place",
             self.rows.iter().flat_map(|row| &row.not_run),
         );
         list("skipped", self.rows.iter().flat_map(|row| &row.skips));
@@ -93,7 +93,7 @@ impl Report {
     }
 
     /// Whether the run counts as good.
-    pub(super) fn verdict(&self, options: &Options) -> Result<(), Failure> {
+    pub(crate) fn verdict(&self, options: &Options) -> Result<(), Failure> {
         let (passed, failed, skipped) = self.totals();
         let black_box: usize = self
             .rows

@@ -13,11 +13,11 @@ use crate::command;
 
 /// What the machine offers after set-up.
 #[derive(Debug, Default)]
-pub(super) struct Ready {
+pub(crate) struct Ready {
     /// A Python that can import `requests`.
-    pub(super) python: Option<PathBuf>,
+    pub(crate) python: Option<PathBuf>,
     /// What is missing, each with its use.
-    pub(super) missing: Vec<String>,
+    pub(crate) missing: Vec<String>,
 }
 
 /// A program that tests start.
@@ -29,7 +29,7 @@ struct Need {
     why: &'static str,
 }
 
-const NEEDS: [Need; 4] = [
+const NEEDS: [Need; 6] = [
     Need {
         program: "nginx",
         probe: &["-v"],
@@ -52,19 +52,31 @@ const NEEDS: [Need; 4] = [
         program: "python3",
         probe: &["-c", "import ensurepip, venv"],
         packages: &["python3", "python3-venv"],
-        why: "a real client, Python requests",
+        why: "real clients: Python requests, gRPC",
+    },
+    Need {
+        program: "qemu-system-x86_64",
+        probe: &["--version"],
+        packages: &["qemu-system-x86"],
+        why: "boots the kernels that this machine does not run",
+    },
+    Need {
+        program: "xz",
+        probe: &["--version"],
+        packages: &["xz-utils"],
+        why: "unpacks those kernels' modules",
     },
 ];
 
-/// The version is pinned so that a new release cannot turn the tests red.
-const REQUESTS: &str = "requests==2.34.2";
+/// Versions are pinned so that a new release cannot turn the tests red.
+const PYTHON_PACKAGES: [&str; 2] = ["requests==2.34.2", "grpcio==1.85.3"];
 
 /// Installs what is missing where that is possible, and reports what is still missing.
-pub(super) fn prepare(target: &Path) -> Ready {
+pub(crate) fn prepare(target: &Path) -> Ready {
     let lacking: Vec<&Need> = NEEDS.iter().filter(|need| !need.works()).collect();
     for need in &NEEDS {
         let state = if need.works() { "here" } else { "missing" };
-        println!("{:<8} {state:<8} ({})", need.program, need.why);
+        println!("{:<18} {state:<8} ({})", need.program, need.why);
     }
     if !lacking.is_empty() {
         if may_install() {
@@ -84,11 +96,11 @@ pub(super) fn prepare(target: &Path) -> Ready {
             need.packages.join(" ")
         ));
     }
-    ready.python = python_with_requests(target);
+    ready.python = python_with_packages(target);
     if ready.python.is_none() {
         ready
             .missing
-            .push("the Python package requests (a real client)".to_owned());
+            .push("the Python packages requests and grpcio (real clients)".to_owned());
     }
     ready
 }
@@ -159,20 +171,21 @@ fn hold_services() -> Option<()> {
 /// Asked by Debian's `invoke-rc.d` before it starts a service; 101 means no.
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 
-/// An interpreter with `requests`, in an environment of its own that is made once.
-fn python_with_requests(target: &Path) -> Option<PathBuf> {
+/// An interpreter with [`PYTHON_PACKAGES`], in an environment of its own that is made once.
+fn python_with_packages(target: &Path) -> Option<PathBuf> {
     let folder = target.join("test-python");
     let python = folder.join("bin/python");
     let stamp = folder.join("requirements");
+    let packages = PYTHON_PACKAGES.join(" ");
     let is_current = || {
-        fs::read_to_string(&stamp).is_ok_and(|made_for| made_for == REQUESTS)
-            && command::succeeds(Command::new(&python).args(["-c", "import requests"]))
+        fs::read_to_string(&stamp).is_ok_and(|made_for| made_for == packages)
+            && command::succeeds(Command::new(&python).args(["-c", "import grpc, requests"]))
     };
     if is_current() {
-        println!("requests here     ({})", python.display());
+        println!("{packages} here     ({})", python.display());
         return Some(python);
     }
-    println!("making {} with {REQUESTS}", folder.display());
+    println!("making {} with {packages}", folder.display());
     for interpreter in ["python3", "/usr/bin/python3"] {
         let made = command::run(
             Command::new(interpreter)
@@ -180,11 +193,12 @@ fn python_with_requests(target: &Path) -> Option<PathBuf> {
                 .arg(&folder),
         )
         .and_then(|()| {
-            command::run(Command::new(&python).args(["-m", "pip", "install", "--quiet", REQUESTS]))
+            let install = ["-m", "pip", "install", "--quiet"];
+            command::run(Command::new(&python).args(install).args(PYTHON_PACKAGES))
         });
         match made {
-            Ok(()) if fs::write(&stamp, REQUESTS).is_ok() && is_current() => return Some(python),
-            Ok(()) => println!("{interpreter}: its environment cannot import requests"),
+            Ok(()) if fs::write(&stamp, &packages).is_ok() && is_current() => return Some(python),
+            Ok(()) => println!("{interpreter}: its environment cannot import them"),
             Err(problem) => println!("{problem}"),
         }
     }

@@ -17,19 +17,21 @@ use crate::command;
 
 /// What every suite is given.
 #[derive(Debug)]
-pub(super) struct Environment {
-    pub(super) herald: PathBuf,
-    pub(super) python: Option<PathBuf>,
-    pub(super) require_all: bool,
-    pub(super) long: bool,
-    pub(super) filter: Option<String>,
-    pub(super) logs: PathBuf,
+pub(crate) struct Environment {
+    pub(crate) herald: PathBuf,
+    pub(crate) python: Option<PathBuf>,
+    pub(crate) require_all: bool,
+    pub(crate) long: bool,
+    pub(crate) filter: Option<String>,
+    pub(crate) logs: PathBuf,
     /// How long one suite may take.
-    pub(super) deadline: Duration,
+    pub(crate) deadline: Duration,
+    /// A line without which the suite did not come to its end, whatever its exit status.
+    pub(crate) closing: Option<&'static str>,
 }
 
 /// Runs a built test binary in its package's folder, as cargo would.
-pub(super) fn run(binary: &TestBinary, environment: &Environment) -> Row {
+pub(crate) fn run(binary: &TestBinary, environment: &Environment) -> Row {
     let mut command = Command::new(&binary.executable);
     command
         .current_dir(&binary.folder)
@@ -42,7 +44,7 @@ pub(super) fn run(binary: &TestBinary, environment: &Environment) -> Row {
 }
 
 /// Runs the examples in documentation comments, which only cargo can build.
-pub(super) fn run_doc_tests(root: &Path, environment: &Environment) -> Row {
+pub(crate) fn run_doc_tests(root: &Path, environment: &Environment) -> Row {
     let mut command = command::cargo(root);
     command.args(["test", "--doc", "--workspace", "--locked", "--no-fail-fast"]);
     environment.apply(&mut command);
@@ -67,7 +69,8 @@ impl Environment {
     }
 }
 
-fn execute(
+/// Runs a command that speaks as libtest does.
+pub(crate) fn execute(
     name: &str,
     is_black_box: bool,
     command: &mut Command,
@@ -116,10 +119,12 @@ fn follow(
     forward(child.stderr.take(), sender);
 
     let deadline = Instant::now() + environment.deadline;
+    let mut is_closed = environment.closing.is_none();
     loop {
         match lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
             Ok(line) => {
                 writeln!(log, "{line}")?;
+                is_closed |= environment.closing == Some(line.as_str());
                 if reading.take(&line) {
                     println!("{line}");
                 }
@@ -129,6 +134,9 @@ fn follow(
         }
     }
     let status = child.wait()?;
+    if !is_closed && reading.row.failures.is_empty() {
+        return Err(io::Error::other("stopped before its end"));
+    }
     if !status.success() && reading.row.failures.is_empty() {
         return Err(io::Error::other(format!(
             "ended with {status} and named no failed test"
@@ -289,6 +297,7 @@ mod tests {
             filter: None,
             logs: folder.to_owned(),
             deadline,
+            closing: None,
         }
     }
 

@@ -35,7 +35,7 @@ fn report(text: &str) -> String {
 #[test]
 fn all_mistakes_of_a_file_are_reported_at_once() {
     let text = "listen = '127.0.0.1:0'\ncert = 'c'\nclient_uath = 'off'\nclient_auth = 'maybe'\n\
-                handshake_timeout = '10'\nworkers = true\nheader = ['X-A']\nupstream = 'https://o'\n";
+                handshake_timeout = '10'\nworkers = true\nheader = ['X-A']\nupstream = 'ftp://o'\n";
     assert_eq!(
         report(text),
         "8 mistakes in the configuration:\n\
@@ -49,8 +49,8 @@ fn all_mistakes_of_a_file_are_reported_at_once() {
          allowed: a string or a number\n\
          7:11: header: `X-A` is not a name and a value\n\
          allowed: NAME=VALUE, such as X-Device={certSubjectCN}\n\
-         8:12: upstream: `https://o` is not allowed\n\
-         allowed: http://HOST:PORT or unix:/PATH; `https` origins can't be reached yet\n\
+         8:12: upstream: `ftp://o` is not allowed\n\
+         allowed: http://HOST:PORT, https://HOST:PORT, h2c://HOST:PORT, unix:/PATH or h2c+unix:/PATH, and no other scheme\n\
          --client-ca: is missing (or `client_ca` in the file)\n\
          allowed: at least one PEM file of CA certificates (or client_auth off); Herald never falls back to other roots\n\
          --key: is missing (or `key` in the file)\n\
@@ -333,6 +333,19 @@ fn mistakes_of_flags_file_and_syntax_come_together() {
     // Behind the syntax error all is guesswork, and what is missing may stand there.
     assert!(!mistakes.contains("herald.toml:3:"), "{mistakes}");
     assert!(!mistakes.contains("is missing"), "{mistakes}");
+}
+
+/// Found by fuzzing: an unknown key was told as it stood, escape sequences and all, to a terminal
+/// and to a log that keeps a line a record.
+#[test]
+fn a_key_cannot_steer_a_terminal() {
+    let long = "k".repeat(500);
+    let told = report(&format!("\"a\\u001b[2J\\nb\" = 1\n{long} = 1\n"));
+    assert!(
+        told.contains("1:1: a\\u{1b}[2J\\nb: is not a known key"),
+        "{told}"
+    );
+    assert!(!told.contains(&long), "{told}");
 }
 
 #[test]

@@ -46,7 +46,87 @@ fn rewrite<B: http_body::Body>(request: Request<B>) -> Result<String, Refusal> {
     let outbound = Outbound::new(head, permit, &hygiene, &block, way)?;
     let mut out = BytesMut::new();
     outbound.write_http1_head(&mut out);
-    Ok(String::from_utf8(out.to_vec()).unwrap())
+    let text = String::from_utf8(out.to_vec()).unwrap();
+    assert_eq!(http2_lines(&outbound), http1_lines(&text));
+    Ok(text)
+}
+
+/// What every head says over HTTP/1.1, sorted, without what HTTP/2 says otherwise: HTTP/2 heads
+/// must say the same.
+fn http1_lines(head: &str) -> Vec<String> {
+    let mut lines: Vec<String> = head
+        .trim_end()
+        .lines()
+        .skip(1)
+        .map(|line| {
+            let (name, value) = line.split_once(": ").unwrap();
+            format!("{}: {value}", name.to_lowercase())
+        })
+        .filter(|line| {
+            !["host", "connection", "transfer-encoding"]
+                .iter()
+                .any(|name| line.starts_with(&format!("{name}: ")))
+        })
+        .flat_map(|line| match line.strip_prefix("cookie: ") {
+            Some(cookies) => cookies
+                .split("; ")
+                .map(|c| format!("cookie: {c}"))
+                .collect(),
+            None => vec![line],
+        })
+        .collect();
+    lines.sort();
+    lines
+}
+
+fn http2_lines(outbound: &Outbound<'_>) -> Vec<String> {
+    let request = outbound.http2_request(http::uri::Scheme::HTTPS).unwrap();
+    let authority = request.uri().authority().unwrap().as_str();
+    assert_eq!(authority.as_bytes(), outbound.head.authority());
+    let target = request.uri().path_and_query().unwrap().as_str();
+    assert_eq!(target.as_bytes(), outbound.head.target());
+    let fields = request.headers().iter();
+    let mut lines: Vec<String> = fields
+        .flat_map(|(name, value)| {
+            let value = std::str::from_utf8(value.as_bytes()).unwrap();
+            let values: Vec<_> = match *name {
+                header::COOKIE => value.split("; ").collect(),
+                _ => vec![value],
+            };
+            let lines = values.into_iter().map(|value| format!("{name}: {value}"));
+            lines.collect::<Vec<_>>()
+        })
+        .collect();
+    lines.sort();
+    lines
+}
+
+/// All callers share an HTTP/2 connection's compression table.
+#[test]
+fn secrets_and_identity_are_never_indexed() {
+    let request = get(&[
+        ("authorization", "Basic x"),
+        ("cookie", "a=1"),
+        ("accept", "a"),
+    ]);
+    let (parts, body) = request.into_parts();
+    let head = RequestHead::check(parts, &body, &HeaderValue::from_static("fallback")).unwrap();
+    let permit = policy::authorize(ClientAuth::Off, &Verdict::None).unwrap();
+    let (hygiene, mut block) = (hygiene(), block());
+    for (_, value) in &mut block.pairs {
+        value.set_sensitive(true);
+    }
+    let hop = Forwarding::default().hop(std::net::Ipv4Addr::LOCALHOST.into());
+    let id = RequestIds::new([0; 16]).next();
+    let way = Way { hop: &hop, id: &id };
+    let outbound = Outbound::new(head, permit, &hygiene, &block, way).unwrap();
+    let request = outbound.http2_request(http::uri::Scheme::HTTP).unwrap();
+    let fields = request.headers().iter();
+    let indexed: Vec<_> = fields
+        .filter(|(_, value)| !value.is_sensitive())
+        .map(|(name, _)| name.as_str())
+        .collect();
+    assert_eq!(indexed, ["accept"]);
 }
 
 fn get(fields: &[(&str, &str)]) -> Request<Empty<Bytes>> {

@@ -1,21 +1,123 @@
 //! The origins of the configuration as `upstream` knows them.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use http::HeaderValue;
+use http::uri::PathAndQuery;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 
-use crate::config::{self, Config, Isolate, Mistake, Mistakes, Place, UpstreamAddr};
-use crate::upstream::{Balance, Limits, Origin, Settings, Speaks, UpstreamTarget};
+use super::read;
+use crate::config::{self, Config, Isolate, Mistake, Mistakes, Place, Scheme, UpstreamAddr};
+use crate::tls::origin::{self, OriginTlsError, OwnCertificate};
+use crate::upstream::{
+    Balance, HealthCheck, Limits, Origin, Settings, Speaks, TlsOrigin, UpstreamTarget,
+};
 
-/// Each origin, in the order of the configuration.
-pub(super) fn compile(config: &Config) -> Vec<Origin> {
-    let origins = config.upstream.upstream.iter();
-    origins
-        .map(|address| Origin {
-            target: target(address),
-            speaks: Speaks::Http1,
+/// Each origin, in the order of the configuration; `None` after a mistake.
+pub(super) fn compile(config: &Config, mistakes: &mut Vec<Mistake>) -> Option<Vec<Origin>> {
+    let flags = &config.upstream;
+    let before = mistakes.len();
+    let speaks_tls = |address: &UpstreamAddr| address.scheme() == Scheme::Https;
+    let tls = match flags.upstream.iter().any(speaks_tls) {
+        true => tls(config, mistakes),
+        false => None,
+    };
+    let mut origins = Vec::with_capacity(flags.upstream.len());
+    for (index, address) in flags.upstream.iter().enumerate() {
+        let speaks = match address.scheme() {
+            Scheme::Http => Speaks::Http1,
+            Scheme::H2c => Speaks::Http2,
+            Scheme::Https => {
+                let name = server_name(config, (index, address), mistakes);
+                let (Some(config), Some(name)) = (&tls, name) else {
+                    continue;
+                };
+                let config = Arc::clone(config);
+                Speaks::Tls(TlsOrigin { config, name })
+            }
+        };
+        let target = target(address);
+        origins.push(Origin { target, speaks });
+    }
+    (mistakes.len() == before).then_some(origins)
+}
+
+/// Trust in https origins, and Herald's own certificate towards them.
+fn tls(config: &Config, mistakes: &mut Vec<Mistake>) -> Option<Arc<ClientConfig>> {
+    let flags = &config.upstream;
+    let before = mistakes.len();
+    let mut authorities = Vec::with_capacity(flags.upstream_ca.len());
+    for (index, path) in flags.upstream_ca.iter().enumerate() {
+        authorities.extend(read(config, "upstream_ca", index, path, mistakes));
+    }
+    let own = match (&flags.upstream_cert, &flags.upstream_key) {
+        (Some(chain), Some(key)) => {
+            let chain = read(config, "upstream_cert", 0, chain, mistakes);
+            let key = read(config, "upstream_key", 0, key, mistakes);
+            chain.zip(key)
+        }
+        _ => None,
+    };
+    if mistakes.len() > before {
+        return None;
+    }
+    let own = own.map(|(chain_pem, key_pem)| OwnCertificate { chain_pem, key_pem });
+    origin::client_config(&authorities, own)
+        .map_err(|error| mistakes.push(tls_mistake(config, &error)))
+        .ok()
+}
+
+fn tls_mistake(config: &Config, error: &OriginTlsError) -> Mistake {
+    let flags = &config.upstream;
+    let (key, index, path, allowed) = match error {
+        OriginTlsError::Authority { file, .. }
+        | OriginTlsError::AuthorityEmpty { file }
+        | OriginTlsError::AuthorityUnusable { file, .. } => (
+            "upstream_ca",
+            *file,
+            flags.upstream_ca.get(*file),
+            "CA certificates, PEM",
+        ),
+        OriginTlsError::Key(_) => (
+            "upstream_key",
+            0,
+            flags.upstream_key.as_ref(),
+            "a private key, PEM: PKCS #8, PKCS #1 or SEC 1, RSA, ECDSA or Ed25519",
+        ),
+        _ => (
+            "upstream_cert",
+            0,
+            flags.upstream_cert.as_ref(),
+            "a certificate chain, PEM, leaf first, and the key that belongs to it",
+        ),
+    };
+    let path = path.map(|path| path.display().to_string());
+    let message = format!("{}: {error}", path.unwrap_or_default());
+    Mistake::new(config.origin(key, index), message, allowed)
+}
+
+/// The name that the certificate of an https origin must be for.
+fn server_name(
+    config: &Config,
+    (index, address): (usize, &UpstreamAddr),
+    mistakes: &mut Vec<Mistake>,
+) -> Option<ServerName<'static>> {
+    let (key, index, name) = match (&config.upstream.upstream_server_name, address.place()) {
+        (Some(name), _) => ("upstream_server_name", 0, name.clone()),
+        (None, Place::Tcp { host, .. }) => ("upstream", index, host.clone()),
+        (None, Place::Unix(_)) => ("upstream", index, String::new()),
+    };
+    ServerName::try_from(name)
+        .map_err(|error| {
+            let allowed = "a DNS name or an IP address";
+            let mistake = Mistake::new(config.origin(key, index), error.to_string(), allowed);
+            if !mistakes.contains(&mistake) {
+                mistakes.push(mistake);
+            }
         })
-        .collect()
+        .ok()
 }
 
 /// What all of them have in common.
@@ -31,11 +133,27 @@ pub(super) fn settings(config: &Config) -> Settings {
         limits: Limits {
             connect_timeout: flags.upstream_connect_timeout.0,
             response_timeout: flags.upstream_response_timeout.0,
+            body_timeout: config.body_timeout,
             idle_timeout: flags.upstream_idle_timeout.0,
             max_idle: flags.upstream_idle_max,
+            http2_streams: flags.upstream_http2_streams,
+            http2_stream_window: u32::try_from(flags.upstream_http2_window.0).unwrap_or(u32::MAX),
             ..Limits::default()
         },
     }
+}
+
+/// How origins are checked, if they are.
+pub(super) fn health_check(config: &Config, mistakes: &mut Vec<Mistake>) -> Option<HealthCheck> {
+    let flags = &config.upstream;
+    let path = PathAndQuery::try_from(flags.upstream_health_path.clone()?);
+    let interval = flags.upstream_health_interval.0;
+    path.map(|path| HealthCheck { path, interval })
+        .map_err(|error| {
+            let origin = config.origin("upstream_health_path", 0);
+            mistakes.push(Mistake::new(origin, error.to_string(), "such as /healthz"));
+        })
+        .ok()
 }
 
 /// What stands in for the `Host` that an HTTP/1.0 client may leave out: the first origin's.

@@ -209,7 +209,8 @@ fn an_idle_connection_holds_no_large_buffer() {
         .await;
         let upstream = upstream(address);
         collect(get(&upstream).await.unwrap()).await.unwrap();
-        let lease = upstream.endpoints[0].reuse(None, Instant::now()).unwrap();
+        let lease = upstream.endpoints[0].pool.checkout(None, Instant::now());
+        let lease = lease.unwrap();
         let connection = &lease.connection;
         assert!(connection.read.capacity() + connection.out.capacity() <= 8 * 1024);
     });

@@ -1,0 +1,55 @@
+//! What is written on a socket that is the service's own. The programs touch no socket without a
+//! mark: another process in the same cgroup stays as it is.
+
+use core::mem::{align_of, offset_of, size_of};
+
+/// The value that lives with a socket (`BPF_MAP_TYPE_SK_STORAGE`). User space marks listeners and
+/// sockets to the origin; the kernel copies a listener's mark to each connection it accepts.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[repr(C)]
+pub struct SocketMark {
+    /// [`ROLE_CLIENT`] or [`ROLE_UPSTREAM`].
+    pub role: u32,
+    /// Index of the listening address.
+    pub service: u32,
+    /// The worker that accepts, or that connects.
+    pub worker: u32,
+    /// [`MARK_COUNTED`] once the connection is in the live counts.
+    pub state: u32,
+    /// When the connection was established, in nanoseconds of `CLOCK_MONOTONIC`.
+    pub established_ns: u64,
+}
+
+/// A listener, or a connection that it accepted.
+pub const ROLE_CLIENT: u32 = 1;
+/// A connection to the origin.
+pub const ROLE_UPSTREAM: u32 = 2;
+/// [`SocketMark::state`]: counted as live.
+pub const MARK_COUNTED: u32 = 1;
+
+/// TCP settings of a role, applied when a connection is established; zero leaves the kernel's.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[repr(C)]
+pub struct TcpProfile {
+    /// `TCP_CONGESTION`: the algorithm's name, ended by NUL; empty for the kernel's.
+    pub congestion: [u8; 16],
+    /// `TCP_NOTSENT_LOWAT` in bytes.
+    pub notsent_lowat: u32,
+    /// `TCP_BPF_IW`: the initial window in segments.
+    pub initial_window: u32,
+}
+
+/// Index of the profile of connections to the origin; listeners' are at their service's index.
+pub const PROFILE_UPSTREAM: u32 = crate::SERVICES_MAX;
+
+const _: () = assert!(size_of::<SocketMark>() == 24);
+const _: () = assert!(align_of::<SocketMark>() == 8);
+const _: () = assert!(offset_of!(SocketMark, role) == 0);
+const _: () = assert!(offset_of!(SocketMark, service) == 4);
+const _: () = assert!(offset_of!(SocketMark, worker) == 8);
+const _: () = assert!(offset_of!(SocketMark, state) == 12);
+const _: () = assert!(offset_of!(SocketMark, established_ns) == 16);
+const _: () = assert!(size_of::<TcpProfile>() == 24);
+const _: () = assert!(align_of::<TcpProfile>() == 4);
+const _: () = assert!(offset_of!(TcpProfile, notsent_lowat) == 16);
+const _: () = assert!(offset_of!(TcpProfile, initial_window) == 20);

@@ -1,0 +1,45 @@
+//! sk_reuseport: which worker gets a new connection, and which one inherits the half-open
+//! connections of a listener that closes.
+
+use aya_ebpf::EbpfContext;
+use aya_ebpf::bindings::sk_action::SK_PASS;
+use aya_ebpf::helpers::{bpf_get_socket_cookie, bpf_ktime_get_ns};
+use aya_ebpf::programs::SkReuseportContext;
+use proxy_common::counter::Counter;
+use proxy_common::load::WORKERS_MAX;
+use proxy_ebpf::Choice;
+
+use crate::maps::{SERVICES, SOCKETS, WORKER_COUNT, WORKERS, count, global};
+
+/// Always passes: a program that can't choose leaves the choice to the kernel's hash.
+#[inline(always)]
+pub fn select(ctx: &SkReuseportContext, live: impl Fn(u32) -> u32) -> u32 {
+    let counter = match choose(ctx, live) {
+        Some(()) if ctx.migrating_sk().is_some() => Counter::Migrated,
+        Some(()) => Counter::Chosen,
+        None => Counter::ChosenByHash,
+    };
+    count(counter);
+    SK_PASS
+}
+
+#[inline(always)]
+fn choose(ctx: &SkReuseportContext, live: impl Fn(u32) -> u32) -> Option<()> {
+    // SAFETY: the context's socket, which the verifier knows.
+    let cookie = unsafe { bpf_get_socket_cookie(ctx.sk().as_ptr()) };
+    // SAFETY: the value is read at once; user space writes it before the program is attached.
+    let service = unsafe { SERVICES.get(cookie).copied() }?;
+    // SAFETY: no arguments.
+    let mut choice = Choice::new(unsafe { bpf_ktime_get_ns() });
+    let workers = global(&WORKER_COUNT);
+    for index in 0..WORKERS_MAX {
+        if index >= workers {
+            break;
+        }
+        choice.consider(index, WORKERS.get(index)?, live(index));
+    }
+    let slot = service
+        .wrapping_mul(WORKERS_MAX)
+        .wrapping_add(choice.index()?);
+    SOCKETS.select_reuseport(ctx, slot).ok()
+}

@@ -1,0 +1,227 @@
+//! What goes on on one client connection: requests in flight, requests that the client broke off,
+//! and answers of which a client takes nothing though they wait for it. Plain cells of one thread.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::guarded::{Abuse, Conduct};
+
+/// Counts of one connection.
+#[derive(Debug, Default)]
+pub(super) struct Activity {
+    in_flight: Cell<usize>,
+    finished: Cell<u64>,
+    /// From here on an HTTP/1.1 answer says that it is the connection's last.
+    ending: Cell<bool>,
+    /// Pieces of answers that were given to hyper and not asked beyond since, by the age of the
+    /// piece: of this span, of the one before, of older ones.
+    offered: [Cell<u32>; AGES],
+    span: Cell<usize>,
+    resets: Resets,
+    conduct: Rc<Conduct>,
+}
+
+/// Requests broken off within a span of time.
+#[derive(Debug, Default)]
+struct Resets {
+    /// `None` on HTTP/1.1, where a broken request is the end of its connection.
+    max: Option<u32>,
+    since: Cell<Option<Instant>>,
+    count: Cell<u32>,
+}
+
+impl Activity {
+    /// Of a connection on which a client may break off `resets_max` requests in ten seconds.
+    pub(super) fn new(resets_max: Option<u32>) -> Rc<Self> {
+        Rc::new(Self {
+            resets: Resets {
+                max: resets_max,
+                ..Resets::default()
+            },
+            ..Self::default()
+        })
+    }
+
+    /// What the stream asks whether it must end.
+    pub(super) fn conduct(&self) -> Rc<Conduct> {
+        Rc::clone(&self.conduct)
+    }
+
+    /// Requests under way.
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_flight.get()
+    }
+
+    /// Requests that are over.
+    pub(super) fn finished(&self) -> u64 {
+        self.finished.get()
+    }
+
+    /// Answers say from here on whether they are the connection's last.
+    pub(super) fn announce_end(&self, ending: bool) {
+        self.ending.set(ending);
+    }
+
+    /// Whether an answer is the connection's last and says so.
+    pub(super) fn is_ending(&self) -> bool {
+        self.ending.get()
+    }
+
+    /// Begins a span of time. Whether an answer has waited for the client through all of the last
+    /// one.
+    pub(super) fn next_span(&self) -> bool {
+        let span = self.span.get();
+        let before = self.at(span + AGES - 1).get();
+        self.span.set(span + 1);
+        before > 0
+    }
+
+    fn at(&self, span: usize) -> &Cell<u32> {
+        let [first, second, third] = &self.offered;
+        match span % AGES {
+            0 => first,
+            1 => second,
+            _ => third,
+        }
+    }
+
+    fn broken_off(&self) {
+        let Some(max) = self.resets.max else { return };
+        let now = Instant::now();
+        let since = self.resets.since.get();
+        let is_recent = since.is_some_and(|since| now.duration_since(since) < RESETS_SPAN);
+        let count = if is_recent {
+            self.resets.count.get()
+        } else {
+            self.resets.since.set(Some(now));
+            0
+        };
+        self.resets.count.set(count + 1);
+        if count >= max {
+            self.conduct.is_past_bearing(Abuse::Resets);
+        }
+    }
+}
+
+/// One request under way, to the end of its answer.
+#[derive(Debug)]
+pub(super) struct InFlight {
+    activity: Rc<Activity>,
+    /// The span in which a piece of the answer was given last, until the next is asked for.
+    offered: Option<usize>,
+    complete: bool,
+}
+
+impl InFlight {
+    pub(super) fn new(activity: Rc<Activity>) -> Self {
+        activity.in_flight.set(activity.in_flight.get() + 1);
+        Self {
+            activity,
+            offered: None,
+            complete: false,
+        }
+    }
+
+    /// hyper asks for a piece of the answer: it has room for it.
+    pub(super) fn asked(&mut self) {
+        if let Some(span) = self.offered.take() {
+            let offered = self.activity.at(span);
+            offered.set(offered.get().saturating_sub(1));
+        }
+    }
+
+    /// hyper was given a piece of the answer.
+    pub(super) fn gave(&mut self) {
+        let span = self.activity.span.get();
+        let offered = self.activity.at(span);
+        offered.set(offered.get() + 1);
+        self.offered = Some(span);
+    }
+
+    /// The answer has been given to its end.
+    pub(super) fn complete(&mut self) {
+        self.complete = true;
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.asked();
+        let activity = &self.activity;
+        activity
+            .in_flight
+            .set(activity.in_flight.get().saturating_sub(1));
+        activity
+            .finished
+            .set(activity.finished.get().wrapping_add(1));
+        if !self.complete {
+            activity.broken_off();
+        }
+    }
+}
+
+const AGES: usize = 3;
+/// In which time requests that were broken off are counted together.
+const RESETS_SPAN: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_that_waits_through_a_whole_span_is_seen() {
+        let activity = Activity::new(None);
+        let mut request = InFlight::new(Rc::clone(&activity));
+        let mut other = InFlight::new(Rc::clone(&activity));
+        request.gave();
+        assert!(!activity.next_span(), "it was given in this very span");
+        for _ in 0..10 {
+            other.asked();
+            other.gave();
+        }
+        assert!(activity.next_span(), "another's progress hides nothing");
+        request.asked();
+        other.asked();
+        for _ in 0..5 {
+            // Waiting for the origin, however long, is no fault of the client.
+            assert!(!activity.next_span());
+        }
+    }
+
+    #[test]
+    fn an_answer_that_moves_once_a_span_is_no_stall() {
+        let activity = Activity::new(None);
+        let mut request = InFlight::new(Rc::clone(&activity));
+        for _ in 0..10 {
+            request.asked();
+            request.gave();
+            assert!(!activity.next_span());
+        }
+    }
+
+    #[tokio::test(flavor = "current_thread", start_paused = true)]
+    async fn requests_may_be_broken_off_now_and_then() {
+        let activity = Activity::new(Some(3));
+        let is_borne = || activity.conduct.check().is_ok();
+        for _ in 0..10 {
+            for _ in 0..3 {
+                drop(InFlight::new(Rc::clone(&activity)));
+            }
+            let mut good = InFlight::new(Rc::clone(&activity));
+            good.complete();
+            drop(good);
+            assert!(is_borne());
+            tokio::time::sleep(RESETS_SPAN).await;
+        }
+        for _ in 0..3 {
+            drop(InFlight::new(Rc::clone(&activity)));
+        }
+        assert!(is_borne());
+        drop(InFlight::new(Rc::clone(&activity)));
+        assert!(!is_borne());
+        assert_eq!((activity.in_flight(), activity.finished()), (0, 44));
+    }
+}

@@ -1,0 +1,230 @@
+//! Polls one client connection to its end: asks it to finish when the drain starts or when it has
+//! been idle for too long, and gives hyper the clock of its request heads. All deadlines of a
+//! connection share one timer, which is looked at when it fires: a request touches none.
+
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use hyper::rt::{Sleep, Timer};
+use tokio::time::{Instant as TokioInstant, sleep_until};
+
+use super::activity::Activity;
+use super::serve::Limits;
+use crate::drain::DrainWatch;
+
+/// How a connection is asked to end when the drain starts.
+pub(super) enum Finish<C> {
+    /// HTTP/2: GOAWAY says which requests will not be answered, so none is lost (RFC 9113 §6.8).
+    AtOnce(fn(Pin<&mut C>)),
+    /// HTTP/1.1: closing an idle connection loses a request that is on its way (RFC 9112 §9.5). The
+    /// next answer says `Connection: close` instead, and only what stays idle is closed.
+    AfterLastAnswer(fn(Pin<&mut C>)),
+}
+
+enum Event {
+    Over(Result<(), hyper::Error>),
+    Drain,
+    Tick,
+}
+
+/// The deadlines of one connection.
+struct Deadlines<'a> {
+    limits: &'a Limits,
+    activity: &'a Activity,
+    heads: &'a HeadClock,
+    idle_since: Instant,
+    span_since: Instant,
+    finished_before: u64,
+    /// When a draining connection is closed though it may still be idle.
+    last_call: Option<Instant>,
+    finishing: bool,
+}
+
+/// What follows from a look at the deadlines.
+enum Due {
+    Nothing,
+    Finish,
+    Abandon,
+}
+
+/// Polls the connection until it ends.
+pub(super) async fn drive<C>(
+    mut connection: Pin<&mut C>,
+    finish: Finish<C>,
+    (limits, heads): (&Limits, &HeadClock),
+    mut drain: DrainWatch,
+    activity: &Activity,
+) -> Result<(), hyper::Error>
+where
+    C: Future<Output = Result<(), hyper::Error>>,
+{
+    let (finish, delay) = match finish {
+        Finish::AtOnce(finish) => (finish, Duration::ZERO),
+        Finish::AfterLastAnswer(finish) => (finish, limits.drain_idle_timeout),
+    };
+    let watch = drain.clone();
+    let mut draining = pin!(drain.started());
+    let mut deadlines = Deadlines::new(limits, activity, heads);
+    let mut timer = pin!(sleep_until(deadlines.next()));
+    // The task's waker is registered once with the drain and the timer; after that a look at a
+    // flag tells whether they have anything to say.
+    let mut is_new = true;
+    loop {
+        let event = poll_fn(|cx| {
+            if let Poll::Ready(result) = connection.as_mut().poll(cx) {
+                return Poll::Ready(Event::Over(result));
+            }
+            if deadlines.last_call.is_none()
+                && (is_new || watch.is_asked())
+                && draining.as_mut().poll(cx).is_ready()
+            {
+                return Poll::Ready(Event::Drain);
+            }
+            if (is_new || timer.is_elapsed()) && timer.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Event::Tick);
+            }
+            is_new = false;
+            Poll::Pending
+        })
+        .await;
+        let due = match event {
+            Event::Over(result) => return result,
+            Event::Drain => {
+                activity.announce_end(delay > Duration::ZERO);
+                deadlines.last_call = Some(Instant::now() + delay);
+                deadlines.look()
+            }
+            Event::Tick => deadlines.look(),
+        };
+        match due {
+            Due::Nothing => {}
+            Due::Finish => finish(connection.as_mut()),
+            Due::Abandon => return Ok(()),
+        }
+        timer.as_mut().reset(deadlines.next());
+        is_new = true;
+    }
+}
+
+impl<'a> Deadlines<'a> {
+    fn new(limits: &'a Limits, activity: &'a Activity, heads: &'a HeadClock) -> Self {
+        let now = Instant::now();
+        Self {
+            limits,
+            activity,
+            heads,
+            idle_since: now,
+            span_since: now,
+            finished_before: activity.finished(),
+            last_call: None,
+            finishing: false,
+        }
+    }
+
+    fn look(&mut self) -> Due {
+        let now = Instant::now();
+        if now >= self.span_since + self.limits.write_timeout {
+            self.span_since = now;
+            if self.activity.next_span() {
+                // An answer waits for a client that gives HTTP/2 no window for it.
+                return Due::Abandon;
+            }
+        }
+        if !self.finishing && self.last_call.is_some_and(|last_call| now >= last_call) {
+            self.finishing = true;
+            self.idle_since = now;
+            return Due::Finish;
+        }
+        let finished = self.activity.finished();
+        if self.activity.in_flight() > 0 || finished != self.finished_before {
+            self.finished_before = finished;
+            self.idle_since = now;
+        } else if now >= self.idle_since + self.limits.idle_timeout {
+            if self.finishing {
+                // Asked to go an idle time ago and still here: the peer is gone.
+                return Due::Abandon;
+            }
+            self.finishing = true;
+            self.idle_since = now;
+            return Due::Finish;
+        }
+        Due::Nothing
+    }
+
+    /// When to look again. A head's deadline can come up at any time, but never earlier than a
+    /// whole head timeout from then.
+    fn next(&self) -> TokioInstant {
+        let now = Instant::now();
+        let limits = self.limits;
+        let mut next = now
+            + limits
+                .idle_timeout
+                .min(limits.write_timeout)
+                .min(limits.head_timeout);
+        let others = [self.heads.deadline(), self.last_call];
+        for other in others.into_iter().flatten() {
+            if other > now {
+                next = next.min(other);
+            }
+        }
+        next.into()
+    }
+}
+
+/// hyper's clock for request heads: notes their deadlines instead of setting a timer for each.
+#[derive(Clone, Debug)]
+pub(super) struct HeadClock {
+    start: Instant,
+    /// The newest deadline, milliseconds after `start`, rounded up; 0 before the first.
+    deadline: Arc<AtomicU64>,
+}
+
+impl HeadClock {
+    pub(super) fn new() -> Self {
+        Self {
+            start: Instant::now(),
+            deadline: Arc::default(),
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        match self.deadline.load(Ordering::Relaxed) {
+            0 => None,
+            after => Some(self.start + Duration::from_millis(after)),
+        }
+    }
+}
+
+impl Timer for HeadClock {
+    fn sleep(&self, duration: Duration) -> Pin<Box<dyn Sleep>> {
+        self.sleep_until(Instant::now() + duration)
+    }
+
+    fn sleep_until(&self, deadline: Instant) -> Pin<Box<dyn Sleep>> {
+        let after = deadline.saturating_duration_since(self.start).as_millis();
+        let after = u64::try_from(after).unwrap_or(u64::MAX - 1).max(1) + 1;
+        self.deadline.store(after, Ordering::Relaxed);
+        Box::pin(HeadDeadline(deadline))
+    }
+}
+
+/// Ready when it is polled late enough. The connection's timer sees to that it is polled.
+struct HeadDeadline(Instant);
+
+impl Future for HeadDeadline {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+        if Instant::now() >= self.0 {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    }
+}
+
+impl Sleep for HeadDeadline {}

@@ -1,0 +1,139 @@
+//! A client's stream under two guards that hyper has not: a client that takes nothing of what is
+//! written for too long, and one whose conduct on the connection is past bearing. Both end the
+//! connection with an error. While writes go through, a guard costs a branch.
+
+use std::cell::Cell;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use hyper::rt::{Read, ReadBufCursor, Write};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// Why a connection is ended, if it is to be.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Abuse {
+    /// More requests broken off than a client may.
+    #[error("the client broke off too many requests")]
+    Resets,
+    /// Nothing of an answer taken for too long.
+    #[error("the client takes nothing of its answer")]
+    SlowReader,
+}
+
+/// Where other parts of a connection say that it must end.
+#[derive(Debug, Default)]
+pub(super) struct Conduct(Cell<Option<Abuse>>);
+
+impl Conduct {
+    pub(super) fn is_past_bearing(&self, abuse: Abuse) {
+        self.0.set(Some(abuse));
+    }
+
+    pub(super) fn check(&self) -> io::Result<()> {
+        match self.0.get() {
+            None => Ok(()),
+            Some(abuse) => Err(io::Error::other(abuse)),
+        }
+    }
+}
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub(super) struct Guarded<IO> {
+    io: IO,
+    conduct: Rc<Conduct>,
+    write_timeout: Duration,
+    /// Since when the client takes nothing.
+    stalled: Option<Instant>,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl<IO> Guarded<IO> {
+    pub(super) fn new(io: IO, write_timeout: Duration, conduct: Rc<Conduct>) -> Self {
+        Self {
+            io,
+            conduct,
+            write_timeout,
+            stalled: None,
+            timer: None,
+        }
+    }
+
+    pub(super) fn into_inner(self) -> IO {
+        self.io
+    }
+
+    /// What a write came to: an error, if the client has taken nothing for too long.
+    fn watch<T>(
+        &mut self,
+        written: Poll<io::Result<T>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.stalled = None;
+            return written;
+        }
+        let since = *self.stalled.get_or_insert_with(Instant::now);
+        let deadline = since + self.write_timeout;
+        let timer = self
+            .timer
+            .get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        // The timer is left to run when the client goes on, and looked at when it has fired: no
+        // timer is touched while an answer moves.
+        while timer.as_mut().poll(cx).is_ready() {
+            if Instant::now() >= deadline {
+                return Poll::Ready(Err(io::Error::other(Abuse::SlowReader)));
+            }
+            timer.as_mut().reset(deadline);
+        }
+        Poll::Pending
+    }
+}
+
+impl<IO: Read + Unpin> Read for Guarded<IO> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.conduct.check()?;
+        Pin::new(&mut self.io).poll_read(cx, buf)
+    }
+}
+
+impl<IO: Write + Unpin> Write for Guarded<IO> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.io).poll_write(cx, buf);
+        self.watch(written, cx)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = Pin::new(&mut self.io).poll_flush(cx);
+        self.watch(flushed, cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let shut = Pin::new(&mut self.io).poll_shutdown(cx);
+        self.watch(shut, cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
+        self.watch(written, cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+}

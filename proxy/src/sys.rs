@@ -1,0 +1,4 @@
+//! The only place for `unsafe`: small safe faces over what the kernel offers and no crate wraps.
+//! Each file says what makes its calls sound.
+
+pub mod load;

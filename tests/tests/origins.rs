@@ -1,0 +1,612 @@
+//! Every kind of origin, and origins that go and come back under load.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use herald_tests::client::{Response, Settings};
+use herald_tests::herald::{self, Herald, Launch};
+use herald_tests::live::{Live, Speaks};
+use herald_tests::pki::{Key, Pki};
+use herald_tests::table::{Table, check};
+use herald_tests::wire::sha256;
+use herald_tests::world::{Ask, Protocol};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
+use serde_json::Value;
+
+fn ask(herald: &Herald, protocol: Protocol, ask: &Ask) -> Result<Response, String> {
+    let settings = Settings::new(Some(&Pki::shared().good()));
+    protocol
+        .connect(herald, &settings)
+        .and_then(|mut connection| connection.ask(ask))
+        .map_err(|error| format!("no answer: {error}"))
+}
+
+fn account(answer: &Response) -> Result<Value, String> {
+    check(answer.status == 200, || format!("{answer:?}"))?;
+    serde_json::from_slice(&answer.body.start).map_err(|error| error.to_string())
+}
+
+/// All values of a header that the origin saw.
+fn header(account: &Value, name: &str) -> Vec<String> {
+    let pairs = account["headers"].as_array().unwrap();
+    let named = pairs.iter().filter(|pair| pair[0] == name);
+    named
+        .map(|pair| pair[1].as_str().unwrap().to_owned())
+        .collect()
+}
+
+/// A TLS origin's configuration, with the server certificate of the shared PKI for `localhost` and `127.0.0.1`.
+fn tls(alpn: &[&str], asks_for_certificate: bool) -> Speaks {
+    let pki = Pki::shared();
+    let (certificate, key) = pki.server(Key::Ec);
+    let builder = ServerConfig::builder();
+    let builder = if asks_for_certificate {
+        let mut roots = RootCertStore::empty();
+        roots.add(pki.ca.issuer.der().clone()).unwrap();
+        let verifier = WebPkiClientVerifier::builder(Arc::new(roots)).build();
+        builder.with_client_cert_verifier(verifier.unwrap())
+    } else {
+        builder.with_no_client_auth()
+    };
+    let chain = CertificateDer::pem_file_iter(certificate).unwrap();
+    let chain = chain.collect::<Result<Vec<_>, _>>().unwrap();
+    let key = PrivateKeyDer::from_pem_file(key).unwrap();
+    let mut config = builder.with_single_cert(chain, key).unwrap();
+    config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+    Speaks::Tls(Arc::new(config))
+}
+
+fn ca(launch: Launch, name: &str) -> Launch {
+    let path = Pki::shared().path(name);
+    launch.args([std::ffi::OsString::from("--upstream-ca"), path.into()])
+}
+
+/// Small and large requests with everything that must survive, over one kind of origin.
+fn exchanges(herald: &Herald, origin: &Live, version: &str) -> Result<(), String> {
+    for protocol in Protocol::ALL {
+        let get = Ask::get("/a/b?c=d&e")
+            .header("X-Cert-Verify", "SPOOFED")
+            .header("X_Cert_Verify", "SPOOFED")
+            .header("Cookie", "a=1; b=2")
+            .header("Connection", "X-Hop")
+            .header("X-Hop", "1");
+        // HTTP/2 has no Connection.
+        let get = match protocol {
+            Protocol::H1 => get,
+            Protocol::H2 => {
+                let mut get = get;
+                let hop = |name: &[u8]| name == b"Connection" || name == b"X-Hop";
+                get.headers.0.retain(|(name, _)| !hop(name));
+                get
+            }
+        };
+        let seen =
+            account(&ask(herald, protocol, &get)?).map_err(|error| format!("get: {error}"))?;
+        check(seen["target"] == "/a/b?c=d&e", || seen.to_string())?;
+        check(seen["version"] == version, || seen.to_string())?;
+        let host = match version {
+            "HTTP/2.0" => seen["authority"].as_str().unwrap_or_default().to_owned(),
+            _ => header(&seen, "host").concat(),
+        };
+        check(host == "localhost", || format!("{host}: {seen}"))?;
+        check(header(&seen, "x-cert-verify") == ["SUCCESS"], || {
+            seen.to_string()
+        })?;
+        check(header(&seen, "x_cert_verify").is_empty(), || {
+            seen.to_string()
+        })?;
+        check(header(&seen, "cookie") == ["a=1; b=2"], || seen.to_string())?;
+        check(header(&seen, "x-hop").is_empty(), || seen.to_string())?;
+
+        let body: Vec<u8> = (0..3_000_000_u32).map(|n| (n % 251) as u8).collect();
+        let seen = account(&ask(herald, protocol, &Ask::post("/large", &body))?)?;
+        check(seen["body_sha256"] == sha256(&body).as_str(), || {
+            seen.to_string()
+        })?;
+
+        let trailing = Ask::post("/trailers", b"abc")
+            .header("Trailer", "X-Sent, X-Cert-Verify")
+            .header("TE", "trailers")
+            .trailer("x-sent", "1")
+            .trailer("x-cert-verify", "SPOOFED");
+        let answer =
+            ask(herald, protocol, &trailing).map_err(|error| format!("trailers: {error}"))?;
+        check(answer.body.trailers.lines() == ["x-sum: 1"], || {
+            format!("{:?}", answer.body.trailers)
+        })?;
+        let seen = account(&answer)?;
+        check(
+            seen["trailers"] == serde_json::json!([["x-sent", "1"]]),
+            || seen.to_string(),
+        )?;
+
+        let head = Ask {
+            method: "HEAD",
+            ..Ask::get("/")
+        };
+        let answer = ask(herald, protocol, &head).map_err(|error| format!("HEAD: {error}"))?;
+        let length = answer.headers.only("content-length");
+        check(
+            answer.body.length == 0 && length.is_some_and(|it| it.len() == 3),
+            || format!("{answer:?}"),
+        )?;
+    }
+    check(origin.requests() == 8, || {
+        format!("{} requests", origin.requests())
+    })?;
+    // One after another: each finds the connection of the one before.
+    check(origin.connections() == 1, || {
+        format!("{} connections", origin.connections())
+    })
+}
+
+#[test]
+fn every_kind_of_origin_gets_the_same_request() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut table = Table::new("kinds of origins");
+    for (name, origin, version) in [
+        ("http", Live::tcp(Speaks::Http1), "HTTP/1.1"),
+        (
+            "unix",
+            Live::unix(folder.path().join("one"), Speaks::Http1),
+            "HTTP/1.1",
+        ),
+        ("h2c", Live::tcp(Speaks::H2c), "HTTP/2.0"),
+        (
+            "h2c+unix",
+            Live::unix(folder.path().join("two"), Speaks::H2c),
+            "HTTP/2.0",
+        ),
+        (
+            "https, both offered",
+            Live::tcp(tls(&["h2", "http/1.1"], false)),
+            "HTTP/2.0",
+        ),
+        (
+            "https, HTTP/1.1 offered",
+            Live::tcp(tls(&["http/1.1"], false)),
+            "HTTP/1.1",
+        ),
+        (
+            "https, nothing offered",
+            Live::tcp(tls(&[], false)),
+            "HTTP/1.1",
+        ),
+    ] {
+        let launch = Launch::toward("required", [origin.url()]);
+        let launch = match name.starts_with("https") {
+            true => ca(launch, "ca.pem"),
+            false => launch,
+        };
+        let herald = launch.start();
+        table.row(name, exchanges(&herald, &origin, version));
+    }
+    table.finish();
+}
+
+#[test]
+fn an_origin_that_does_not_verify_gets_no_request() {
+    let mut table = Table::new("https origins that must not be spoken to");
+    let origin = Live::tcp(tls(&["h2", "http/1.1"], false));
+    let toward = |authority: &str| ca(Launch::toward("required", [origin.url()]), authority);
+    for (name, launch) in [
+        ("another CA", toward("other.pem")),
+        (
+            "another name",
+            toward("ca.pem").args(["--upstream-server-name", "other.test"]),
+        ),
+        (
+            "an address the certificate is not for",
+            toward("ca.pem").args(["--upstream-server-name", "127.0.0.2"]),
+        ),
+    ] {
+        let herald = launch.start();
+        for protocol in Protocol::ALL {
+            let result = ask(&herald, protocol, &Ask::get("/")).and_then(|answer| {
+                check(answer.status == 502, || format!("{answer:?}"))?;
+                check(origin.requests() == 0, || "a request came".to_owned())
+            });
+            table.row(&format!("{name}, {protocol:?}"), result);
+        }
+    }
+    let herald = toward("ca.pem")
+        .args(["--upstream-server-name", "app.test"])
+        .start();
+    let result = ask(&herald, Protocol::H1, &Ask::get("/")).and_then(|answer| account(&answer));
+    table.row("the name it is for", result.map(drop));
+    table.finish();
+}
+
+#[test]
+fn herald_presents_its_own_certificate_where_it_has_one() {
+    let pki = Pki::shared();
+    let own = pki.good();
+    let (certificate, key) = own.write(&pki.path(""), "towards-origin");
+    let origin = Live::tcp(tls(&["h2"], true));
+    let launch = ca(Launch::toward("required", [origin.url()]), "ca.pem");
+    let answer = ask(&launch.start(), Protocol::H1, &Ask::get("/")).unwrap();
+    assert_eq!(answer.status, 502, "without a certificate: {answer:?}");
+    assert_eq!(origin.requests(), 0);
+    let herald = launch
+        .args(["--upstream-cert".into(), certificate.into_os_string()])
+        .args(["--upstream-key".into(), key.into_os_string()])
+        .start();
+    let seen = account(&ask(&herald, Protocol::H2, &Ask::get("/")).unwrap()).unwrap();
+    assert_eq!(seen["peer_sha256"], sha256(own.leaf()).as_str());
+}
+
+/// Herald never falls back to other roots, and settings without effect are mistakes.
+#[test]
+fn tls_settings_of_origins_are_checked_before_the_start() {
+    let pki = Pki::shared();
+    let file = |name: &str| pki.path(name).display().to_string();
+    std::fs::write(pki.path("empty.pem"), "").unwrap();
+    let mut table = Table::new("settings of https origins");
+    let https = "https://127.0.0.1:1";
+    for (name, arguments, says) in [
+        ("no CA", vec![https], "Herald never falls back"),
+        (
+            "empty CA",
+            vec![https, "--upstream-ca", &file("empty.pem")],
+            "no CERTIFICATE block",
+        ),
+        (
+            "a certificate without its key",
+            vec![
+                https,
+                "--upstream-ca",
+                &file("ca.pem"),
+                "--upstream-cert",
+                &file("ca.pem"),
+            ],
+            "upstream-key",
+        ),
+        (
+            "a CA for an origin without TLS",
+            vec!["http://127.0.0.1:1", "--upstream-ca", &file("ca.pem")],
+            "no origin is spoken to over TLS",
+        ),
+        (
+            "the same twice",
+            vec!["http://127.0.0.1:1", "--upstream", "http://127.0.0.1:1"],
+            "listed twice",
+        ),
+        (
+            "a health check of no path",
+            vec!["http://127.0.0.1:1", "--upstream-health-path", "healthz"],
+            "is not a path",
+        ),
+    ] {
+        let (certificate, key) = pki.server(Key::Ec);
+        let mut command = vec!["check", "--listen", "127.0.0.1:0", "--client-auth", "off"];
+        let (certificate, key) = (certificate.display().to_string(), key.display().to_string());
+        command.extend(["--cert", &certificate, "--key", &key, "--upstream"]);
+        command.extend(arguments);
+        let output = herald::run(&command);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned()
+            + &String::from_utf8_lossy(&output.stdout);
+        table.row(
+            name,
+            check(
+                output.status.code() == Some(2) && said.contains(says),
+                || format!("{}: {said}", output.status),
+            ),
+        );
+    }
+    table.finish();
+}
+
+/// One answer of a client under load.
+#[derive(Clone, Copy, Debug)]
+struct Sample {
+    began: Instant,
+    status: u16,
+}
+
+/// Clients that ask without a pause, each on its own connection, until told to stop.
+struct Load {
+    stop: Arc<AtomicBool>,
+    clients: Vec<thread::JoinHandle<Vec<Sample>>>,
+}
+
+impl Load {
+    fn start(herald: &Herald, clients: usize, protocol: Protocol, what: Ask) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let settings = Settings::new(Some(&Pki::shared().good()));
+        let config = protocol.offered(&settings);
+        let clients = (0..clients).map(|_| {
+            let mut connection = protocol.connect_with(herald, &config).unwrap();
+            let (stop, what) = (Arc::clone(&stop), what.clone());
+            thread::spawn(move || {
+                let mut samples = Vec::new();
+                while !stop.load(Ordering::SeqCst) {
+                    let began = Instant::now();
+                    // 0 where Herald's own connection broke: that must not happen at all.
+                    let status = connection.ask(&what).map_or(0, |answer| answer.status);
+                    samples.push(Sample { began, status });
+                    if status == 0 {
+                        break;
+                    }
+                }
+                samples
+            })
+        });
+        Self {
+            clients: clients.collect(),
+            stop,
+        }
+    }
+
+    fn finish(self) -> Vec<Sample> {
+        self.stop.store(true, Ordering::SeqCst);
+        let clients = self.clients.into_iter();
+        clients.flat_map(|client| client.join().unwrap()).collect()
+    }
+}
+
+/// With two endpoints, one killed under load: only requests in flight on it fail. POSTs, which are never sent twice.
+#[test]
+fn only_requests_in_flight_on_a_killed_origin_fail() {
+    let mut table = Table::new("one of two origins is killed");
+    for (name, speaks) in [("http", Speaks::Http1), ("h2c", Speaks::H2c)] {
+        let delay = Duration::from_millis(10);
+        let mut first = Live::tcp(speaks.clone()).slow(delay);
+        let second = Live::tcp(speaks).slow(delay);
+        let herald = Launch::toward("required", [first.url(), second.url()]).start();
+        for protocol in Protocol::ALL {
+            let clients = 8;
+            let load = Load::start(&herald, clients, protocol, Ask::post("/", b"ab"));
+            thread::sleep(Duration::from_millis(700));
+            let served = first.requests();
+            let killed = Instant::now();
+            let in_flight = first.kill();
+            thread::sleep(Duration::from_millis(1500));
+            let back = Instant::now();
+            let served_before = first.requests();
+            first.revive();
+            thread::sleep(Duration::from_millis(2500));
+            let samples = load.finish();
+            let failed: Vec<_> = samples.iter().filter(|it| it.status != 200).collect();
+            let result = check(served > 0 && in_flight > 0, || "no load".to_owned())
+                .and_then(|()| {
+                    check(
+                        failed
+                            .iter()
+                            .all(|it| it.status == 502 && it.began <= killed + RACE),
+                        || format!("after the kill: {failed:?}"),
+                    )
+                })
+                .and_then(|()| {
+                    check(failed.len() <= in_flight.max(1) + 1, || {
+                        format!("{} failed, {in_flight} were in flight", failed.len())
+                    })
+                })
+                .and_then(|()| {
+                    let after = samples.iter().filter(|it| it.began > back).count();
+                    check(after > 100, || format!("{after} answers after its return"))
+                })
+                .and_then(|()| {
+                    let again = first.requests() - served_before;
+                    check(again > 20, || format!("{again} requests after its return"))
+                });
+            println!(
+                "{name} {protocol:?}: {} requests, {in_flight} in flight at the kill, {} failed",
+                samples.len(),
+                failed.len()
+            );
+            table.row(&format!("{name}, {protocol:?}"), result);
+        }
+    }
+    table.finish();
+}
+
+/// A request that is on its way to the origin while it is killed.
+const RACE: Duration = Duration::from_millis(20);
+
+/// With one endpoint: 502 until it is back, traffic within a second of its return, without a restart.
+#[test]
+fn the_only_origin_is_served_again_within_a_second_of_its_return() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut table = Table::new("the only origin goes and comes back");
+    for (name, mut origin) in [
+        ("http", Live::tcp(Speaks::Http1)),
+        (
+            "unix",
+            Live::unix(folder.path().join("origin"), Speaks::Http1),
+        ),
+        ("h2c", Live::tcp(Speaks::H2c)),
+        ("https", Live::tcp(tls(&["h2", "http/1.1"], false))),
+    ] {
+        let launch = Launch::toward("required", [origin.url()]);
+        let herald = match name {
+            "https" => ca(launch, "ca.pem").start(),
+            _ => launch.start(),
+        };
+        let load = Load::start(&herald, 4, Protocol::H1, Ask::get("/"));
+        thread::sleep(Duration::from_millis(300));
+        origin.kill();
+        let down = Instant::now();
+        thread::sleep(Duration::from_millis(1500));
+        let back = Instant::now();
+        origin.revive();
+        thread::sleep(Duration::from_millis(1500));
+        let samples = load.finish();
+        let first_good = samples
+            .iter()
+            .filter(|it| it.began > down + RACE && it.status == 200)
+            .map(|it| it.began)
+            .min();
+        let result = check(
+            samples
+                .iter()
+                .all(|it| matches!(it.status, 200 | 502 | 503)),
+            || {
+                let odd = samples
+                    .iter()
+                    .find(|it| !matches!(it.status, 200 | 502 | 503));
+                format!("{odd:?}")
+            },
+        )
+        .and_then(|()| {
+            let refused = samples.iter().filter(|it| it.status != 200).count();
+            check(refused > 10, || format!("{refused} were refused"))
+        })
+        .and_then(|()| match first_good {
+            Some(good) if good + RACE < back => Err("answered while it was down".to_owned()),
+            Some(good) => check(good.saturating_duration_since(back) < RETURN, || {
+                format!("{:?} after its return", good - back)
+            }),
+            None => Err("never served again".to_owned()),
+        })
+        .and_then(|()| {
+            let late = samples.iter().filter(|it| it.began > back + RETURN);
+            let bad = late.filter(|it| it.status != 200).count();
+            check(bad == 0, || format!("{bad} refused long after its return"))
+        });
+        if let Some(good) = first_good {
+            println!(
+                "{name}: served {:?} after its return",
+                good.saturating_duration_since(back)
+            );
+        }
+        table.row(name, result);
+    }
+    table.finish();
+}
+
+const RETURN: Duration = Duration::from_secs(1);
+
+/// Rendezvous hashing, seen from outside: a certificate's requests all reach one origin, on every connection.
+#[test]
+fn a_certificate_keeps_its_origin() {
+    let origins = [(); 3].map(|()| Live::tcp(Speaks::Http1));
+    let launch = Launch::toward("optional", origins.each_ref().map(Live::url));
+    let herald = launch
+        .args(["--upstream-balance", "fingerprint"])
+        .workers(2)
+        .start();
+    let counts = || origins.each_ref().map(Live::requests);
+    let mut used = [false; 3];
+    for _ in 0..12 {
+        let settings = Settings::new(Some(&Pki::shared().good()));
+        let before = counts();
+        for _ in 0..3 {
+            let mut connection = Protocol::H1.connect(&herald, &settings).unwrap();
+            assert_eq!(connection.ask(&Ask::get("/")).unwrap().status, 200);
+        }
+        let after = counts();
+        let gained: Vec<_> = (0..3).map(|n| after[n] - before[n]).collect();
+        let chosen = gained.iter().position(|gain| *gain == 3);
+        used[chosen.unwrap_or_else(|| panic!("{gained:?}"))] = true;
+    }
+    assert!(used.iter().filter(|used| **used).count() > 1, "{used:?}");
+}
+
+#[test]
+fn isolated_callers_never_share_a_connection() {
+    for speaks in [Speaks::Http1, Speaks::H2c] {
+        let origin = Live::tcp(speaks);
+        let launch = Launch::toward("optional", [origin.url()]);
+        let herald = launch.args(["--upstream-isolate", "identity"]).start();
+        let connections: Vec<_> = (0..3)
+            .map(|_| {
+                let settings = Settings::new(Some(&Pki::shared().good()));
+                for _ in 0..3 {
+                    let mut connection = Protocol::H1.connect(&herald, &settings).unwrap();
+                    assert_eq!(connection.ask(&Ask::get("/")).unwrap().status, 200);
+                }
+                origin.connections()
+            })
+            .collect();
+        assert_eq!(connections, [1, 2, 3]);
+    }
+}
+
+/// A burst that arrives before any connection stands must not open one each.
+#[test]
+fn a_burst_shares_http2_connections() {
+    let origin = Live::tcp(Speaks::H2c).slow(Duration::from_millis(50));
+    let herald = Launch::toward("required", [origin.url()]).start();
+    let load = Load::start(&herald, 16, Protocol::H1, Ask::get("/"));
+    thread::sleep(Duration::from_millis(500));
+    let samples = load.finish();
+    assert!(samples.iter().all(|it| it.status == 200), "{samples:?}");
+    assert_eq!(origin.connections(), 1);
+}
+
+/// An HTTP/1.0 client and one that waits for 100 Continue, before an HTTP/2 origin.
+#[test]
+fn old_clients_and_waiting_ones_reach_an_http2_origin() {
+    let origin = Live::tcp(Speaks::H2c);
+    let herald = Launch::toward("required", [origin.url()]).start();
+    let settings = Settings::new(Some(&Pki::shared().good()));
+    let mut client = settings.connect(herald.address()).unwrap();
+    let answer = client.ask(b"GET /old HTTP/1.0\r\n\r\n").unwrap();
+    let seen = account(&answer).unwrap();
+    assert_eq!(seen["target"], "/old");
+    assert!(
+        seen["authority"]
+            .as_str()
+            .is_some_and(|it| origin.url().ends_with(it)),
+        "{seen}"
+    );
+    let mut client = settings.connect(herald.address()).unwrap();
+    let head =
+        b"POST /wait HTTP/1.1\r\nHost: a.test\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n";
+    client.send(head).unwrap();
+    client.send(b"abc").unwrap();
+    let answer = client.response().unwrap();
+    let seen = account(&answer).unwrap();
+    assert_eq!(
+        (&answer.interim[..], &seen["body_length"]),
+        (&[100][..], &Value::from(3))
+    );
+    assert!(header(&seen, "expect").is_empty(), "{seen}");
+}
+
+/// Health checks see what connections do not: an origin that accepts and answers nonsense.
+#[test]
+fn an_origin_that_fails_its_checks_gets_no_requests() {
+    let well = Arc::new(Mutex::new(true));
+    let asked = Arc::clone(&well);
+    let checked = herald_tests::origin::Origin::scripted(move |request, stream| {
+        use std::io::Write as _;
+        let status = match request.target == "/healthz" && !*asked.lock().unwrap() {
+            true => 503,
+            false => 200,
+        };
+        stream.write_all(&herald_tests::origin::answer(status, "text/plain", b"x"))?;
+        Ok(herald_tests::origin::Next::Keep)
+    });
+    let other = herald_tests::origin::Origin::echo();
+    let urls = [&checked, &other].map(|origin| format!("http://{}", origin.address()));
+    let herald = Launch::toward("required", urls)
+        .args(["--upstream-health-path", "/healthz"])
+        .args(["--upstream-health-interval", "50ms"])
+        .start();
+    let served = || {
+        checked.take();
+        for _ in 0..6 {
+            let answer = ask(&herald, Protocol::H1, &Ask::get("/")).unwrap();
+            assert_eq!(answer.status, 200);
+        }
+        let requests = checked.take().into_iter();
+        requests.filter(|request| request.target == "/").count()
+    };
+    assert!(served() >= 2);
+    *well.lock().unwrap() = false;
+    herald_tests::wait::until("the log to say so", || {
+        herald.log().contains("health check fails").then_some(())
+    });
+    assert_eq!(served(), 0);
+    *well.lock().unwrap() = true;
+    herald_tests::wait::until("the log to say so", || {
+        herald.log().contains("health check passes").then_some(())
+    });
+    assert!(served() >= 2);
+}

@@ -1,0 +1,326 @@
+//! Stopping gracefully loses nothing: what was accepted is answered, idle connections are told, and the next instance
+//! on the port takes over.
+
+use std::io::{self, Write as _};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use herald_tests::client::Settings;
+use herald_tests::h2;
+use herald_tests::herald::{Herald, Launch};
+use herald_tests::origin::{Next, Origin, Request};
+use herald_tests::pki::{Key, Pki};
+use herald_tests::wait;
+use herald_tests::world::{Ask, Protocol};
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt as _, Empty};
+use hyper::body::Incoming;
+use rustls::ClientConfig;
+use tokio::task::JoinSet;
+
+/// Two instances share the port by turns, each stopped under load. Every client uses a connection until it is told to
+/// leave it; one kind opens a new connection for each request. No error of any kind is allowed: not of a connection
+/// attempt, not of a handshake, not of a request.
+#[test]
+fn a_hundred_stops_under_load_lose_no_request() {
+    let origin = Origin::scripted(|_: &Request, stream| {
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")?;
+        Ok(Next::Keep)
+    });
+    let mut current = instance("127.0.0.1:0", &origin);
+    let address = current.address();
+    let load = Load::start(address);
+    let mut answered_before = 0;
+    for stop in 0..STOPS {
+        let next = instance(&address.to_string(), &origin);
+        let answered = wait::until("answers between two stops", || {
+            let answered = load.counts.answered.load(Ordering::Relaxed);
+            (answered >= answered_before + CLIENTS).then_some(answered)
+        });
+        answered_before = answered;
+        let status = current.terminate();
+        assert_eq!(status.code(), Some(0), "stop {stop}: {}", current.log());
+        current = next;
+        assert_eq!(load.counts.failed.load(Ordering::Relaxed), 0, "stop {stop}");
+    }
+    let (counts, errors) = load.finish();
+    let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    println!(
+        "{STOPS} stops: {} requests answered on {} connections, {} failed",
+        count(&counts.answered),
+        count(&counts.connections),
+        count(&counts.failed),
+    );
+    assert!(errors.is_empty(), "{errors:?}");
+    assert!(
+        count(&counts.connections) > STOPS,
+        "stops moved the clients"
+    );
+}
+
+/// A keep-alive connection that is idle when the stop begins is still answered once, and told that it was the last time.
+/// Closing it at once would lose the request that crosses the close.
+#[test]
+fn an_idle_connection_may_ask_once_more() {
+    let origin = Origin::echo();
+    let mut herald = Launch::new("optional", origin.address())
+        .args(["--drain-idle-timeout", "10s"])
+        .start();
+    let mut connection = Settings::default().connect(herald.address()).unwrap();
+    assert_eq!(connection.get("/").unwrap().status, 200);
+    herald.signal_termination();
+    wait::until("the stop to begin", || {
+        herald.log().contains("stopping").then_some(())
+    });
+    thread::sleep(Duration::from_millis(50));
+    let answer = connection.get("/").unwrap();
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.headers.only("connection").as_deref(), Some("close"));
+    assert_eq!(herald.terminate().code(), Some(0));
+}
+
+/// One that stays idle is closed when its time is over, and the stop is a clean one.
+#[test]
+fn an_idle_connection_does_not_hold_up_a_stop() {
+    let origin = Origin::echo();
+    let mut herald = Launch::new("optional", origin.address())
+        .args(["--drain-idle-timeout", "300ms"])
+        .start();
+    let mut h1 = Protocol::H1.connect(&herald, &Settings::default()).unwrap();
+    let mut h2 = Protocol::H2.connect(&herald, &Settings::default()).unwrap();
+    for connection in [&mut h1, &mut h2] {
+        assert_eq!(connection.ask(&Ask::get("/")).unwrap().status, 200);
+    }
+    let started = Instant::now();
+    assert_eq!(herald.terminate().code(), Some(0), "{}", herald.log());
+    assert!(
+        started.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        started.elapsed()
+    );
+}
+
+/// A request that does not end holds up a stop until the deadline: exit code 3. A second signal does not wait for it.
+#[test]
+fn a_stop_that_is_forced_ends_with_3() {
+    let origin = Origin::scripted(|_: &Request, _stream| {
+        thread::sleep(Duration::from_secs(8));
+        Ok(Next::Close)
+    });
+    for (timeout, signals) in [("500ms", 1), ("60s", 2)] {
+        let mut herald = Launch::new("optional", origin.address())
+            .args(["--drain-timeout", timeout])
+            .start();
+        let address = herald.address();
+        let request = thread::spawn(move || Settings::default().connect(address)?.get("/"));
+        wait::until("the request to arrive", || {
+            (origin.connections() > 0).then_some(())
+        });
+        let started = Instant::now();
+        for _ in 0..signals {
+            herald.signal_termination();
+            wait::until("the stop to begin", || {
+                herald.log().contains("stopping").then_some(())
+            });
+        }
+        assert_eq!(herald.terminate().code(), Some(3), "{}", herald.log());
+        assert!(
+            started.elapsed() < Duration::from_secs(6),
+            "{:?}",
+            started.elapsed()
+        );
+        assert!(request.join().unwrap().is_err());
+    }
+}
+
+/// A herald on `listen`, which an older one may still hold.
+fn instance(listen: &str, origin: &Origin) -> Herald {
+    let (certificate, key) = Pki::shared().server(Key::Ec);
+    let ca = Pki::shared().path("ca.pem");
+    let upstream = format!("http://{}", origin.address());
+    Launch::bare([
+        "run",
+        "--listen",
+        listen,
+        "--workers",
+        "2",
+        "--client-auth",
+        "required",
+    ])
+    .args(["--upstream", &upstream])
+    .args(["--cert".as_ref(), certificate.as_os_str()])
+    .args(["--key".as_ref(), key.as_os_str()])
+    .args(["--client-ca".as_ref(), ca.as_os_str()])
+    .start()
+}
+
+/// Clients that ask one request after the other.
+struct Load {
+    stop: Arc<AtomicBool>,
+    counts: Arc<Counts>,
+    thread: thread::JoinHandle<Vec<String>>,
+}
+
+#[derive(Default)]
+struct Counts {
+    answered: AtomicU64,
+    connections: AtomicU64,
+    failed: AtomicU64,
+}
+
+/// When a client leaves its connection.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    /// HTTP/1.1, when an answer says `Connection: close`.
+    KeepAlive,
+    /// HTTP/1.1, after every answer.
+    OneShot,
+    /// HTTP/2, after GOAWAY.
+    Http2,
+}
+
+impl Load {
+    fn start(address: SocketAddr) -> Self {
+        let (stop, counts) = (Arc::<AtomicBool>::default(), Arc::<Counts>::default());
+        let (halt, shared) = (Arc::clone(&stop), Arc::clone(&counts));
+        let settings = Settings::new(Some(&Pki::shared().good()));
+        let thread = thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
+            runtime.block_on(async {
+                let mut tasks = JoinSet::new();
+                let kinds = [Kind::KeepAlive, Kind::OneShot, Kind::Http2]
+                    .into_iter()
+                    .cycle();
+                for kind in kinds.take(usize::try_from(CLIENTS).unwrap()) {
+                    let protocol = if matches!(kind, Kind::Http2) {
+                        Protocol::H2
+                    } else {
+                        Protocol::H1
+                    };
+                    let client = Client {
+                        address,
+                        config: protocol.offered(&settings),
+                        kind,
+                        stop: Arc::clone(&halt),
+                        counts: Arc::clone(&shared),
+                    };
+                    tasks.spawn(client.run());
+                }
+                let results = tasks.join_all().await;
+                results.into_iter().filter_map(Result::err).collect()
+            })
+        });
+        Self {
+            stop,
+            counts,
+            thread,
+        }
+    }
+
+    fn finish(self) -> (Arc<Counts>, Vec<String>) {
+        self.stop.store(true, Ordering::Relaxed);
+        let errors = self.thread.join().unwrap();
+        (self.counts, errors)
+    }
+}
+
+struct Client {
+    address: SocketAddr,
+    config: Arc<ClientConfig>,
+    kind: Kind,
+    stop: Arc<AtomicBool>,
+    counts: Arc<Counts>,
+}
+
+impl Client {
+    /// Ends with its first error.
+    async fn run(self) -> Result<(), String> {
+        while !self.stop.load(Ordering::Relaxed) {
+            self.counts.connections.fetch_add(1, Ordering::Relaxed);
+            let used = match self.kind {
+                Kind::Http2 => self.http2().await,
+                Kind::KeepAlive | Kind::OneShot => self.http1().await,
+            };
+            if let Err(error) = used {
+                self.counts.failed.fetch_add(1, Ordering::Relaxed);
+                return Err(format!("{:?}: {error} ({error:?})", self.kind));
+            }
+        }
+        Ok(())
+    }
+
+    async fn http1(&self) -> io::Result<()> {
+        let mut sender = h2::handshake_h1(self.address, Arc::clone(&self.config)).await?;
+        while !self.stop.load(Ordering::Relaxed) {
+            sender.ready().await.map_err(io::Error::other)?;
+            let answer = sender
+                .send_request(request("/"))
+                .await
+                .map_err(io::Error::other)?;
+            let is_last = answer
+                .headers()
+                .get("connection")
+                .is_some_and(|value| value == "close");
+            self.check(answer).await?;
+            if is_last || matches!(self.kind, Kind::OneShot) {
+                return Ok(());
+            }
+            tokio::time::sleep(THINKING).await;
+        }
+        Ok(())
+    }
+
+    async fn http2(&self) -> io::Result<()> {
+        let mut sender = h2::handshake(self.address, Arc::clone(&self.config)).await?;
+        while !self.stop.load(Ordering::Relaxed) {
+            // After a GOAWAY nothing more can be sent; what was sent before is answered.
+            if sender.ready().await.is_err() {
+                return Ok(());
+            }
+            match sender.send_request(request("https://localhost/")).await {
+                Ok(answer) => self.check(answer).await?,
+                // hyper: the request never left, for the GOAWAY came between.
+                Err(error) if error.is_canceled() => return Ok(()),
+                Err(error) => return Err(io::Error::other(error)),
+            }
+            tokio::time::sleep(THINKING).await;
+        }
+        Ok(())
+    }
+
+    async fn check(&self, answer: http::Response<Incoming>) -> io::Result<()> {
+        let status = answer.status();
+        let body = answer
+            .into_body()
+            .collect()
+            .await
+            .map_err(io::Error::other)?
+            .to_bytes();
+        if status != 200 || body != "ok" {
+            return Err(io::Error::other(format!("{status}: {body:?}")));
+        }
+        self.counts.answered.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+fn request(uri: &str) -> http::Request<BoxBody<Bytes, io::Error>> {
+    let body = BoxBody::new(Empty::new().map_err(|never| match never {}));
+    http::Request::builder()
+        .uri(uri)
+        .header("host", "localhost")
+        .body(body)
+        .unwrap()
+}
+
+const STOPS: u64 = 100;
+const CLIENTS: u64 = 24;
+/// Connections are idle most of the time, so that stops meet idle ones.
+const THINKING: Duration = Duration::from_millis(20);

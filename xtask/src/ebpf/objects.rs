@@ -1,0 +1,98 @@
+//! The objects: built from `proxy-ebpf/programs`, committed in `proxy/ebpf` beside their digests.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use super::toolchain::Toolchain;
+use crate::command::{self, Failure};
+
+/// An object file in memory.
+#[derive(Debug)]
+pub(super) struct Object {
+    pub(super) name: &'static str,
+    pub(super) bytes: Vec<u8>,
+}
+
+/// Builds and strips the objects.
+pub(super) fn build(
+    root: &Path,
+    folder: &Path,
+    toolchain: &Toolchain,
+) -> Result<Vec<Object>, Failure> {
+    let target = folder.join("build");
+    command::run(
+        toolchain
+            .cargo(&root.join("proxy-ebpf/programs"))
+            .args(["build", "--release", "--locked", "--target", MACHINE])
+            .env("CARGO_TARGET_DIR", &target)
+            .env(
+                "CARGO_ENCODED_RUSTFLAGS",
+                toolchain.flags(root).join("\x1f"),
+            ),
+    )?;
+    NAMES
+        .into_iter()
+        .map(|name| {
+            let built = target.join(MACHINE).join("release").join(name);
+            let stripped = folder.join(file(name));
+            fs::copy(&built, &stripped).map_err(at(&built))?;
+            toolchain.strip(&stripped)?;
+            let bytes = fs::read(&stripped).map_err(at(&stripped))?;
+            Ok(Object { name, bytes })
+        })
+        .collect()
+}
+
+/// Writes objects, digests and note where they are committed.
+pub(super) fn write(root: &Path, objects: &[Object], note: &str) -> Result<(), Failure> {
+    let place = root.join(PLACE);
+    for object in objects {
+        let path = place.join(file(object.name));
+        fs::write(&path, &object.bytes).map_err(at(&path))?;
+        println!("{}: {} bytes", path.display(), object.bytes.len());
+    }
+    let sums = command::read(
+        Command::new("sha256sum")
+            .args(NAMES.map(file))
+            .current_dir(&place),
+    )?;
+    fs::write(place.join(SUMS), sums).map_err(at(&place))?;
+    fs::write(place.join(NOTE), note).map_err(at(&place))
+}
+
+/// The committed objects, which must have their digests.
+pub(super) fn committed(root: &Path) -> Result<Vec<Object>, Failure> {
+    let place = root.join(PLACE);
+    command::run(
+        Command::new("sha256sum")
+            .args(["--check", "--strict", SUMS])
+            .current_dir(&place),
+    )?;
+    let read = |name| {
+        let path = place.join(file(name));
+        let bytes = fs::read(&path).map_err(at(&path))?;
+        Ok(Object { name, bytes })
+    };
+    NAMES.into_iter().map(read).collect()
+}
+
+/// The versions of the toolchain that made the committed objects.
+pub(super) fn note(root: &Path) -> Result<String, Failure> {
+    let path = root.join(PLACE).join(NOTE);
+    fs::read_to_string(&path).map_err(at(&path))
+}
+
+fn at(path: &Path) -> impl Fn(std::io::Error) -> Failure {
+    move |error| Failure::new(format!("{}: {error}", path.display()))
+}
+
+fn file(name: &str) -> String {
+    format!("{name}.bpf.o")
+}
+
+const NAMES: [&str; 2] = ["steering", "balance"];
+const MACHINE: &str = "bpfel-unknown-none";
+const PLACE: &str = "proxy/ebpf";
+const SUMS: &str = "SHA256SUMS";
+const NOTE: &str = "TOOLCHAIN";
