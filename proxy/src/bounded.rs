@@ -62,17 +62,6 @@ impl<K: Hash + Eq, V> BoundedCache<K, V> {
         self.entries.get(key).map(|weighed| &weighed.value)
     }
 
-    /// The stored key and value of `key`, which becomes the most recently used.
-    pub fn get_key_value<Q>(&mut self, key: &Q) -> Option<(&K, &V)>
-    where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
-    {
-        self.entries
-            .get_key_value(key)
-            .map(|(key, weighed)| (key, &weighed.value))
-    }
-
     /// Takes the value of `key` out.
     pub fn remove<Q>(&mut self, key: &Q) -> Option<V>
     where

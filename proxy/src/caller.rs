@@ -7,9 +7,11 @@ use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls::pki_types::CertificateDer;
+use sha2::{Digest, Sha256};
 
 use crate::bounded::BoundedCache;
 use crate::headers::mapping::HeaderBlock;
+use crate::policy::Met;
 use crate::telemetry::Identity;
 use crate::tls::{Verdict, VerifiedPeer};
 
@@ -22,14 +24,18 @@ pub struct Standing {
     pub block: HeaderBlock,
     /// SHA-256 of the certificate, if there is one: the caller's name for balancing and isolation.
     pub fingerprint: Option<[u8; 32]>,
+    /// Which policies it meets.
+    pub met: Met,
     /// What records say.
     pub identity: Identity,
     /// Unix seconds from which both must be asked again.
     pub holds_until: u64,
 }
 
-/// What a snapshot answers about callers.
+/// What an application answers about callers.
 pub trait Judge {
+    /// Which application asks, by number.
+    fn application(&self) -> usize;
     /// Reaches a verdict on `chain` (leaf first; empty: no certificate) and renders its headers.
     fn judge(&self, chain: &[CertificateDer<'static>], now: u64) -> Standing;
     /// Standings already reached.
@@ -39,38 +45,75 @@ pub trait Judge {
 /// The caller of one connection.
 #[derive(Debug)]
 pub struct Caller {
-    chain: Arc<[CertificateDer<'static>]>,
+    chain: Chain,
+    /// How it stands with the application of the connection.
+    own: Held,
+    /// And with others that it asked for on this connection: few, and all of the same trust.
+    others: RefCell<Vec<Held>>,
+}
+
+#[derive(Debug)]
+struct Held {
+    application: usize,
     standing: RefCell<Arc<Standing>>,
 }
 
 impl Caller {
     /// Takes the peer of a completed handshake: what it presented, it has proved to own.
     pub fn new(peer: &VerifiedPeer, judge: &impl Judge, now: u64) -> Self {
-        let (chain, standing) =
-            judge
-                .standings()
-                .find(peer.chain().unwrap_or_default(), judge, now);
+        Self::of(peer.chain().unwrap_or_default(), judge, now)
+    }
+
+    fn of(chain: &[CertificateDer<'static>], judge: &impl Judge, now: u64) -> Self {
+        let (chain, standing) = judge.standings().find(chain, judge, now);
         Self {
             chain,
-            standing: RefCell::new(standing),
+            own: Held {
+                application: judge.application(),
+                standing: RefCell::new(standing),
+            },
+            others: RefCell::default(),
         }
     }
 
     /// How the caller stands now: the held answer while it holds, else a fresh one.
     pub fn standing(&self, judge: &impl Judge, now: u64) -> Arc<Standing> {
-        let mut held = self.standing.borrow_mut();
-        if now >= held.holds_until {
-            *held = judge.standings().find(&self.chain, judge, now).1;
+        if judge.application() == self.own.application {
+            return self.renewed(&self.own, judge, now);
         }
-        Arc::clone(&held)
+        let mut others = self.others.borrow_mut();
+        let application = judge.application();
+        if let Some(held) = others.iter().find(|held| held.application == application) {
+            return self.renewed(held, judge, now);
+        }
+        let (_, standing) = judge.standings().find(&self.chain, judge, now);
+        if others.len() >= OTHERS_MAX {
+            others.remove(0);
+        }
+        others.push(Held {
+            application,
+            standing: RefCell::new(Arc::clone(&standing)),
+        });
+        standing
+    }
+
+    fn renewed(&self, held: &Held, judge: &impl Judge, now: u64) -> Arc<Standing> {
+        let mut standing = held.standing.borrow_mut();
+        if now >= standing.holds_until {
+            *standing = judge.standings().find(&self.chain, judge, now).1;
+        }
+        Arc::clone(&standing)
     }
 }
 
 type Chain = Arc<[CertificateDer<'static>]>;
-type Table = BoundedCache<Chain, Arc<Standing>>;
+/// SHA-256 over the application's number and the chain.
+type Key = [u8; 32];
+type Table = BoundedCache<Key, (Chain, Arc<Standing>)>;
 
-/// Standings by chain, so that a reconnect or a resumed session pays a look-up. Anyone can make
-/// certificates that fail; those have a small table of their own and can't push good ones out.
+/// Standings by application and chain, so that a reconnect or a resumed session pays a look-up.
+/// Anyone can make certificates that fail; those have a small table of their own and can't push good
+/// ones out.
 #[derive(Debug)]
 pub struct Standings {
     succeeded: Mutex<Table>,
@@ -93,9 +136,10 @@ impl Standings {
         judge: &impl Judge,
         now: u64,
     ) -> (Chain, Arc<Standing>) {
+        let key = key(judge.application(), chain);
         for table in [&self.succeeded, &self.failed] {
             let mut table = table.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some((chain, standing)) = table.get_key_value(chain)
+            if let Some((chain, standing)) = table.get(&key)
                 && now < standing.holds_until
             {
                 return (Arc::clone(chain), Arc::clone(standing));
@@ -111,11 +155,24 @@ impl Standings {
             + standing.block.http1.len()
             + chain.iter().map(|der| der.len()).sum::<usize>();
         let mut table = table.lock().unwrap_or_else(PoisonError::into_inner);
-        table.insert(Arc::clone(&chain), Arc::clone(&standing), bytes);
+        table.insert(key, (Arc::clone(&chain), Arc::clone(&standing)), bytes);
         (chain, standing)
     }
 }
 
+fn key(application: usize, chain: &[CertificateDer<'static>]) -> Key {
+    let mut hash = Sha256::new();
+    hash.update((application as u64).to_be_bytes());
+    for certificate in chain {
+        // With their lengths, so that no two chains run into the same bytes.
+        hash.update((certificate.len() as u64).to_be_bytes());
+        hash.update(certificate);
+    }
+    hash.finalize().into()
+}
+
+/// Most applications beside its own that a connection remembers.
+const OTHERS_MAX: usize = 8;
 /// What an ordinary entry takes (a chain of two, ten headers), for the bound in bytes.
 const ENTRY_BYTES_MEAN: usize = 8 * 1024;
 /// Bookkeeping of an entry, roughly.
@@ -135,6 +192,7 @@ mod tests {
 
     /// Counts how often it is asked. Certificates that begin with `!` fail.
     struct Counting {
+        application: Cell<usize>,
         asked: Cell<usize>,
         holds_for: u64,
         standings: Standings,
@@ -143,6 +201,7 @@ mod tests {
     impl Counting {
         fn new(entries: usize, holds_for: u64) -> Self {
             Self {
+                application: Cell::new(0),
                 asked: Cell::new(0),
                 holds_for,
                 standings: Standings::new(NonZeroUsize::new(entries).unwrap()),
@@ -156,6 +215,10 @@ mod tests {
     }
 
     impl Judge for Counting {
+        fn application(&self) -> usize {
+            self.application.get()
+        }
+
         fn judge(&self, chain: &[CertificateDer<'static>], now: u64) -> Standing {
             self.asked.set(self.asked.get() + 1);
             let fails = chain
@@ -173,6 +236,7 @@ mod tests {
                     holds_until: u64::MAX,
                 },
                 fingerprint: None,
+                met: Met::default(),
                 identity: Identity::counted(VerdictKind::None),
                 holds_until: now + self.holds_for,
             }
@@ -221,14 +285,30 @@ mod tests {
     #[test]
     fn an_open_connection_is_judged_anew_when_its_standing_ends() {
         let judge = Counting::new(10, 100);
-        let (chain, standing) = judge.standings.find(&[], &judge, 0);
-        let caller = Caller {
-            chain,
-            standing: RefCell::new(standing),
-        };
+        let caller = Caller::of(&[], &judge, 0);
         caller.standing(&judge, 99);
         assert_eq!(judge.asked.get(), 1);
         caller.standing(&judge, 100);
         assert_eq!(judge.asked.get(), 2);
+    }
+
+    #[test]
+    fn a_standing_is_one_applications_own() {
+        let judge = Counting::new(10, 100);
+        let caller = Caller::of(&[], &judge, 0);
+        for application in [1, 2, 1, 0, 2] {
+            judge.application.set(application);
+            caller.standing(&judge, 50);
+        }
+        assert_eq!(judge.asked.get(), 3);
+        judge.application.set(1);
+        caller.standing(&judge, 150);
+        assert_eq!(judge.asked.get(), 4);
+        // However many it asks for, a connection remembers few.
+        for application in 3..100 {
+            judge.application.set(application);
+            caller.standing(&judge, 150);
+        }
+        assert_eq!(caller.others.borrow().len(), OTHERS_MAX);
     }
 }

@@ -5,6 +5,8 @@
 
 pub mod account;
 pub mod address;
+mod applications;
+mod compose;
 pub mod file;
 pub mod flags;
 mod found;
@@ -14,6 +16,7 @@ pub mod observe;
 pub mod plan;
 mod reader;
 pub mod reference;
+mod sections;
 pub mod units;
 mod validate;
 
@@ -24,5 +27,5 @@ pub use flags::{
     ReasonSpelling, UpstreamFlags,
 };
 pub use mistake::{Mistake, Mistakes, Origin};
-pub use model::{Config, Refusal};
+pub use model::{ApplicationConfig, Config, PolicyAction, PolicyConfig, Refusal, TrustConfig};
 pub use observe::{AdminAddr, LogFormat, LogTarget};

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::caller::Caller;
 use crate::clock;
@@ -23,7 +24,7 @@ use crate::telemetry::limit::HeldBack;
 use crate::telemetry::reason::{self, ConnectionEnd, HandshakeFailure, Reason};
 use crate::telemetry::tally::Tallied;
 use crate::telemetry::{ConnectionRecord, Identity, Ledger, Record, RequestIds, Telemetry};
-use crate::tls::{self, HandshakeError, Handshaken, VerifiedPeer};
+use crate::tls::{self, HandshakeError, Handshaken, Server, VerifiedPeer};
 use crate::upstream::Upstream;
 
 /// What all connections of one worker share.
@@ -35,8 +36,8 @@ pub struct Worker {
     pub hygiene: Rc<Hygiene>,
     /// Where the ids of this worker's requests come from.
     pub request_ids: Rc<RequestIds>,
-    /// The worker's connections to the origins.
-    pub upstream: Rc<Upstream>,
+    /// The worker's connections to the origins of each application, by its number.
+    pub upstreams: Rc<[Rc<Upstream>]>,
     /// The worker's counters and records.
     pub ledger: Rc<Ledger>,
     /// What all threads report to.
@@ -55,22 +56,25 @@ pub async fn connection(accepted: Accepted, worker: Rc<Worker>, drain: DrainWatc
     }
     let snapshot = Arc::clone(&worker.snapshot);
     // The handshake proves possession of a key; it decides nothing about the caller.
-    let shaking = worker.load.handshake();
-    let (config, kernel) = (Arc::clone(&snapshot.tls), snapshot.kernel_tls.level());
-    let Handshaken { io, peer } =
-        match tls::handshake(config, tcp, snapshot.limits.handshake, kernel).await {
-            Ok(handshaken) => handshaken,
-            Err(error) => {
-                record.handshake_failed(error.class());
-                return tell_handshake(&worker, client, &error);
-            }
-        };
-    drop(shaking);
+    let Handshaken {
+        application,
+        io,
+        peer,
+    } = match shake(&worker, tcp).await {
+        Ok(handshaken) => handshaken,
+        Err(error) => {
+            record.handshake_failed(error.class());
+            return tell_handshake(&worker, client, &error);
+        }
+    };
+    // What the handshake was made for; every request on this connection must agree with it.
+    let application = Arc::clone(snapshot.application(application));
+    let judging = snapshot.judging(&application);
     // Now it is known which chain the client owns; how it stands is asked again on every request.
-    let caller = Caller::new(&peer, &*snapshot, clock::unix_now());
-    let standing = caller.standing(&*snapshot, clock::unix_now());
+    let caller = Caller::new(&peer, &judging, clock::unix_now());
+    let standing = caller.standing(&judging, clock::unix_now());
     record.agreed(&agreed(&peer), &standing.identity);
-    if !snapshot.admits(&standing.verdict) {
+    if !application.admits(&standing.verdict) {
         // Only with TLS-level rejection: a resumed session whose certificate no longer verifies.
         record.handshake_failed(HandshakeFailure::NotAdmitted);
         tracing::debug!(%client, "resumed session refused");
@@ -83,11 +87,12 @@ pub async fn connection(accepted: Accepted, worker: Rc<Worker>, drain: DrainWatc
     let exchange = Rc::new(Exchange {
         caller,
         lane: io.lane(protocol == Protocol::Http1),
+        application: Arc::clone(&application),
         snapshot: Arc::clone(&snapshot),
         hop: snapshot.forwarding.hop(client.ip()),
         hygiene: Rc::clone(&worker.hygiene),
         request_ids: Rc::clone(&worker.request_ids),
-        upstream: Rc::clone(&worker.upstream),
+        upstreams: Rc::clone(&worker.upstreams),
         scope: Rc::clone(record.scope()),
         client: client.ip(),
         telemetry: Arc::clone(&worker.telemetry),
@@ -129,6 +134,22 @@ where
         // An error means that the client is gone.
         drop(io.shutdown().await);
     }
+}
+
+/// The handshake, for the application that the client's server name means.
+async fn shake(worker: &Worker, tcp: TcpStream) -> Result<Handshaken, HandshakeError> {
+    let snapshot = &worker.snapshot;
+    let by_name = |name: Option<&str>| snapshot.server_of(name);
+    let server = snapshot.only_server();
+    let server = server.map_or(Server::ByName(&by_name), Server::Only);
+    let _shaking = worker.load.handshake();
+    tls::handshake(
+        server,
+        tcp,
+        snapshot.limits.handshake,
+        snapshot.kernel_tls.level(),
+    )
+    .await
 }
 
 /// How a connection ended that hyper gave up. A head that hyper refused or that never ended gets

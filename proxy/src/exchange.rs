@@ -21,10 +21,10 @@ use crate::clock;
 use crate::headers::{self, ClientHop, Hygiene, Outbound, Way};
 use crate::http::{RequestBody, RequestHead};
 use crate::net::HalfClose;
-use crate::policy;
+use crate::policy::{self, Denied, Rules};
 use crate::relay::{End, IdleLimit, RelayBody, RelayError, Totals, Tunnel, TunnelError, Watch};
-use crate::respond::{Asked, Failure, upstream_reason};
-use crate::snapshot::Snapshot;
+use crate::respond::{Asked, Failure, Misdirected, upstream_reason};
+use crate::snapshot::{Application, Snapshot};
 use crate::telemetry::reason::{Ending, Reason};
 use crate::telemetry::{Record, RequestId, RequestIds, Scope, Telemetry};
 use crate::tls::kernel::Lane;
@@ -35,6 +35,8 @@ use crate::upstream::{OriginBody, OriginSide, Upstream};
 pub struct Exchange {
     /// Who is calling.
     pub caller: Caller,
+    /// The application that the connection was made for.
+    pub application: Arc<Application>,
     /// The way its requests come.
     pub hop: ClientHop,
     /// The configuration the connection was accepted under.
@@ -43,8 +45,8 @@ pub struct Exchange {
     pub hygiene: Rc<Hygiene>,
     /// Where requests get their ids.
     pub request_ids: Rc<RequestIds>,
-    /// The worker's connections to the origins.
-    pub upstream: Rc<Upstream>,
+    /// The worker's connections to the origins of each application, by its number.
+    pub upstreams: Rc<[Rc<Upstream>]>,
     /// Where bodies can go past userspace, if they can.
     pub lane: Option<Rc<Lane>>,
     /// The connection, as records see it.
@@ -62,6 +64,16 @@ pub struct Exchange {
 pub struct Switched {
     origin: OriginSide,
     record: Record,
+    /// The application it was opened for, and how the caller stood then.
+    application: Arc<Application>,
+    standing: Arc<Standing>,
+}
+
+/// What an origin answered, and for which application and caller.
+struct Answered<'a> {
+    response: Response<OriginBody<RequestBody>>,
+    application: &'a Arc<Application>,
+    standing: Arc<Standing>,
 }
 
 impl Exchange {
@@ -69,15 +81,15 @@ impl Exchange {
     pub async fn answer(self: Rc<Self>, request: Request<Incoming>) -> Response<Reply> {
         let asked = Asked::of(&request);
         let is_http2 = request.version() == Version::HTTP_2;
-        let standing = self.caller.standing(&*self.snapshot, clock::unix_now());
+        let standing = self.standing(&self.application);
         let id = self.hop.request_id(request.headers(), &self.request_ids);
         let mut record = Record::begin(&self.scope, &standing.identity, &request);
         record.request_id(id.as_bytes());
-        let mut response = match self.forward(request, &standing, &id, &mut record).await {
-            Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
-                self.switch(response, record, &asked, &id)
+        let mut response = match self.forward(request, standing, &id, &mut record).await {
+            Ok(answered) if answered.response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                self.switch(answered, record, &asked, &id)
             }
-            Ok(response) => {
+            Ok(Answered { response, .. }) => {
                 record.answered(response.status().as_u16());
                 self.relay(response, record)
             }
@@ -109,16 +121,21 @@ impl Exchange {
     /// sent the answer.
     fn switch(
         &self,
-        response: Response<OriginBody<RequestBody>>,
+        answered: Answered<'_>,
         mut record: Record,
         asked: &Asked,
         id: &RequestId,
     ) -> Response<Reply> {
-        let (head, body) = response.into_parts();
+        let (head, body) = answered.response.into_parts();
         match body.into_tunnel() {
             Ok(origin) => {
                 record.answered(head.status.as_u16());
-                self.switched.replace(Some(Switched { origin, record }));
+                self.switched.replace(Some(Switched {
+                    origin,
+                    record,
+                    application: Arc::clone(answered.application),
+                    standing: answered.standing,
+                }));
                 Response::from_parts(head, Reply::Nothing)
             }
             Err(error) => self.refuse(&error.into(), record, asked, id),
@@ -131,13 +148,21 @@ impl Exchange {
     where
         C: AsyncRead + AsyncWrite + HalfClose + Unpin,
     {
-        let Some(Switched { origin, mut record }) = self.switched.take() else {
+        let Some(Switched {
+            origin,
+            mut record,
+            application,
+            standing,
+        }) = self.switched.take()
+        else {
             return Some(client);
         };
         let OriginSide { io, read: sent, .. } = origin;
         let tunnel = Tunnel::new((client, read.into()), (io, sent));
         let idle = self.snapshot.limits.tunnel_idle;
-        let (totals, end) = tunnel.run(idle, || self.may_go_on()).await;
+        let (totals, end) = tunnel
+            .run(idle, || self.may_go_on(&application, &standing))
+            .await;
         record.bodies(totals.sent, totals.received);
         match end {
             Ok(()) => record.finish(Ending::Complete),
@@ -173,10 +198,14 @@ impl Exchange {
     }
 
     /// For how long the caller may go on without being judged anew; `None` if it may not.
-    fn may_go_on(&self) -> Option<Duration> {
+    /// A caller that meets other policies than when the tunnel was opened is another caller.
+    fn may_go_on(&self, application: &Application, opened: &Standing) -> Option<Duration> {
         let now = clock::unix_now();
-        let standing = self.caller.standing(&*self.snapshot, now);
-        policy::authorize(self.snapshot.client_auth, &standing.verdict).ok()?;
+        let standing = self.standing(application);
+        policy::authorize(application.client_auth, &standing.verdict).ok()?;
+        if standing.met != opened.met {
+            return None;
+        }
         Some(Duration::from_secs(
             standing.holds_until.saturating_sub(now),
         ))
@@ -185,15 +214,30 @@ impl Exchange {
     async fn forward(
         &self,
         request: Request<Incoming>,
-        standing: &Standing,
+        standing: Arc<Standing>,
         id: &RequestId,
         record: &mut Record,
-    ) -> Result<Response<OriginBody<RequestBody>>, Failure> {
+    ) -> Result<Answered<'_>, Failure> {
         let (parts, body) = request.into_parts();
         // First the request must mean one thing only ...
-        let head = RequestHead::check(parts, &body, &self.snapshot.fallback_authority)?;
+        let mut head = RequestHead::check(parts, &body, &self.snapshot.fallback_authority)?;
+        // ... and be for an application that this connection's handshake would have done for ...
+        let application = self.application_of(&head)?;
+        let standing = match application.number == self.application.number {
+            true => standing,
+            false => self.standing(application),
+        };
         // ... then the caller may pass or not, as it stands now, not as of the handshake ...
-        let permit = policy::authorize(self.snapshot.client_auth, &standing.verdict)?;
+        let permit = policy::authorize(application.client_auth, &standing.verdict)?;
+        let rules = application.rules.as_ref();
+        if rules.is_some_and(Rules::have_paths) {
+            head.canonicalize()?;
+        }
+        let (method, path) = (head.method().as_str(), head.path());
+        let (permit, shadow) = policy::narrow(permit, rules, &standing.met, method, path)?;
+        if let Some(denied) = shadow {
+            self.tell_shadow(&application.name, &denied, id);
+        }
         let body = RequestBody::new(body, self.snapshot.limits.body_max)?;
         // ... then what the client said of itself goes and what Herald knows comes in ...
         let way = Way { hop: &self.hop, id };
@@ -201,12 +245,13 @@ impl Exchange {
             .with_upgrade(&self.snapshot.upgrades);
         record.forwarding();
         let caller = standing.fingerprint.as_ref();
-        let answered = self.upstream.send(&outbound, body, caller).await;
+        let upstream = self.upstreams.get(application.number).ok_or(Misdirected)?;
+        let answered = upstream.send(&outbound, body, caller).await;
         let endpoint = answered
             .as_ref()
             .ok()
             .map(|answer| answer.body().endpoint());
-        record.upstream(self.snapshot.origin_label(endpoint));
+        record.upstream(application.origin_label(endpoint));
         let response = answered?;
         // ... and the answer is cleaned on its way back.
         let (mut parts, body) = response.into_parts();
@@ -216,7 +261,38 @@ impl Exchange {
         {
             headers::announce_switch(&mut parts.headers, protocol);
         }
-        Ok(Response::from_parts(parts, body))
+        Ok(Answered {
+            response: Response::from_parts(parts, body),
+            application,
+            standing,
+        })
+    }
+
+    /// How the caller stands now with an application.
+    fn standing(&self, application: &Application) -> Arc<Standing> {
+        let judging = self.snapshot.judging(application);
+        self.caller.standing(&judging, clock::unix_now())
+    }
+
+    /// The application that the request is for, if the connection's handshake verified what that
+    /// application would have: one for another trust, or none at all, is no answer to its question.
+    fn application_of(&self, head: &RequestHead) -> Result<&Arc<Application>, Misdirected> {
+        let asked = self.snapshot.application_of(head.authority());
+        asked
+            .filter(|asked| self.application.agrees(asked))
+            .ok_or(Misdirected)
+    }
+
+    /// A line about what a policy in shadow mode would have denied.
+    fn tell_shadow(&self, application: &str, denied: &Denied, id: &RequestId) {
+        if let Some(held) = self
+            .telemetry
+            .requests
+            .permit(self.client, clock::unix_now())
+        {
+            let (client, suppressed, elsewhere) = (self.client, held.source, held.others);
+            tracing::info!(%client, application, %denied, %id, suppressed, elsewhere, "shadow policy would deny");
+        }
     }
 
     /// A line for who looks closely; the record says it in any case.

@@ -6,6 +6,7 @@ pub mod body;
 mod drive;
 pub mod guarded;
 pub mod limits;
+pub mod path;
 mod refused;
 pub mod request;
 pub mod serve;

@@ -20,6 +20,7 @@ use self::time::Time;
 use crate::tls::{Reason, ReasonStyle, ValidPath, Verdict};
 
 mod alternative;
+mod attributes;
 mod certificate;
 mod der;
 pub(crate) mod encode;
@@ -32,6 +33,7 @@ mod vendor;
 #[cfg(test)]
 mod tests;
 
+pub use self::attributes::Attributes;
 pub use self::variable::{Variable, VariableSet};
 
 /// What is said of a certificate that failed (`identity_on_failure`).

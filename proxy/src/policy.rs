@@ -1,10 +1,15 @@
 //! Who may pass. With flags alone the table of modes in the README is the policy.
 //! Pure: takes the mode and the verdict, gives a [`Permit`] or says why not.
 
+pub mod pattern;
+pub mod rules;
+
 use thiserror::Error;
 
 use crate::config::ClientAuth;
 use crate::tls::{Reason, Verdict};
+
+pub use rules::{Decision, Met, Rules};
 
 /// Proof that one request may go to the origin. Made only by [`authorize`], spent by
 /// `headers::Outbound`, never cloned: a right withdrawn ends at the next request.
@@ -17,6 +22,9 @@ pub enum Denied {
     /// The application requires a client certificate and none was presented.
     #[error("a client certificate is required")]
     NoCertificate,
+    /// No policy of the application lets the request pass, or one forbids it.
+    #[error("the application's policies do not allow this")]
+    ByPolicy,
     /// A certificate was presented and did not verify.
     #[error("the client certificate did not verify")]
     CertificateFailed(Reason),
@@ -35,5 +43,25 @@ pub fn authorize(mode: ClientAuth, verdict: &Verdict) -> Result<Permit, Denied> 
             ClientAuth::Required | ClientAuth::Optional | ClientAuth::Off,
             Verdict::Failed(reason),
         ) => Err(Denied::CertificateFailed(*reason)),
+    }
+}
+
+/// Asks the policies of an application, if it has any, after the mode has let the caller through.
+/// `path` is canonical wherever a policy is for paths. A shadow never withdraws the permit; it gives
+/// the denial back that would have been.
+pub fn narrow(
+    permit: Permit,
+    rules: Option<&Rules>,
+    met: &Met,
+    method: &str,
+    path: &[u8],
+) -> Result<(Permit, Option<Denied>), Denied> {
+    let Some(rules) = rules else {
+        return Ok((permit, None));
+    };
+    match rules.decide(met, method, path) {
+        Decision::Pass(_) => Ok((permit, None)),
+        Decision::Deny(_) if rules.shadow => Ok((permit, Some(Denied::ByPolicy))),
+        Decision::Deny(_) => Err(Denied::ByPolicy),
     }
 }

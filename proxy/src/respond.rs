@@ -17,12 +17,21 @@ use crate::upstream::{Blame, BodyError, UpstreamError};
 
 mod page;
 
+/// The request is not for this connection (RFC 9110 §15.5.20): its host is unknown, or its
+/// application trusts other CAs than the connection's handshake was made with.
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+#[error("this connection can't be used for the host of the request")]
+pub struct Misdirected;
+
 /// Why a request got no answer from the origin.
 #[derive(Debug, Error)]
 pub enum Failure {
     /// The request means more than one thing.
     #[error(transparent)]
     Malformed(#[from] Malformed),
+    /// The request came on a connection of another application.
+    #[error(transparent)]
+    Misdirected(#[from] Misdirected),
     /// The request's headers ask for what may not be.
     #[error(transparent)]
     Refused(#[from] Refusal),
@@ -65,6 +74,7 @@ impl Failure {
         match self {
             Self::Malformed(Malformed::Connect) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Malformed(_) | Self::Refused(_) => StatusCode::BAD_REQUEST,
+            Self::Misdirected(_) => StatusCode::MISDIRECTED_REQUEST,
             Self::Denied(_) => StatusCode::FORBIDDEN,
             Self::BodyTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Upstream(error) => upstream_status(error),
@@ -80,14 +90,17 @@ impl Failure {
                 Malformed::AuthorityMissing => Reason::AuthorityMissing,
                 Malformed::Connect => Reason::Connect,
                 Malformed::HostRepeated => Reason::HostRepeated,
+                Malformed::PathAmbiguous(_) => Reason::PathAmbiguous,
                 Malformed::TargetInvalid => Reason::TargetInvalid,
                 Malformed::TransferEncoding => Reason::TransferEncoding,
             },
+            Self::Misdirected(Misdirected) => Reason::Misdirected,
             Self::Refused(refusal) => match refusal {
                 Refusal::ConnectionBytes => Reason::ConnectionBytes,
                 Refusal::ConnectionNamesProtected => Reason::ConnectionNamesProtected,
                 Refusal::ConnectionTooLong => Reason::ConnectionTooLong,
             },
+            Self::Denied(Denied::ByPolicy) => Reason::DeniedByPolicy,
             Self::Denied(Denied::NoCertificate) => Reason::NoCertificate,
             Self::Denied(Denied::CertificateFailed(_)) => Reason::CertificateFailed,
             Self::BodyTooLarge(_) => Reason::BodyTooLarge,
@@ -100,7 +113,10 @@ impl Failure {
     /// other half follows (RFC 9110 §15.5.9, §15.5.14).
     fn ends_connection(&self) -> bool {
         match self {
-            Self::Malformed(_) | Self::Refused(_) | Self::BodyTooLarge(_) => true,
+            Self::Malformed(_)
+            | Self::Misdirected(_)
+            | Self::Refused(_)
+            | Self::BodyTooLarge(_) => true,
             Self::Upstream(error) => error.blame() == Blame::Client,
             Self::Denied(_) => false,
         }

@@ -1,63 +1,50 @@
-//! What the configuration means, compiled: keys, trust, mapping, names. Immutable and swapped
-//! whole; compiling reports every mistake at once, and what it returns is sound altogether.
+//! What the configuration means, compiled: applications, keys, trust, mappings, names. Immutable and
+//! swapped whole; compiling reports every mistake at once, and what it returns is sound altogether.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderValue;
 use rustls::ServerConfig;
-use rustls::pki_types::CertificateDer;
-use sha2::{Digest, Sha256};
 
-use crate::caller::{Judge, Standing, Standings};
-use crate::config::{ClientAuth, Config, LogFormat, Mistakes};
-use crate::headers::{Forwarding, Hygiene, Mapping};
+use crate::caller::Standings;
+use crate::config::{Config, LogFormat, Mistakes};
+use crate::headers::{Forwarding, Hygiene};
+use crate::hosts::Hosts;
 use crate::http::{Upgrades, limits};
-use crate::identity::{self, Facts, OnFailure, Variable, VariableSet};
-use crate::telemetry::identity::Certificate;
-use crate::telemetry::{Identity, reason::VerdictKind};
-use crate::tls::{HandshakeLimits, ReasonStyle, TrustStore, Verdict};
-use crate::upstream;
+use crate::tls::HandshakeLimits;
 
+mod application;
 mod compile;
 mod kernel;
 
 pub use kernel::KernelPart;
 
+pub use application::{Application, Judging};
+
 /// A compiled configuration.
 #[derive(Debug)]
 pub struct Snapshot {
-    /// Who may pass.
-    pub client_auth: ClientAuth,
-    /// The rustls configuration.
-    pub tls: Arc<ServerConfig>,
+    /// The one for clients that name none or an unknown one.
+    default: Arc<Application>,
+    /// All of them by number, the default one first.
+    applications: Box<[Arc<Application>]>,
+    /// Which application a host means; `None` where the only one answers for every host.
+    hosts: Option<Hosts>,
     /// Name tables; each worker takes its own copy.
     pub hygiene: Hygiene,
     /// Protocols that clients may switch to.
     pub upgrades: Upgrades,
-    /// What the origin is told of the way a request came.
+    /// What origins are told of the way a request came.
     pub forwarding: Forwarding,
-    /// Where requests go, at least one.
-    pub origins: Vec<upstream::Origin>,
-    /// How they go there.
-    pub upstream: upstream::Settings,
-    /// How they are checked, if they are.
-    pub health_check: Option<upstream::HealthCheck>,
     /// At which interval the names of origins are resolved again.
     pub resolve_interval: Duration,
-    /// The origins, as records name them.
-    origin_labels: Box<[String]>,
     /// Stands in for the Host an HTTP/1.0 client leaves out.
     pub fallback_authority: HeaderValue,
     /// Limits of every stage.
     pub limits: Limits,
     /// What the kernel does of TLS.
     pub kernel_tls: KernelPart,
-    trust: Option<Arc<TrustStore>>,
-    reject_at_tls: bool,
-    mapping: Mapping,
-    reason_style: ReasonStyle,
-    on_failure: OnFailure,
     standings: Standings,
     /// The format of records, where any are written.
     records: Option<LogFormat>,
@@ -85,100 +72,76 @@ impl Snapshot {
         compile::compile(config)
     }
 
-    /// Whether a connection may be served at all: with TLS-level rejection a certificate that does
-    /// not verify ends it, also when a resumed session skipped the verifier.
-    pub fn admits(&self, verdict: &Verdict) -> bool {
-        !self.reject_at_tls || matches!(verdict, Verdict::Success(_))
+    /// The applications, by number.
+    pub fn applications(&self) -> &[Arc<Application>] {
+        &self.applications
     }
 
-    /// How records name the origin of this number; without a number, the only one there is.
-    pub fn origin_label(&self, number: Option<usize>) -> Option<&str> {
-        let label = match (number, &*self.origin_labels) {
-            (Some(number), labels) => labels.get(number)?,
-            (None, [only]) => only,
-            (None, _) => return None,
-        };
-        Some(label)
+    /// The configuration of the only application, if the server name chooses nothing.
+    pub fn only_server(&self) -> Option<Arc<ServerConfig>> {
+        match self.hosts {
+            None => Some(Arc::clone(&self.default.tls)),
+            Some(_) => None,
+        }
+    }
+
+    /// The application of a handshake for `server_name`, with its number. A name that is missing or
+    /// unknown means the default one, and no other.
+    pub fn server_of(&self, server_name: Option<&str>) -> (usize, Arc<ServerConfig>) {
+        let named = server_name.and_then(|name| self.find(name.as_bytes()));
+        let application = named.unwrap_or(&self.default);
+        (application.number, Arc::clone(&application.tls))
+    }
+
+    /// The application of this number; the default one if there is none.
+    pub fn application(&self, number: usize) -> &Arc<Application> {
+        self.applications.get(number).unwrap_or(&self.default)
+    }
+
+    /// The application that a request's authority means, if any.
+    pub fn application_of(&self, authority: &[u8]) -> Option<&Arc<Application>> {
+        match self.hosts {
+            None => Some(&self.default),
+            Some(_) => self.find(authority),
+        }
+    }
+
+    fn find(&self, host: &[u8]) -> Option<&Arc<Application>> {
+        self.applications.get(self.hosts.as_ref()?.find(host)?)
+    }
+
+    /// How `application` judges callers.
+    pub fn judging<'a>(&'a self, application: &'a Application) -> Judging<'a> {
+        Judging {
+            application,
+            standings: &self.standings,
+            records: self.records,
+        }
     }
 
     /// What `herald check` tells beyond the settings: what was found behind the names.
     pub fn summary(&self) -> String {
-        let names: Vec<_> = self.mapping.names().collect();
-        let trust = self.trust.as_ref().map_or_else(
-            || "No client certificate is asked for.".to_owned(),
-            |trust| {
-                let count = trust.len();
-                format!("Client certificates must lead to one of {count} CA certificate(s).")
-            },
-        );
-        let origins: Vec<_> = self.origins.iter().map(ToString::to_string).collect();
-        let (origins, names) = (origins.join(" or "), names.join(", "));
-        let kernel = self.kernel_tls.told();
-        format!("The origin at {origins} is told: {names}.\n{trust}\n{kernel}\n")
+        let mut text = if self.hosts.is_none() {
+            self.default.summary()
+        } else {
+            self.summary_of_applications()
+        };
+        text.push_str(&self.kernel_tls.told());
+        text.push('\n');
+        text
     }
-}
 
-impl Snapshot {
-    /// What records say of a caller.
-    fn identity(&self, facts: &Facts<'_>) -> Identity {
-        let verdict = match facts.verdict {
-            Verdict::None => VerdictKind::None,
-            Verdict::Success(_) => VerdictKind::Success,
-            Verdict::Failed(_) => VerdictKind::Failed,
-        };
-        let Some(format) = self.records else {
-            return Identity::counted(verdict);
-        };
-        let facts = Facts {
-            on_failure: OnFailure::Send,
-            ..*facts
-        };
-        let wanted = [
-            Variable::Verified,
-            Variable::SubjectDn,
-            Variable::Serial,
-            Variable::FingerprintSha256,
-        ];
-        let values = identity::values(&facts, VariableSet::from_iter(wanted));
-        let verified = values.get(Variable::Verified).unwrap_or_default();
-        let certificate = Certificate {
-            subject: values.get(Variable::SubjectDn),
-            serial: values.get(Variable::Serial),
-            fingerprint: values.get(Variable::FingerprintSha256),
-        };
-        Identity::rendered(verdict, format, verified, certificate)
-    }
-}
-
-impl Judge for Snapshot {
-    fn judge(&self, chain: &[CertificateDer<'static>], now: u64) -> Standing {
-        let (verdict, holds_until) = match (chain.first(), &self.trust) {
-            (Some(_), Some(trust)) => {
-                let judgement = trust.judge(chain, now);
-                (judgement.verdict, judgement.holds_until)
-            }
-            _ => (Verdict::None, u64::MAX),
-        };
-        let facts = Facts {
-            leaf: chain.first().map(|leaf| leaf.as_ref()),
-            verdict: &verdict,
-            style: self.reason_style,
-            on_failure: self.on_failure,
-            now,
-        };
-        let values = identity::values(&facts, self.mapping.wanted());
-        let block = self.mapping.render(&values);
-        let holds_until = holds_until.min(block.holds_until);
-        Standing {
-            identity: self.identity(&facts),
-            verdict,
-            block,
-            fingerprint: chain.first().map(|leaf| Sha256::digest(leaf).into()),
-            holds_until,
+    fn summary_of_applications(&self) -> String {
+        let mut text = String::new();
+        for application in self.applications.iter().take(SUMMARY_MAX) {
+            text.push_str(&format!("{}: {}", application.name, application.summary()));
         }
-    }
-
-    fn standings(&self) -> &Standings {
-        &self.standings
+        if let more @ 1.. = self.applications.len().saturating_sub(SUMMARY_MAX) {
+            text.push_str(&format!("and {more} more applications\n"));
+        }
+        text
     }
 }
+
+/// Applications summed up one by one; the rest is counted.
+const SUMMARY_MAX: usize = 50;

@@ -19,13 +19,16 @@ pub mod reason;
 mod sessions;
 pub mod socket;
 pub mod store;
+pub mod stores;
 pub mod stream;
 mod time;
 pub mod verdict;
 pub mod verifier;
 
-pub use handshake::{HandshakeError, HandshakeLimits, Handshaken, VerifiedPeer, handshake};
+pub use handshake::{HandshakeError, HandshakeLimits, Handshaken, Server, VerifiedPeer, handshake};
 pub use reason::{Reason, ReasonStyle};
+pub use sessions::Sessions;
 pub use store::{StoreError, TrustStore};
+pub use stores::TrustStores;
 pub use verdict::{Judgement, ValidPath, Verdict};
 pub use verifier::{AtHandshake, ClientVerifier};

@@ -100,7 +100,7 @@ async fn serve(seat: Seat, common: Common) -> io::Result<()> {
     let worker = Rc::new(Worker {
         hygiene,
         request_ids: Rc::new(RequestIds::new(random()?)),
-        upstream: Upstream::new(&snapshot.origins, snapshot.upstream.clone(), &filters),
+        upstreams: upstreams(&snapshot, &filters),
         snapshot,
         ledger: telemetry.ledger(index),
         telemetry,
@@ -110,10 +110,13 @@ async fn serve(seat: Seat, common: Common) -> io::Result<()> {
         drop(tokio::task::spawn_local(beat(Rc::clone(&worker))));
     }
     drop(tokio::task::spawn_local(sweep(Rc::clone(&worker))));
-    for origin in 0..worker.upstream.endpoints() {
-        drop(tokio::task::spawn_local(check(Rc::clone(&worker), origin)));
+    for (application, upstream) in worker.upstreams.iter().enumerate() {
+        for origin in 0..upstream.endpoints() {
+            let task = check(Rc::clone(&worker), application, origin);
+            drop(tokio::task::spawn_local(task));
+        }
     }
-    if worker.upstream.has_names() {
+    if worker.upstreams.iter().any(|upstream| upstream.has_names()) {
         drop(tokio::task::spawn_local(resolve(Rc::clone(&worker))));
     }
     drop(tokio::task::spawn_local(publish(Rc::clone(&worker))));
@@ -132,6 +135,16 @@ async fn serve(seat: Seat, common: Common) -> io::Result<()> {
     local_trigger.drained().await;
     worker.ledger.flush();
     Ok(())
+}
+
+fn upstreams(snapshot: &Snapshot, filters: &TrailerFilters) -> Rc<[Rc<Upstream>]> {
+    let applications = snapshot.applications().iter();
+    applications
+        .map(|application| {
+            let settings = application.upstream.clone();
+            Upstream::new(&application.origins, settings, filters)
+        })
+        .collect()
 }
 
 /// Tells the kernel's choice that this thread is not stuck.
@@ -154,14 +167,24 @@ fn random() -> io::Result<[u8; 16]> {
 async fn sweep(worker: Rc<Worker>) {
     loop {
         tokio::time::sleep(SWEEP_INTERVAL).await;
-        worker.upstream.sweep(Instant::now());
+        let now = Instant::now();
+        worker
+            .upstreams
+            .iter()
+            .for_each(|upstream| upstream.sweep(now));
     }
 }
 
 /// Keeps the addresses of origins fresh, off the request path.
 async fn resolve(worker: Rc<Worker>) {
     loop {
-        worker.upstream.resolve().await;
+        for upstream in worker
+            .upstreams
+            .iter()
+            .filter(|upstream| upstream.has_names())
+        {
+            upstream.resolve().await;
+        }
         tokio::time::sleep(worker.snapshot.resolve_interval).await;
     }
 }
@@ -171,7 +194,11 @@ async fn publish(worker: Rc<Worker>) {
     let board = &worker.ledger.board;
     loop {
         board.beat.set(clock::monotonic_coarse());
-        let endpoints = worker.upstream.views(Instant::now());
+        let now = Instant::now();
+        let endpoints = worker
+            .upstreams
+            .iter()
+            .flat_map(|upstream| upstream.views(now));
         let states = endpoints.map(|endpoint| OriginState {
             label: endpoint.label.to_owned(),
             healthy: Some(!endpoint.health.ejected),
@@ -187,12 +214,17 @@ async fn publish(worker: Rc<Worker>) {
 }
 
 /// Asks one origin how it does, off the request path.
-async fn check(worker: Rc<Worker>, origin: usize) {
-    let Some(check) = &worker.snapshot.health_check else {
+async fn check(worker: Rc<Worker>, application: usize, origin: usize) {
+    let upstream = worker.upstreams.get(application);
+    let applications = worker.snapshot.applications();
+    let check = applications
+        .get(application)
+        .and_then(|application| application.health_check.as_ref());
+    let (Some(upstream), Some(check)) = (upstream, check) else {
         return;
     };
     loop {
-        worker.upstream.check(origin, check).await;
+        upstream.check(origin, check).await;
         tokio::time::sleep(check.interval).await;
     }
 }

@@ -182,8 +182,30 @@ impl Client {
         config: &Arc<ClientConfig>,
         cut: impl FnOnce(Vec<u8>) -> Vec<Vec<u8>>,
     ) -> io::Result<Self> {
+        Self::connect_to(address, "localhost", config, cut)
+    }
+
+    /// As [`Client::connect`], asking for `name` and accepting a certificate of that name only.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::connect`].
+    pub fn connect_as(
+        address: SocketAddr,
+        name: &str,
+        config: &Arc<ClientConfig>,
+    ) -> io::Result<Self> {
+        Self::connect_to(address, name, config, |flight| vec![flight])
+    }
+
+    fn connect_to(
+        address: SocketAddr,
+        name: &str,
+        config: &Arc<ClientConfig>,
+        cut: impl FnOnce(Vec<u8>) -> Vec<Vec<u8>>,
+    ) -> io::Result<Self> {
         let mut socket = open(address)?;
-        let name = ServerName::try_from("localhost").unwrap();
+        let name = ServerName::try_from(name.to_owned()).unwrap();
         let mut session = ClientConnection::new(Arc::clone(config), name).unwrap();
         let mut flight = Vec::new();
         session.write_tls(&mut flight)?;

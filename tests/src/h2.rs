@@ -145,7 +145,15 @@ impl Raw {
     ///
     /// Those of TCP and TLS.
     pub fn connect(address: SocketAddr, identity: Option<&Identity>) -> io::Result<Self> {
-        let client = Settings::new(identity).alpn(&["h2"]).connect(address)?;
+        Self::over(Settings::new(identity).alpn(&["h2"]).connect(address)?)
+    }
+
+    /// Sends the preface on a connection whose ALPN chose `h2`.
+    ///
+    /// # Errors
+    ///
+    /// Those of the stream.
+    pub fn over(client: Client) -> io::Result<Self> {
         let mut raw = Self {
             client,
             next_stream: 1,

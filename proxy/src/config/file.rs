@@ -3,15 +3,16 @@
 use std::path::PathBuf;
 
 use clap::builder::OsStringValueParser;
-use clap::error::{ContextKind, ContextValue};
 use clap::parser::ValueSource;
-use clap::{ArgMatches, Args, Command, FromArgMatches};
+use clap::{ArgMatches, Args, Command};
 
+use super::compose::{configure, usage};
 use super::flags::Flags;
-use super::found::{Found, explain, flag};
-use super::mistake::{Mistake, Mistakes, Origin};
-use super::model::{Config, Origins};
+use super::found::{Found, flag};
+use super::mistake::{Mistakes, Origin};
+use super::model::Config;
 use super::reader;
+use super::sections::Sections;
 
 impl Config {
     /// The configuration of `given` flags (matches of a command with [`Flags`], best a [`lenient`]
@@ -31,34 +32,26 @@ impl Config {
                 }
             }
         }
+        let mut sections = Sections::default();
         if let Some(path) = given.get_one::<PathBuf>("config") {
             let mut file = Found::default();
-            let whole = reader::read(path, &settings, &mut file);
+            let whole = reader::read(path, &settings, &mut file, &mut sections);
             found = found.over(file);
             if !whole {
+                let tables = sections.trusts.into_iter().chain(sections.applications);
+                found
+                    .mistakes
+                    .extend(tables.flat_map(|table| table.found.mistakes));
                 return Err(Mistakes::in_order(found.mistakes));
             }
         }
-        let mut origins = Origins::refused(found.refused);
-        let mut arguments = Vec::with_capacity(found.values.len());
-        for value in found.values {
-            origins.add(&value.key, value.origin);
-            arguments.push(value.argument);
+        if sections.is_empty() {
+            configure(found, &settings, None).map_err(Mistakes::in_order)
+        } else {
+            sections
+                .configure(found, &settings)
+                .map_err(Mistakes::in_order)
         }
-        let matches = settings.try_get_matches_from(arguments).map_err(usage)?;
-        let flags = Flags::from_arg_matches(&matches).map_err(usage)?;
-        let settings = definition();
-        let values = settings.get_arguments().map(|setting| {
-            let key = setting.get_id().as_str();
-            let raw = matches.get_raw(key).into_iter().flatten();
-            (
-                key.to_owned(),
-                raw.map(|value| value.to_string_lossy().into_owned())
-                    .collect(),
-            )
-        });
-        let values = values.collect();
-        Self::validate(flags, origins, found.mistakes).map(|config| Self { values, ..config })
     }
 
     /// The configuration of these flags alone, as a user would write them.
@@ -90,15 +83,6 @@ pub fn lenient(command: Command) -> Command {
             argument
         }
     })
-}
-
-fn usage(error: clap::Error) -> Mistakes {
-    let (message, allowed) = explain(&error);
-    let flag = match error.get(ContextKind::InvalidArg) {
-        Some(ContextValue::String(flag)) => flag.clone(),
-        _ => "command line".into(),
-    };
-    Mistakes(vec![Mistake::new(Origin::Flag(flag), message, allowed)])
 }
 
 #[cfg(test)]

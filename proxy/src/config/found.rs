@@ -13,7 +13,7 @@ use clap::{Arg, Command};
 use super::mistake::{Mistake, Origin, quoted};
 
 /// What one source of settings says.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Found {
     /// In the order of the source.
     pub(super) values: Vec<Value>,
@@ -23,7 +23,7 @@ pub(super) struct Found {
 }
 
 /// A value that its parser took.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Value {
     pub(super) key: String,
     /// `--flag=value`.

@@ -13,6 +13,7 @@ use super::flags::{
 };
 use super::mistake::Origin;
 use super::observe::ObserveFlags;
+use crate::hosts::HostPattern;
 use crate::net::Network;
 
 /// What Herald was asked to do. Made by [`Config::load`] or [`Config::from_flags`] alone.
@@ -90,9 +91,75 @@ pub struct Config {
     pub log_level: LogLevel,
     /// What is written down, and who may look in.
     pub observe: ObserveFlags,
+    /// Named trust stores.
+    pub trusts: Vec<TrustConfig>,
+    /// The applications, the default one first; empty where the settings above are the only
+    /// application, for every host.
+    pub applications: Vec<ApplicationConfig>,
     pub(super) origins: Origins,
     /// The values in force as they would be written, by key, for the plan.
     pub(super) values: HashMap<String, Vec<String>>,
+}
+
+/// A named trust store.
+#[derive(Clone, Debug)]
+pub struct TrustConfig {
+    /// Its name, the only one.
+    pub name: String,
+    /// CA certificates, PEM; at least one file.
+    pub ca: Vec<PathBuf>,
+    /// Where each file was named.
+    pub origins: Vec<Origin>,
+}
+
+/// One application among several.
+#[derive(Clone, Debug)]
+pub struct ApplicationConfig {
+    /// Its name in records: given, or its first host name.
+    pub name: String,
+    /// The hosts it answers for, at least one, no other application's.
+    pub hosts: Vec<HostPattern>,
+    /// Indices into [`Config::trusts`]; empty where `client_ca` is the store.
+    pub trusts: Vec<usize>,
+    /// Its policies, in their order; without any the mode alone decides.
+    pub policies: Vec<PolicyConfig>,
+    /// Whether policies only tell what they would do.
+    pub shadow: bool,
+    /// All its settings.
+    pub settings: Config,
+}
+
+/// A text of the file and its place.
+pub type Placed = (String, Origin);
+
+/// A policy as it was written; its selectors are for `policy` to read.
+#[derive(Clone, Debug)]
+pub struct PolicyConfig {
+    /// For people.
+    pub name: String,
+    /// What it does if it matches.
+    pub action: PolicyAction,
+    /// Patterns of paths; empty for all.
+    pub paths: Vec<Placed>,
+    /// Methods; empty for all.
+    pub methods: Vec<Placed>,
+    /// Selectors of which one must hold.
+    pub include: Vec<Placed>,
+    /// Selectors that must all hold.
+    pub require: Vec<Placed>,
+    /// Selectors of which none may hold.
+    pub exclude: Vec<Placed>,
+}
+
+/// What a policy that matches does.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum PolicyAction {
+    /// The request may pass.
+    Allow,
+    /// It may not.
+    Block,
+    /// It may pass whoever sends it.
+    Bypass,
 }
 
 /// How fast one source may complete connections.
@@ -137,6 +204,13 @@ impl Origins {
 }
 
 impl Config {
+    pub(super) fn with(self, applications: Vec<ApplicationConfig>) -> Self {
+        Self {
+            applications,
+            ..self
+        }
+    }
+
     /// Where value `index` of `key` came from.
     pub fn origin(&self, key: &str, index: usize) -> Origin {
         self.origins.of(key, index)

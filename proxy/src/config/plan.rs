@@ -2,14 +2,42 @@
 
 use super::file::definition;
 use super::model::Config;
+use super::sections::is_applications;
+
+type Row = (String, String, String);
 
 impl Config {
-    /// A line a setting: key, value, origin, in the order of the help.
+    /// A line a setting: key, value, origin, in the order of the help; several applications follow
+    /// the process, each with what it can set for itself.
     pub fn plan(&self) -> String {
-        let shown: Vec<(String, String, String)> = definition()
+        if self.applications.is_empty() {
+            return table(&self.rows(|_| true));
+        }
+        let mut text = table(&self.rows(|key| !is_applications(key)));
+        for application in self.applications.iter().take(SHOWN_MAX) {
+            let hosts: Vec<_> = application.hosts.iter().map(ToString::to_string).collect();
+            let stores = application.trusts.iter();
+            let stores: Vec<_> = stores
+                .filter_map(|at| self.trusts.get(*at).map(|trust| trust.name.as_str()))
+                .collect();
+            text.push_str(&format!("\n  application {}\n", application.name));
+            text.push_str(&format!("  hostnames   {}\n", hosts.join(", ")));
+            if !stores.is_empty() {
+                text.push_str(&format!("  trust       {}\n", stores.join(", ")));
+            }
+            text.push_str(&table(&application.settings.rows(is_applications)));
+        }
+        if let more @ 1.. = self.applications.len().saturating_sub(SHOWN_MAX) {
+            text.push_str(&format!("\n  and {more} more applications\n"));
+        }
+        text
+    }
+
+    fn rows(&self, wanted: impl Fn(&str) -> bool) -> Vec<Row> {
+        definition()
             .get_arguments()
             .map(|argument| argument.get_id().to_string())
-            .filter(|key| key != "config")
+            .filter(|key| key != "config" && wanted(key))
             .flat_map(|key| {
                 let values = self.shown(&key);
                 let rows = values.into_iter().enumerate().map(|(index, value)| {
@@ -26,20 +54,7 @@ impl Config {
                 });
                 rows.collect::<Vec<_>>()
             })
-            .collect();
-        let width = |column: fn(&(String, String, String)) -> &str| {
-            shown
-                .iter()
-                .map(|row| column(row).chars().count())
-                .max()
-                .unwrap_or(0)
-        };
-        let (keys, values) = (width(|row| &row.0), width(|row| &row.1));
-        let mut text = String::new();
-        for (key, value, origin) in &shown {
-            text.push_str(&format!("  {key:keys$}  {value:values$}  ({origin})\n"));
-        }
-        text
+            .collect()
     }
 
     /// The values in force of a key, as they would be written.
@@ -56,6 +71,19 @@ impl Config {
     }
 }
 
+fn table(rows: &[Row]) -> String {
+    let width = |column: fn(&Row) -> &str| {
+        let widths = rows.iter().map(|row| column(row).chars().count());
+        widths.max().unwrap_or(0)
+    };
+    let (keys, values) = (width(|row| &row.0), width(|row| &row.1));
+    let mut text = String::new();
+    for (key, value, origin) in rows {
+        text.push_str(&format!("  {key:keys$}  {value:values$}  ({origin})\n"));
+    }
+    text
+}
+
 /// A header of fixed text may be a secret that Herald and the origin share.
 fn shown_header(header: &str) -> String {
     match header.split_once('=') {
@@ -65,3 +93,6 @@ fn shown_header(header: &str) -> String {
         _ => header.escape_debug().to_string(),
     }
 }
+
+/// Applications shown one by one; the rest is counted.
+const SHOWN_MAX: usize = 50;

@@ -1,5 +1,5 @@
 //! Reads a TOML file against the definition of the flags. Takes a path, gives every value with its
-//! line and column; refuses what is not a regular UTF-8 file of at most 1 MiB, broken syntax, keys
+//! line and column; refuses what is not a regular UTF-8 file of at most 16 MiB, broken syntax, keys
 //! that are no flag and values of the wrong kind.
 
 use std::any::TypeId;
@@ -15,10 +15,18 @@ use toml::de::{DeArray, DeTable, DeValue};
 
 use super::found::Found;
 use super::mistake::{Mistake, Origin, SHOWN_MAX};
+use super::sections::Sections;
+
+mod tables;
 
 /// Reads `path` against `settings` into `found`. Returns whether the file was read whole: if not,
 /// nothing can be said about what it leaves out.
-pub(super) fn read(path: &Path, settings: &Command, found: &mut Found) -> bool {
+pub(super) fn read(
+    path: &Path,
+    settings: &Command,
+    found: &mut Found,
+    sections: &mut Sections,
+) -> bool {
     let bytes = match read_bytes(path) {
         Ok(bytes) => bytes,
         Err(message) => {
@@ -61,7 +69,11 @@ pub(super) fn read(path: &Path, settings: &Command, found: &mut Found) -> bool {
     let before_line = reader.line_start(sound_until);
     for (key, value) in table.get_ref() {
         if errors.is_empty() || value.span().end <= before_line {
-            reader.setting(key, value, found);
+            match &**key.get_ref() {
+                "trust" => reader.sections(key, value, found, &mut sections.trusts),
+                "application" => reader.sections(key, value, found, &mut sections.applications),
+                _ => reader.setting(key, value, found),
+            }
         }
     }
     errors.is_empty()
@@ -82,7 +94,7 @@ fn read_bytes(path: &Path) -> Result<Vec<u8>, String> {
         .read_to_end(&mut bytes)
         .map_err(cannot)?;
     if bytes.len() as u64 > FILE_MAX {
-        return Err("is larger than 1 MiB".into());
+        return Err("is larger than 16 MiB".into());
     }
     Ok(bytes)
 }
@@ -262,8 +274,8 @@ fn distance(a: &str, b: &str) -> usize {
     row.last().copied().unwrap_or(0)
 }
 
-const FILE_MAX: u64 = 1024 * 1024;
-const FILE: &str = "a TOML file of at most 1 MiB, UTF-8";
+const FILE_MAX: u64 = 16 * 1024 * 1024;
+const FILE: &str = "a TOML file of at most 16 MiB, UTF-8";
 /// Most values of a repeatable key: far more than anyone lists, few enough to check in no time.
 const LIST_MAX: usize = 256;
 /// Longer keys than this are compared by their beginning.

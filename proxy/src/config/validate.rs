@@ -10,34 +10,28 @@ use super::flags::{ClientAuth, EbpfMode, Flags, TlsVersion};
 use super::mistake::{Mistake, Mistakes, Origin, quoted};
 use super::model::{Config, Origins, Refusal};
 use super::observe::LogTarget;
+use super::sections::is_applications;
 use super::units::{WORKERS_MAX, Workers};
 
 impl Config {
     /// Checks `flags` as a whole. `mistakes` are those already found; all are reported together.
+    /// `section` is the application's table, and whether it names trust stores.
     pub(super) fn validate(
         flags: Flags,
         origins: Origins,
         mistakes: Vec<Mistake>,
+        section: Option<(&Origin, bool)>,
     ) -> Result<Self, Mistakes> {
         let mut checks = Checks {
             origins: &origins,
             mistakes,
+            section: section.map(|(origin, _)| origin),
         };
         let headers = checks.headers(&flags.header);
-        checks.names(&flags.allow_header_name);
         checks.upgrades(&flags.client.upgrade);
-        checks.client_auth(&flags);
-        checks.required(&flags);
-        checks.listen(&flags.listen);
-        checks.upstream(&flags.upstream);
-        checks.bounds(&flags);
-        checks.logs(&flags);
+        checks.whole(&flags, section.is_some_and(|(_, has_stores)| has_stores));
         let refuse = checks.refuse(&flags);
         let (window, connection_window) = checks.windows(&flags);
-        checks.window(
-            "upstream_http2_window",
-            flags.upstream.upstream_http2_window.0,
-        );
         let mistakes = checks.mistakes;
         let (Some(cert), Some(key), true) = (flags.cert, flags.key, mistakes.is_empty()) else {
             return Err(Mistakes::in_order(mistakes));
@@ -79,6 +73,8 @@ impl Config {
             kernel: flags.kernel,
             log_level: flags.log_level,
             observe: flags.observe,
+            trusts: Vec::new(),
+            applications: Vec::new(),
             origins,
             values: HashMap::new(),
         })
@@ -91,9 +87,24 @@ mod upstream;
 struct Checks<'a> {
     origins: &'a Origins,
     mistakes: Vec<Mistake>,
+    /// The application's table, if there are several.
+    section: Option<&'a Origin>,
 }
 
 impl Checks<'_> {
+    /// What yields no value of its own.
+    fn whole(&mut self, flags: &Flags, has_stores: bool) {
+        self.names(&flags.allow_header_name);
+        self.client_auth(flags, has_stores);
+        self.required(flags);
+        self.listen(&flags.listen);
+        self.upstream(&flags.upstream);
+        self.bounds(flags);
+        self.logs(flags);
+        let window = flags.upstream.upstream_http2_window.0;
+        self.window("upstream_http2_window", window);
+    }
+
     fn add(&mut self, key: &str, index: usize, message: impl Into<String>, allowed: &str) {
         let origin = self.origins.of(key, index);
         self.mistakes.push(Mistake::new(origin, message, allowed));
@@ -104,10 +115,17 @@ impl Checks<'_> {
         if is_given || self.origins.has(key) {
             return;
         }
-        let flag = format!("--{}", key.replace('_', "-"));
-        let message = format!("is missing (or `{key}` in the file)");
-        self.mistakes
-            .push(Mistake::new(Origin::Flag(flag), message, allowed));
+        let (origin, message) = match self.section {
+            Some(table) if is_applications(key) => (
+                table.clone(),
+                format!("`{key}` is missing, here and at the top"),
+            ),
+            _ => (
+                Origin::Flag(format!("--{}", key.replace('_', "-"))),
+                format!("is missing (or `{key}` in the file)"),
+            ),
+        };
+        self.mistakes.push(Mistake::new(origin, message, allowed));
     }
 
     fn required(&mut self, flags: &Flags) {
@@ -207,14 +225,15 @@ impl Checks<'_> {
         }
     }
 
-    fn client_auth(&mut self, flags: &Flags) {
+    fn client_auth(&mut self, flags: &Flags, has_stores: bool) {
         let asks = flags.client_auth != ClientAuth::Off;
         self.require(
-            !asks || !flags.client_ca.is_empty(),
+            !asks || has_stores || !flags.client_ca.is_empty(),
             "client_ca",
             "at least one PEM file of CA certificates (or client_auth off); Herald never falls back to other roots",
         );
-        if !asks && !flags.client_ca.is_empty() {
+        // With several applications the top may name what most of them need.
+        if !asks && self.section.is_none() && !flags.client_ca.is_empty() {
             self.add(
                 "client_ca",
                 0,

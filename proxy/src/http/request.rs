@@ -4,12 +4,17 @@
 //! what it lets through and another HTTP implementation might read differently is refused here
 //! (RFC 9112 §3.2, §6.1, RFC 9113 §8.3.1).
 
+use std::borrow::Cow;
+
+use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::request::Parts;
-use http::uri::Scheme;
+use http::uri::{PathAndQuery, Scheme};
 use http::{Method, Uri, Version};
 use http_body::Body;
 use thiserror::Error;
+
+use super::path::{self, AmbiguousPath};
 
 /// How the body of an outbound request is framed (RFC 9112 §6). Herald always frames anew.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -41,6 +46,9 @@ pub enum Malformed {
     /// RFC 9112 §3.2: more than one `Host` line.
     #[error("the request has several Host headers")]
     HostRepeated,
+    /// Rules for paths need a path that means one thing.
+    #[error(transparent)]
+    PathAmbiguous(#[from] AmbiguousPath),
     /// Neither origin-form, absolute-form of http(s), nor `OPTIONS *`.
     #[error("the request target is not a path")]
     TargetInvalid,
@@ -96,6 +104,31 @@ impl RequestHead {
     /// The request's method, never CONNECT.
     pub fn method(&self) -> &Method {
         &self.method
+    }
+
+    /// Brings the path into its canonical form, which is then forwarded: what rules are matched
+    /// against and what the origin gets are the same bytes.
+    pub fn canonicalize(&mut self) -> Result<(), Malformed> {
+        let form = match path::canonical(self.uri.path().as_bytes())? {
+            Cow::Borrowed(_) => return Ok(()),
+            Cow::Owned(mut form) => {
+                if let Some(query) = self.uri.query() {
+                    form.push(b'?');
+                    form.extend_from_slice(query.as_bytes());
+                }
+                form
+            }
+        };
+        let mut parts = self.uri.clone().into_parts();
+        let form = PathAndQuery::from_maybe_shared(Bytes::from(form));
+        parts.path_and_query = Some(form.map_err(|_invalid| AmbiguousPath)?);
+        self.uri = Uri::from_parts(parts).map_err(|_invalid| AmbiguousPath)?;
+        Ok(())
+    }
+
+    /// The path, as sent or canonical.
+    pub fn path(&self) -> &[u8] {
+        self.uri.path().as_bytes()
     }
 
     /// The version the client speaks.

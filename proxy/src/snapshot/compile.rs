@@ -1,5 +1,6 @@
 //! From a configuration to a snapshot: reads the files it names, collects every mistake.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -7,75 +8,238 @@ use std::sync::Arc;
 
 use rustls::server::danger::ClientCertVerifier;
 
-use super::{KernelPart, Limits, Snapshot};
+use super::{Application, KernelPart, Limits, Snapshot};
 use crate::caller::Standings;
 use crate::config::{
-    self, ClientAuth, Config, ForwardedStyle, LogFormat, LogTarget, Mistake, Mistakes,
+    self, ClientAuth, Config, ForwardedStyle, LogFormat, LogTarget, Mistake, Mistakes, Origin,
     ReasonSpelling,
 };
 use crate::headers::{Forwarding, Hygiene, Mapping, Preset};
+use crate::hosts::Hosts;
 use crate::http::{Upgrades, limits};
 use crate::identity::OnFailure;
 use crate::tls::context::{self, ContextError, Settings};
 use crate::tls::{
-    AtHandshake, ClientVerifier, HandshakeLimits, ReasonStyle, StoreError, TrustStore,
+    AtHandshake, ClientVerifier, HandshakeLimits, ReasonStyle, Sessions, StoreError, TrustStore,
+    TrustStores,
 };
 
 mod origins;
+mod policies;
 
 pub(super) fn compile(config: &Config) -> Result<Snapshot, Mistakes> {
-    let mut mistakes = Vec::new();
-    let mapping = mapping(config, &mut mistakes);
-    let trust = trust(config, &mut mistakes);
-    let chain_pem = read(config, "cert", 0, &config.cert, &mut mistakes);
-    let key_pem = read(config, "key", 0, &config.key, &mut mistakes);
-    let origins = origins::compile(config, &mut mistakes);
-    let health_check = origins::health_check(config, &mut mistakes);
-    let (Some(mapping), Some(chain_pem), Some(key_pem), Some(origins), true) =
-        (mapping, chain_pem, key_pem, origins, mistakes.is_empty())
-    else {
-        return Err(Mistakes(mistakes));
-    };
     let kernel_tls = KernelPart::decide(config);
-    let tls = context::server_config(Settings {
-        chain_pem,
-        key_pem,
-        verifier: trust.as_ref().map(|trust| verifier(config, trust)),
-        tls12: config.tls12,
-        sessions_max: config.sessions_max,
+    let mut compiler = Compiler {
         taps_keys: kernel_tls.level().is_some(),
-    })
-    .map_err(|error| Mistakes(vec![pair_mistake(config, &error)]))?;
-    let authority = origins::authority(config)?;
+        ..Compiler::default()
+    };
+    let stores = compiler.stores(config);
+    let mut applications = Vec::with_capacity(config.applications.len().max(1));
+    let mut hosts = None;
+    if config.applications.is_empty() {
+        applications.extend(compiler.application(config, 0, "default", None));
+    } else {
+        let mut table = Hosts::default();
+        for (number, application) in config.applications.iter().enumerate() {
+            for pattern in &application.hosts {
+                table.insert(pattern, number);
+            }
+            let own = application.trusts.iter();
+            let own: Option<Vec<_>> = own.map(|at| stores.get(*at)?.clone()).collect();
+            // What is wrong with a store has been told where it is defined.
+            let Some(own) = own else { continue };
+            let trust = own
+                .split_first()
+                .map(|(first, others)| TrustStores::new(Arc::clone(first), others.to_vec()));
+            let (name, settings) = (&application.name, &application.settings);
+            let rules = policies::rules(application, &mut compiler.mistakes);
+            let compiled = compiler.application(settings, number, name, trust);
+            applications.extend(compiled.map(|compiled| Application { rules, ..compiled }));
+        }
+        hosts = Some(table);
+    }
+    if !compiler.mistakes.is_empty() {
+        return Err(Mistakes(compiler.mistakes));
+    }
+    let applications: Box<[Arc<Application>]> = applications.into_iter().map(Arc::new).collect();
+    let Some(default) = applications.first().cloned() else {
+        return Err(Mistakes(Vec::new()));
+    };
+    let names = applications
+        .iter()
+        .flat_map(|application| application.mapping.names());
     let allowed = config.allow_header_names.iter().map(String::as_str);
     Ok(Snapshot {
-        client_auth: config.client_auth,
-        tls: Arc::new(tls),
-        hygiene: Hygiene::new(mapping.names(), allowed),
+        default,
+        hosts,
+        hygiene: Hygiene::new(names, allowed),
         upgrades: Upgrades::new(config.client.upgrades()),
         forwarding: forwarding(config),
-        origin_labels: origins.iter().map(ToString::to_string).collect(),
-        origins,
-        upstream: origins::settings(config),
-        health_check,
         resolve_interval: config.upstream.upstream_resolve.0,
-        fallback_authority: authority,
+        fallback_authority: origins::authority(config)?,
         limits: limits(config),
         kernel_tls,
-        trust,
-        reject_at_tls: config.reject_at_tls,
-        mapping,
-        reason_style: match config.reason_spelling {
-            ReasonSpelling::Openssl1 => ReasonStyle::Openssl1,
-            ReasonSpelling::Openssl3 => ReasonStyle::Openssl3,
-        },
-        on_failure: match config.on_failure {
-            config::OnFailure::Omit => OnFailure::Omit,
-            config::OnFailure::Send => OnFailure::Send,
-        },
         standings: Standings::new(config.callers_max),
         records: records(config),
+        applications,
     })
+}
+
+/// The number of a trust, and the sessions that may be resumed under it.
+type Group = (usize, Option<Arc<Sessions>>);
+
+/// What compiling applications has made so far: what several of them name is read once.
+#[derive(Debug, Default)]
+struct Compiler {
+    /// Whether the kernel may be given keys.
+    taps_keys: bool,
+    mistakes: Vec<Mistake>,
+    files: HashMap<PathBuf, Vec<u8>>,
+    /// Stores of `client_ca`, by their files.
+    anonymous: HashMap<Vec<PathBuf>, Arc<TrustStore>>,
+    /// Sessions and number of each trust, by the digests of its stores.
+    groups: HashMap<Vec<[u8; 32]>, Group>,
+}
+
+impl Compiler {
+    fn application(
+        &mut self,
+        config: &Config,
+        number: usize,
+        name: &str,
+        named: Option<TrustStores>,
+    ) -> Option<Application> {
+        let before = self.mistakes.len();
+        let mapping = mapping(config, &mut self.mistakes);
+        let trust = match (config.client_auth, named) {
+            (ClientAuth::Off, _) => None,
+            (_, Some(named)) => Some(Arc::new(named)),
+            (_, None) => self
+                .trust(config)
+                .map(|store| Arc::new(TrustStores::new(store, Vec::new()))),
+        };
+        let origins = origins::compile(config, &mut self.mistakes);
+        let health_check = origins::health_check(config, &mut self.mistakes);
+        let chain_pem = self.read(&config.cert, || config.origin("cert", 0));
+        let key_pem = self.read(&config.key, || config.origin("key", 0));
+        let sound = self.mistakes.len() == before;
+        let (Some(mapping), Some(chain_pem), Some(key_pem), Some(origins), true) =
+            (mapping, chain_pem, key_pem, origins, sound)
+        else {
+            return None;
+        };
+        let digests = trust
+            .as_ref()
+            .map(|trust| trust.digests())
+            .unwrap_or_default();
+        let next = self.groups.len();
+        let sessions = || config.sessions_max.map(|max| Arc::new(Sessions::new(max)));
+        let (group, sessions) = self
+            .groups
+            .entry(digests)
+            .or_insert_with(|| (next, sessions()))
+            .clone();
+        let tls = context::server_config(Settings {
+            chain_pem,
+            key_pem,
+            verifier: trust.as_ref().map(|trust| verifier(config, trust)),
+            tls12: config.tls12,
+            sessions,
+            taps_keys: self.taps_keys,
+        })
+        .map_err(|error| self.mistakes.push(pair_mistake(config, &error)))
+        .ok()?;
+        Some(Application {
+            number,
+            name: name.to_owned(),
+            client_auth: config.client_auth,
+            tls: Arc::new(tls),
+            origin_labels: origins.iter().map(ToString::to_string).collect(),
+            origins,
+            health_check,
+            upstream: origins::settings(config),
+            rules: None,
+            group,
+            trust,
+            reject_at_tls: config.reject_at_tls,
+            mapping,
+            reason_style: match config.reason_spelling {
+                ReasonSpelling::Openssl1 => ReasonStyle::Openssl1,
+                ReasonSpelling::Openssl3 => ReasonStyle::Openssl3,
+            },
+            on_failure: match config.on_failure {
+                config::OnFailure::Omit => OnFailure::Omit,
+                config::OnFailure::Send => OnFailure::Send,
+            },
+        })
+    }
+
+    /// The named stores, in the order of the configuration; `None` for one with a mistake.
+    fn stores(&mut self, config: &Config) -> Vec<Option<Arc<TrustStore>>> {
+        let trusts = config.trusts.iter();
+        trusts
+            .map(|trust| {
+                let origin =
+                    |index: usize| trust.origins.get(index).cloned().unwrap_or(Origin::Default);
+                self.store(&trust.name, &trust.ca, origin).map(Arc::new)
+            })
+            .collect()
+    }
+
+    /// The store of `client_ca`.
+    fn trust(&mut self, config: &Config) -> Option<Arc<TrustStore>> {
+        if let Some(known) = self.anonymous.get(&config.client_ca) {
+            return Some(Arc::clone(known));
+        }
+        let origin = |index| config.origin("client_ca", index);
+        let store = Arc::new(self.store(STORE_NAME, &config.client_ca, origin)?);
+        self.anonymous
+            .insert(config.client_ca.clone(), Arc::clone(&store));
+        Some(store)
+    }
+
+    fn store(
+        &mut self,
+        name: &str,
+        files: &[PathBuf],
+        origin: impl Fn(usize) -> Origin,
+    ) -> Option<TrustStore> {
+        let before = self.mistakes.len();
+        let mut pems: Vec<(PathBuf, Vec<u8>)> = Vec::with_capacity(files.len());
+        for (index, path) in files.iter().enumerate() {
+            if let Some(pem) = self.read(path, || origin(index)) {
+                pems.push((path.clone(), pem));
+            }
+        }
+        if self.mistakes.len() > before {
+            return None;
+        }
+        TrustStore::load(name, &pems)
+            .map_err(|error| {
+                let index = files.iter().position(|path| Some(path) == at_fault(&error));
+                let origin = origin(index.unwrap_or(0));
+                let mistake = Mistake::new(origin, error.to_string(), "CA certificates, PEM");
+                self.mistakes.push(mistake);
+            })
+            .ok()
+    }
+
+    /// Reads a file of the configuration: a regular one, of bounded size.
+    fn read(&mut self, path: &Path, origin: impl FnOnce() -> Origin) -> Option<Vec<u8>> {
+        if let Some(known) = self.files.get(path) {
+            return Some(known.clone());
+        }
+        match read_file(path) {
+            Ok(bytes) => {
+                self.files.insert(path.to_owned(), bytes.clone());
+                Some(bytes)
+            }
+            Err(what) => {
+                self.mistakes.push(unreadable(origin(), path, &what));
+                None
+            }
+        }
+    }
 }
 
 fn records(config: &Config) -> Option<LogFormat> {
@@ -110,38 +274,6 @@ fn mapping(config: &Config, mistakes: &mut Vec<Mistake>) -> Option<Mapping> {
         .ok()
 }
 
-fn trust(config: &Config, mistakes: &mut Vec<Mistake>) -> Option<Arc<TrustStore>> {
-    if config.client_auth == ClientAuth::Off {
-        return None;
-    }
-    let before = mistakes.len();
-    let mut pems: Vec<(PathBuf, Vec<u8>)> = Vec::with_capacity(config.client_ca.len());
-    for (index, path) in config.client_ca.iter().enumerate() {
-        if let Some(pem) = read(config, "client_ca", index, path, mistakes) {
-            pems.push((path.clone(), pem));
-        }
-    }
-    if mistakes.len() > before {
-        return None;
-    }
-    match TrustStore::load(STORE_NAME, &pems) {
-        Ok(trust) => Some(Arc::new(trust)),
-        Err(error) => {
-            let index = config
-                .client_ca
-                .iter()
-                .position(|path| Some(path) == at_fault(&error));
-            let origin = config.origin("client_ca", index.unwrap_or(0));
-            mistakes.push(Mistake::new(
-                origin,
-                error.to_string(),
-                "CA certificates, PEM",
-            ));
-            None
-        }
-    }
-}
-
 fn at_fault(error: &StoreError) -> Option<&PathBuf> {
     match error {
         StoreError::NoCertificate { file }
@@ -152,7 +284,7 @@ fn at_fault(error: &StoreError) -> Option<&PathBuf> {
     }
 }
 
-fn verifier(config: &Config, trust: &Arc<TrustStore>) -> Arc<dyn ClientCertVerifier> {
+fn verifier(config: &Config, trust: &Arc<TrustStores>) -> Arc<dyn ClientCertVerifier> {
     let at_handshake = if config.reject_at_tls {
         AtHandshake::Reject
     } else {
@@ -185,7 +317,7 @@ fn pair_mistake(config: &Config, error: &ContextError) -> Mistake {
     }
 }
 
-/// Reads a file of the configuration: a regular one, of bounded size.
+/// A file that one setting names, with a mistake at its place if it can't be read.
 fn read(
     config: &Config,
     key: &str,
@@ -193,27 +325,30 @@ fn read(
     path: &Path,
     mistakes: &mut Vec<Mistake>,
 ) -> Option<Vec<u8>> {
-    let read = || -> std::io::Result<Vec<u8>> {
-        let file = File::open(path)?;
-        if !file.metadata()?.is_file() {
-            return Err(std::io::Error::other("it is not a regular file"));
-        }
-        let mut bytes = Vec::new();
-        file.take(FILE_MAX + 1).read_to_end(&mut bytes)?;
-        Ok(bytes)
-    };
-    let cannot = |what: &dyn std::fmt::Display| format!("{} can't be read: {what}", path.display());
-    let message = match read() {
-        Ok(bytes) if bytes.len() as u64 > FILE_MAX => cannot(&"it is larger than 16 MiB"),
-        Ok(bytes) => return Some(bytes),
-        Err(error) => cannot(&error),
-    };
-    mistakes.push(Mistake::new(
-        config.origin(key, index),
-        message,
-        "a readable PEM file",
-    ));
-    None
+    read_file(path)
+        .map_err(|what| mistakes.push(unreadable(config.origin(key, index), path, &what)))
+        .ok()
+}
+
+fn unreadable(origin: Origin, path: &Path, what: &str) -> Mistake {
+    let message = format!("{} can't be read: {what}", path.display());
+    Mistake::new(origin, message, "a readable PEM file")
+}
+
+fn read_file(path: &Path) -> Result<Vec<u8>, String> {
+    let told = |error: std::io::Error| error.to_string();
+    let file = File::open(path).map_err(told)?;
+    if !file.metadata().map_err(told)?.is_file() {
+        return Err("it is not a regular file".to_owned());
+    }
+    let mut bytes = Vec::new();
+    file.take(FILE_MAX + 1)
+        .read_to_end(&mut bytes)
+        .map_err(told)?;
+    if bytes.len() as u64 > FILE_MAX {
+        return Err("it is larger than 16 MiB".to_owned());
+    }
+    Ok(bytes)
 }
 
 fn forwarding(config: &Config) -> Forwarding {

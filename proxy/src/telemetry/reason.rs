@@ -40,6 +40,12 @@ labelled! {
         AuthorityInvalid = "authority_invalid",
         /// No authority at all.
         AuthorityMissing = "authority_missing",
+        /// A path that rules can't be matched against.
+        PathAmbiguous = "path_ambiguous",
+        /// A policy, or that none allows.
+        DeniedByPolicy = "denied_by_policy",
+        /// The connection is not for the request's host.
+        Misdirected = "misdirected",
         /// The CONNECT method.
         Connect = "connect",
         /// Several Host lines.

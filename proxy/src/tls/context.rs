@@ -1,6 +1,5 @@
 //! Compiles the rustls server configuration of one application.
 
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
@@ -24,8 +23,8 @@ pub struct Settings {
     pub verifier: Option<Arc<dyn ClientCertVerifier>>,
     /// Whether TLS 1.2 is spoken beside 1.3.
     pub tls12: bool,
-    /// Sessions kept for resumption; `None` switches resumption off.
-    pub sessions_max: Option<NonZeroUsize>,
+    /// Where sessions are kept for resumption; `None` switches resumption off.
+    pub sessions: Option<Arc<Sessions>>,
     /// Whether the kernel may be given the sending half's keys.
     pub taps_keys: bool,
 }
@@ -77,9 +76,9 @@ pub fn server_config(settings: Settings) -> Result<ServerConfig, ContextError> {
     if settings.taps_keys {
         config.key_log = Arc::new(KeyTap);
     }
-    match settings.sessions_max {
-        Some(entries) => {
-            config.session_storage = Arc::new(Sessions::new(entries, SESSION_BYTES_MAX));
+    match settings.sessions {
+        Some(sessions) => {
+            config.session_storage = sessions;
             config.send_tls13_tickets = TICKETS;
         }
         None => {
@@ -95,7 +94,5 @@ pub fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
 }
 
-/// Bytes all sessions of an application may take. A session with a chain of two takes about 2 KiB.
-const SESSION_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Tickets a TLS 1.3 handshake: each is used once and each resumption brings a new one.
 const TICKETS: usize = 1;

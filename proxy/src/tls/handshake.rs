@@ -2,14 +2,17 @@
 //! proved possession of the key of whatever certificate it presented.
 
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
+use rustls::server::Acceptor;
 use rustls::{HandshakeKind, ProtocolVersion, ServerConfig};
 use thiserror::Error;
 use tokio::net::TcpStream;
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor};
 
 use super::kernel::{self, Gate, KernelTls, Keys, Sender};
 use super::socket::{ClientSocket, TooLarge};
@@ -25,9 +28,31 @@ pub struct HandshakeLimits {
     pub bytes_max: usize,
 }
 
+/// From a server name to the number of an application and its configuration.
+pub type Choose<'a> = dyn Fn(Option<&str>) -> (usize, Arc<ServerConfig>) + 'a;
+
+/// What a client is shown, and asked for: the same for all, or chosen by the name it asks for.
+pub enum Server<'a> {
+    /// One application for every name.
+    Only(Arc<ServerConfig>),
+    /// Asked with the server name of the ClientHello, or with none if it has no usable one.
+    ByName(&'a Choose<'a>),
+}
+
+impl std::fmt::Debug for Server<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Only(_) => "Only",
+            Self::ByName(_) => "ByName",
+        })
+    }
+}
+
 /// A connection whose handshake is complete.
 #[derive(Debug)]
 pub struct Handshaken {
+    /// The number of the application whose configuration was used; 0 for the only one.
+    pub application: usize,
     /// The client's stream.
     pub io: ClientStream,
     /// Who is at the other end.
@@ -105,19 +130,19 @@ impl HandshakeError {
 
 /// Completes the handshake on `tcp`; with `kernel` the connection may be handed to the kernel later.
 pub async fn handshake(
-    config: Arc<ServerConfig>,
+    server: Server<'_>,
     tcp: TcpStream,
     limits: HandshakeLimits,
     kernel: Option<&Arc<KernelTls>>,
 ) -> Result<Handshaken, HandshakeError> {
     let socket = Gate::new(ClientSocket::new(tcp, limits.bytes_max), kernel.is_some());
-    let accept = kernel::catch(TlsAcceptor::from(config).accept(socket));
+    let accept = pin!(accept(server, socket));
+    let accept = kernel::catch(accept);
     let (accepted, secret) = tokio::time::timeout(limits.deadline, accept)
         .await
         .map_err(|_elapsed| HandshakeError::Deadline(limits.deadline))?;
-    let (mut gate, connection) = accepted
-        .map_err(|error| classify(error, limits))?
-        .into_inner();
+    let (application, io) = accepted.map_err(|error| classify(error, limits))?;
+    let (mut gate, connection) = io.into_inner();
     gate.socket().lift_budget();
     let keys = connection
         .negotiated_cipher_suite()
@@ -137,8 +162,27 @@ pub async fn handshake(
             .and_then(|suite| suite.suite().as_str()),
         server_name: connection.server_name().map(str::to_owned),
     };
-    let io = ClientStream::new(gate, connection, sender);
-    Ok(Handshaken { io, peer })
+    Ok(Handshaken {
+        application,
+        io: ClientStream::new(gate, connection, sender),
+        peer,
+    })
+}
+
+/// rustls puts a fragmented ClientHello together before it is asked for its name: the empty name of
+/// a first fragment never chooses (CVE-2026-32305).
+async fn accept(
+    server: Server<'_>,
+    socket: Gate<ClientSocket>,
+) -> io::Result<(usize, TlsStream<Gate<ClientSocket>>)> {
+    match server {
+        Server::Only(config) => Ok((0, TlsAcceptor::from(config).accept(socket).await?)),
+        Server::ByName(choose) => {
+            let start = LazyConfigAcceptor::new(Acceptor::default(), socket).await?;
+            let (application, config) = choose(start.client_hello().server_name());
+            Ok((application, start.into_stream(config).await?))
+        }
+    }
 }
 
 fn classify(error: io::Error, limits: HandshakeLimits) -> HandshakeError {

@@ -1,5 +1,6 @@
-//! Session storage for resumption, shared by all workers of one application and by nothing else:
-//! a session made under one trust is never resumed under another (CVE-2025-23419).
+//! Session storage for resumption, shared by all workers and by the applications that trust the same
+//! stores, and by nothing else: a session made under one trust is never resumed under another
+//! (CVE-2025-23419). rustls resumes none under another server name.
 //!
 //! A session carries the client's chain, and the chain is the client's choice, so the storage is
 //! bounded in bytes as well as entries. The verdict is not in it: it is reached again each time.
@@ -11,13 +12,17 @@ use rustls::server::StoresServerSessions;
 
 use crate::bounded::BoundedCache;
 
-/// Stateful sessions of one application.
+/// Stateful sessions of the applications of one trust.
 #[derive(Debug)]
-pub(super) struct Sessions(Mutex<BoundedCache<Vec<u8>, Vec<u8>>>);
+pub struct Sessions(Mutex<BoundedCache<Vec<u8>, Vec<u8>>>);
 
 impl Sessions {
-    /// At most `entries_max` sessions and `bytes_max` bytes.
-    pub(super) fn new(entries_max: NonZeroUsize, bytes_max: usize) -> Self {
+    /// At most `entries_max` sessions.
+    pub fn new(entries_max: NonZeroUsize) -> Self {
+        Self::bounded(entries_max, SESSION_BYTES_MAX)
+    }
+
+    fn bounded(entries_max: NonZeroUsize, bytes_max: usize) -> Self {
         Self(Mutex::new(BoundedCache::new(entries_max, bytes_max)))
     }
 
@@ -46,13 +51,16 @@ impl StoresServerSessions for Sessions {
     }
 }
 
+/// Bytes all sessions of a storage may take. A session with a chain of two takes about 2 KiB.
+const SESSION_BYTES_MAX: usize = 64 * 1024 * 1024;
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_session_is_taken_once() {
-        let sessions = Sessions::new(NonZeroUsize::new(2).unwrap(), 1000);
+        let sessions = Sessions::bounded(NonZeroUsize::new(2).unwrap(), 1000);
         assert!(sessions.put(b"a".to_vec(), b"session".to_vec()));
         assert_eq!(sessions.get(b"a").as_deref(), Some(&b"session"[..]));
         assert_eq!(sessions.take(b"a").as_deref(), Some(&b"session"[..]));
@@ -61,7 +69,7 @@ mod tests {
 
     #[test]
     fn large_chains_cannot_fill_the_memory() {
-        let sessions = Sessions::new(NonZeroUsize::new(1000).unwrap(), 1000);
+        let sessions = Sessions::bounded(NonZeroUsize::new(1000).unwrap(), 1000);
         for n in 0..100_u8 {
             assert!(sessions.put(vec![n], vec![0; 300]));
         }

@@ -1,6 +1,6 @@
 //! The rustls client verifier. It asks for a certificate and always checks the proof of
 //! possession (CertificateVerify); the verdict on the chain is reached after the handshake, by
-//! `TrustStore::judge`, so that resumed sessions and open connections are judged the same way.
+//! `TrustStores::judge`, so that resumed sessions and open connections are judged the same way.
 //! Only `--reject-at-tls` judges here as well and answers with an alert.
 
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, 
 
 use super::possession;
 use super::reason::Reason;
-use super::store::TrustStore;
+use super::stores::TrustStores;
 use super::verdict::Verdict;
 
 /// What the verifier does with a chain at handshake time.
@@ -28,28 +28,28 @@ pub enum AtHandshake {
 /// See the module's documentation.
 #[derive(Debug)]
 pub struct ClientVerifier {
-    store: Arc<TrustStore>,
+    stores: Arc<TrustStores>,
     hints: Vec<DistinguishedName>,
     at_handshake: AtHandshake,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
 impl ClientVerifier {
-    /// `name_authorities` sends the store's CA names in the CertificateRequest; without them
+    /// `name_authorities` sends the stores' CA names in the CertificateRequest; without them
     /// clients offer certificates of any CA.
     pub fn new(
-        store: Arc<TrustStore>,
+        stores: Arc<TrustStores>,
         at_handshake: AtHandshake,
         name_authorities: bool,
         algorithms: WebPkiSupportedAlgorithms,
     ) -> Self {
         let hints = if name_authorities {
-            store.subjects()
+            stores.subjects()
         } else {
             Vec::new()
         };
         Self {
-            store,
+            stores,
             hints,
             at_handshake,
             algorithms,
@@ -76,7 +76,7 @@ impl ClientCertVerifier for ClientVerifier {
             let mut chain = Vec::with_capacity(intermediates.len() + 1);
             chain.push(end_entity.clone());
             chain.extend_from_slice(intermediates);
-            match self.store.judge(&chain, now.as_secs()).verdict {
+            match self.stores.judge(&chain, now.as_secs()).verdict {
                 Verdict::Success(_) => {}
                 Verdict::Failed(reason) => return Err(alert(reason).into()),
                 Verdict::None => return Err(CertificateError::UnknownIssuer.into()),

@@ -154,12 +154,12 @@ fn what_is_no_file_is_refused() {
         assert_eq!(mistakes.0.len(), 1, "{mistakes}");
         assert!(mistakes.to_string().contains(path), "{mistakes}");
     }
-    let large = vec![b'#'; 1024 * 1024 + 1];
+    let large = vec![b'#'; 16 * 1024 * 1024 + 1];
     assert!(
         parse_with(&large, &[])
             .unwrap_err()
             .to_string()
-            .contains("larger than 1 MiB")
+            .contains("larger than 16 MiB")
     );
     assert!(parse_with(b"a = '\xff'", &[]).is_err());
 }

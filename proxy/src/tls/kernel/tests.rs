@@ -154,7 +154,8 @@ fn configurations(suite: CipherSuite) -> (Arc<ServerConfig>, Arc<ClientConfig>) 
         key_pem: made.signing_key.serialize_pem().into_bytes(),
         verifier: None,
         tls12: true,
-        sessions_max: std::num::NonZeroUsize::new(10),
+        sessions: std::num::NonZeroUsize::new(10)
+            .map(|max| Arc::new(crate::tls::sessions::Sessions::new(max))),
         taps_keys: true,
     })
     .unwrap();

@@ -1,0 +1,171 @@
+//! One application, compiled: who may pass, whom it trusts, what its origin is told.
+
+use std::sync::Arc;
+
+use rustls::ServerConfig;
+use rustls::pki_types::CertificateDer;
+use sha2::{Digest, Sha256};
+
+use crate::caller::{Judge, Standing, Standings};
+use crate::config::{ClientAuth, LogFormat};
+use crate::headers::Mapping;
+use crate::identity::{self, Attributes, Facts, OnFailure, Variable, VariableSet};
+use crate::policy::Rules;
+use crate::telemetry::identity::Certificate;
+use crate::telemetry::{Identity, reason::VerdictKind};
+use crate::tls::{ReasonStyle, TrustStores, Verdict};
+use crate::upstream;
+
+/// A compiled application.
+#[derive(Debug)]
+pub struct Application {
+    /// Its place among the applications.
+    pub number: usize,
+    /// Its name, for people.
+    pub name: String,
+    /// Who may pass.
+    pub client_auth: ClientAuth,
+    /// What its clients are shown and asked for.
+    pub tls: Arc<ServerConfig>,
+    /// Where requests go, at least one.
+    pub origins: Vec<upstream::Origin>,
+    /// How they go there.
+    pub upstream: upstream::Settings,
+    /// How they are checked, if they are.
+    pub health_check: Option<upstream::HealthCheck>,
+    /// Its policies, if it has any.
+    pub rules: Option<Rules>,
+    /// Which applications a connection may ask for: those with the same number have the same trust.
+    pub(super) group: usize,
+    /// The origins, as records name them.
+    pub(super) origin_labels: Box<[String]>,
+    pub(super) trust: Option<Arc<TrustStores>>,
+    pub(super) reject_at_tls: bool,
+    pub(super) mapping: Mapping,
+    pub(super) reason_style: ReasonStyle,
+    pub(super) on_failure: OnFailure,
+}
+
+impl Application {
+    /// Whether a connection may be served at all: with TLS-level rejection a certificate that does
+    /// not verify ends it, also when a resumed session skipped the verifier.
+    pub fn admits(&self, verdict: &Verdict) -> bool {
+        !self.reject_at_tls || matches!(verdict, Verdict::Success(_))
+    }
+
+    /// Whether what was verified for a connection of this application is what `asked` would have
+    /// verified: a certificate was asked for or was not, and measured by the same stores.
+    pub fn agrees(&self, asked: &Self) -> bool {
+        self.group == asked.group
+    }
+
+    /// How records name the origin of this number; without a number, the only one there is.
+    pub fn origin_label(&self, number: Option<usize>) -> Option<&str> {
+        let label = match (number, &*self.origin_labels) {
+            (Some(number), labels) => labels.get(number)?,
+            (None, [only]) => only,
+            (None, _) => return None,
+        };
+        Some(label)
+    }
+
+    /// What was found behind the names.
+    pub(super) fn summary(&self) -> String {
+        let names: Vec<_> = self.mapping.names().collect();
+        let trust = self.trust.as_ref().map_or_else(
+            || "No client certificate is asked for.".to_owned(),
+            |trust| {
+                let count = trust.certificates();
+                format!("Client certificates must lead to one of {count} CA certificate(s).")
+            },
+        );
+        let origins: Vec<_> = self.origins.iter().map(ToString::to_string).collect();
+        let (origins, names) = (origins.join(" or "), names.join(", "));
+        format!("The origin at {origins} is told: {names}.\n{trust}\n")
+    }
+}
+
+/// An application as the judge of callers.
+#[derive(Clone, Copy, Debug)]
+pub struct Judging<'a> {
+    pub(super) application: &'a Application,
+    pub(super) standings: &'a Standings,
+    /// The format of records, where any are written.
+    pub(super) records: Option<LogFormat>,
+}
+
+impl Judge for Judging<'_> {
+    fn application(&self) -> usize {
+        self.application.number
+    }
+
+    fn judge(&self, chain: &[CertificateDer<'static>], now: u64) -> Standing {
+        let application = self.application;
+        let (verdict, holds_until) = match (chain.first(), &application.trust) {
+            (Some(_), Some(trust)) => {
+                let judgement = trust.judge(chain, now);
+                (judgement.verdict, judgement.holds_until)
+            }
+            _ => (Verdict::None, u64::MAX),
+        };
+        let facts = Facts {
+            leaf: chain.first().map(|leaf| leaf.as_ref()),
+            verdict: &verdict,
+            style: application.reason_style,
+            on_failure: application.on_failure,
+            now,
+        };
+        let values = identity::values(&facts, application.mapping.wanted());
+        let block = application.mapping.render(&values);
+        let holds_until = holds_until.min(block.holds_until);
+        let met = application.rules.as_ref().map(|rules| {
+            let attributes = match (chain.first(), &verdict) {
+                (Some(leaf), Verdict::Success(path)) => Some(Attributes::of(leaf, path)),
+                _ => None,
+            };
+            rules.standing(attributes.as_ref())
+        });
+        Standing {
+            met: met.unwrap_or_default(),
+            identity: identity(&facts, self.records),
+            verdict,
+            block,
+            fingerprint: chain.first().map(|leaf| Sha256::digest(leaf).into()),
+            holds_until,
+        }
+    }
+
+    fn standings(&self) -> &Standings {
+        self.standings
+    }
+}
+
+/// What records say of a caller.
+fn identity(facts: &Facts<'_>, records: Option<LogFormat>) -> Identity {
+    let verdict = match facts.verdict {
+        Verdict::None => VerdictKind::None,
+        Verdict::Success(_) => VerdictKind::Success,
+        Verdict::Failed(_) => VerdictKind::Failed,
+    };
+    let Some(format) = records else {
+        return Identity::counted(verdict);
+    };
+    let facts = Facts {
+        on_failure: OnFailure::Send,
+        ..*facts
+    };
+    let wanted = [
+        Variable::Verified,
+        Variable::SubjectDn,
+        Variable::Serial,
+        Variable::FingerprintSha256,
+    ];
+    let values = identity::values(&facts, VariableSet::from_iter(wanted));
+    let verified = values.get(Variable::Verified).unwrap_or_default();
+    let certificate = Certificate {
+        subject: values.get(Variable::SubjectDn),
+        serial: values.get(Variable::Serial),
+        fingerprint: values.get(Variable::FingerprintSha256),
+    };
+    Identity::rendered(verdict, format, verified, certificate)
+}
