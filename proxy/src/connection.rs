@@ -56,19 +56,16 @@ pub async fn connection(accepted: Accepted, worker: Rc<Worker>, drain: DrainWatc
     }
     let snapshot = Arc::clone(&worker.snapshot);
     // The handshake proves possession of a key; it decides nothing about the caller.
-    let Handshaken {
-        application,
-        io,
-        peer,
-    } = match shake(&worker, tcp).await {
-        Ok(handshaken) => handshaken,
+    let shaken = match shake(&worker, tcp).await {
+        Ok(shaken) => shaken,
         Err(error) => {
             record.handshake_failed(error.class());
             return tell_handshake(&worker, client, &error);
         }
     };
+    let (io, peer) = (shaken.io, shaken.peer);
     // What the handshake was made for; every request on this connection must agree with it.
-    let application = Arc::clone(snapshot.application(application));
+    let application = Arc::clone(snapshot.application(shaken.application));
     let judging = snapshot.judging(&application);
     // Now it is known which chain the client owns; how it stands is asked again on every request.
     let caller = Caller::new(&peer, &judging, clock::unix_now());
@@ -80,10 +77,7 @@ pub async fn connection(accepted: Accepted, worker: Rc<Worker>, drain: DrainWatc
         tracing::debug!(%client, "resumed session refused");
         return;
     }
-    let protocol = match peer.http2 {
-        true => Protocol::Http2,
-        false => Protocol::Http1,
-    };
+    let protocol = Protocol::agreed(peer.http2);
     let exchange = Rc::new(Exchange {
         caller,
         lane: io.lane(protocol == Protocol::Http1),

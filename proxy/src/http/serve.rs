@@ -30,6 +30,16 @@ pub enum Protocol {
     Http2,
 }
 
+impl Protocol {
+    /// What it is where ALPN chose `h2` or did not.
+    pub fn agreed(is_http2: bool) -> Self {
+        match is_http2 {
+            true => Self::Http2,
+            false => Self::Http1,
+        }
+    }
+}
+
 /// What is left of an HTTP/1.1 connection when HTTP is over on it.
 #[derive(Debug)]
 pub struct Leftover<IO> {

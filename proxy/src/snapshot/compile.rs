@@ -111,13 +111,7 @@ impl Compiler {
     ) -> Option<Application> {
         let before = self.mistakes.len();
         let mapping = mapping(config, &mut self.mistakes);
-        let trust = match (config.client_auth, named) {
-            (ClientAuth::Off, _) => None,
-            (_, Some(named)) => Some(Arc::new(named)),
-            (_, None) => self
-                .trust(config)
-                .map(|store| Arc::new(TrustStores::new(store, Vec::new()))),
-        };
+        let trust = self.trust_of(config, named).map(Arc::new);
         let origins = origins::compile(config, &mut self.mistakes);
         let health_check = origins::health_check(config, &mut self.mistakes);
         let chain_pem = self.read(&config.cert, || config.origin("cert", 0));
@@ -184,6 +178,15 @@ impl Compiler {
                 self.store(&trust.name, &trust.ca, origin).map(Arc::new)
             })
             .collect()
+    }
+
+    /// What an application's callers must lead to: its named stores, else its `client_ca`.
+    fn trust_of(&mut self, config: &Config, named: Option<TrustStores>) -> Option<TrustStores> {
+        match (config.client_auth, named) {
+            (ClientAuth::Off, _) => None,
+            (_, Some(named)) => Some(named),
+            (_, None) => Some(TrustStores::new(self.trust(config)?, Vec::new())),
+        }
     }
 
     /// The store of `client_ca`.
