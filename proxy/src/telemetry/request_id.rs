@@ -36,7 +36,7 @@ impl RequestIds {
         }
     }
 
-    /// The next id. Unique within the worker, as [`scramble`] gives no two numbers the same.
+    /// The next id. Unique within the worker, as `scramble` gives no two numbers the same.
     pub fn next(&self) -> RequestId {
         let count = self.count.get();
         self.count.set(count.wrapping_add(1));

@@ -142,7 +142,7 @@ fn mix(word: u64) -> u64 {
     word ^ (word >> 31)
 }
 
-/// Most endpoints of one application: as many as [`Tried`] has bits.
+/// Most endpoints of one application: as many as `Tried` has bits.
 pub const ENDPOINTS_MAX: usize = 64;
 
 #[cfg(test)]
