@@ -126,7 +126,7 @@ impl Snapshot {
         } else {
             self.summary_of_applications()
         };
-        text.push_str(&self.kernel_tls.told());
+        text.push_str(self.kernel_tls.told());
         text.push('\n');
         text
     }
