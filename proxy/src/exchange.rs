@@ -385,10 +385,6 @@ impl Page {
 
 /// The body of an answer.
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nearly every answer is relayed: a box would cost each an allocation"
-)]
 pub enum Reply {
     /// Herald's own words.
     Page(Page),

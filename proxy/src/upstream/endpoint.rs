@@ -152,7 +152,7 @@ impl<C: Connect> Endpoint<C> {
                 let scheme = self.scheme.clone().unwrap_or(Scheme::HTTP);
                 let rules = (&self.pool.limits, &self.filters);
                 let response = http2::exchange(slot, head, body, scheme, rules).await?;
-                Ok(response.map(Transfers::Http2))
+                Ok(response.map(|transfer| Transfers::Http2(Box::new(transfer))))
             }
         }
     }

@@ -56,7 +56,7 @@ pub(super) async fn exchange<H, B, S>(
     head: &H,
     body: B,
     now: Instant,
-) -> Result<Response<Transfer<B, S>>, Failed<B>>
+) -> Result<Response<Box<Transfer<B, S>>>, Failed<B>>
 where
     H: RequestHead,
     S: AsyncRead + AsyncWrite + Unpin,
@@ -72,7 +72,7 @@ where
     match poll_fn(|cx| wait.poll(&mut lease, &mut upload, cx)).await {
         Ok(head) => {
             let transfer = Transfer::new(lease, upload, head.body, head.keep_alive);
-            let mut response = Response::new(transfer);
+            let mut response = Response::new(Box::new(transfer));
             *response.status_mut() = head.status;
             *response.headers_mut() = head.headers;
             Ok(response)
