@@ -14,6 +14,9 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use super::socket::ClientSocket;
 use crate::net::HalfClose;
 
+#[cfg(test)]
+mod tests;
+
 /// See the module's documentation.
 #[derive(Debug)]
 pub struct ClientStream {
@@ -89,6 +92,10 @@ impl ClientStream {
 
     fn decrypt_incoming(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         let count = self.tls.read_tls(&mut &*self.incoming)?;
+        if count == 0 {
+            // After close_notify rustls takes no more: what follows it is not looked at.
+            self.incoming = BytesMut::new();
+        }
         self.incoming.advance(count);
         self.decrypt(cx)
     }
@@ -183,7 +190,8 @@ impl AsyncWrite for ClientStream {
         if pieces.is_empty() {
             return Poll::Ready(Ok(0));
         }
-        loop {
+        // Twice: rustls may have been full, and has room once it was emptied.
+        for _ in 0..2 {
             let taken = self.tls.writer().write_vectored(pieces)?;
             match self.poll_write_tls(cx) {
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
@@ -193,6 +201,8 @@ impl AsyncWrite for ClientStream {
                 Poll::Pending | Poll::Ready(Ok(())) => return Poll::Ready(Ok(taken)),
             }
         }
+        // It takes nothing more, as at the end of its keys.
+        Poll::Ready(Err(io::ErrorKind::WriteZero.into()))
     }
 
     fn is_write_vectored(&self) -> bool {
