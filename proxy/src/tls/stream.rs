@@ -17,6 +17,9 @@ use super::kernel::{Gate, Lane, Sender};
 use super::socket::ClientSocket;
 use crate::net::HalfClose;
 
+#[cfg(test)]
+mod tests;
+
 /// See the module's documentation.
 #[derive(Debug)]
 pub struct ClientStream {
@@ -113,6 +116,10 @@ impl ClientStream {
 
     fn decrypt_incoming(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         let count = self.tls.read_tls(&mut &*self.incoming)?;
+        if count == 0 {
+            // After close_notify rustls takes no more: what follows it is not looked at.
+            self.incoming = BytesMut::new();
+        }
         self.incoming.advance(count);
         self.decrypt(cx)
     }
@@ -216,7 +223,8 @@ impl AsyncWrite for ClientStream {
         if pieces.is_empty() {
             return Poll::Ready(Ok(0));
         }
-        loop {
+        // Twice: rustls may have been full, and has room once it was emptied.
+        for _ in 0..2 {
             let taken = self.tls.writer().write_vectored(pieces)?;
             match self.poll_write_tls(cx) {
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
@@ -231,6 +239,8 @@ impl AsyncWrite for ClientStream {
                 }
             }
         }
+        // It takes nothing more, as at the end of its keys.
+        Poll::Ready(Err(io::ErrorKind::WriteZero.into()))
     }
 
     fn is_write_vectored(&self) -> bool {
