@@ -9,6 +9,7 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig};
 use tokio::io::AsyncReadExt;
 
 use crate::tls::context::{self, Settings};
+use crate::tls::handshake::Server;
 use crate::tls::{HandshakeLimits, handshake};
 
 /// A client that ends its upload with close_notify and sends on in the same breath once held its
@@ -29,7 +30,10 @@ fn what_follows_close_notify_is_not_looked_at() {
                 deadline: Duration::from_secs(10),
                 bytes_max: 64 * 1024,
             };
-            let mut io = handshake(server, tcp, limits).await.unwrap().io;
+            let mut io = handshake(Server::Only(server), tcp, limits, None)
+                .await
+                .unwrap()
+                .io;
             // All of it is there before the first read.
             tokio::time::sleep(Duration::from_millis(300)).await;
             let (mut read, mut buffer) = (0, vec![0; 256 * 1024]);
@@ -79,7 +83,8 @@ fn configurations() -> (Arc<ServerConfig>, Arc<ClientConfig>) {
         key_pem: made.signing_key.serialize_pem().into_bytes(),
         verifier: None,
         tls12: true,
-        sessions_max: None,
+        sessions: None,
+        taps_keys: false,
     })
     .unwrap();
     let mut roots = RootCertStore::empty();
