@@ -129,19 +129,25 @@ impl Busy {
     }
 
     async fn check(&self, answer: http::Response<Incoming>) -> io::Result<()> {
-        let status = answer.status();
-        let body = answer
-            .into_body()
-            .collect()
-            .await
-            .map_err(io::Error::other)?
-            .to_bytes();
-        if status != 200 || body != "ok" {
-            return Err(io::Error::other(format!("{status}: {body:?}")));
-        }
+        expect_ok(answer).await?;
         self.requests.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
+}
+
+/// Reads an answer to its end; an error if it is not the test origin's `ok`.
+pub async fn expect_ok(answer: http::Response<Incoming>) -> io::Result<()> {
+    let status = answer.status();
+    let body = answer
+        .into_body()
+        .collect()
+        .await
+        .map_err(io::Error::other)?
+        .to_bytes();
+    if status != 200 || body != "ok" {
+        return Err(io::Error::other(format!("{status}: {body:?}")));
+    }
+    Ok(())
 }
 
 fn request(uri: &str) -> http::Request<BoxBody<Bytes, io::Error>> {

@@ -14,6 +14,7 @@ use herald_tests::h2;
 use herald_tests::herald::{Herald, Launch};
 use herald_tests::origin::{Next, Origin, Request};
 use herald_tests::pki::{Key, Pki};
+use herald_tests::soak::expect_ok;
 use herald_tests::wait;
 use herald_tests::world::{Ask, Protocol};
 use http_body_util::combinators::BoxBody;
@@ -296,16 +297,7 @@ impl Client {
     }
 
     async fn check(&self, answer: http::Response<Incoming>) -> io::Result<()> {
-        let status = answer.status();
-        let body = answer
-            .into_body()
-            .collect()
-            .await
-            .map_err(io::Error::other)?
-            .to_bytes();
-        if status != 200 || body != "ok" {
-            return Err(io::Error::other(format!("{status}: {body:?}")));
-        }
+        expect_ok(answer).await?;
         self.counts.answered.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
