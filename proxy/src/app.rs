@@ -225,6 +225,7 @@ impl Bound {
     fn serve(self, config: &Config) -> Result<App, StartError> {
         let telemetry = Telemetry::start(config)?;
         tell(&self.steering, &telemetry);
+        self.snapshot.kernel_tls.report(&telemetry);
         let (drain, watch) = drain::channel();
         let most = config.max_connections.min(Semaphore::MAX_PERMITS);
         let places = Places {

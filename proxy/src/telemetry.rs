@@ -31,7 +31,7 @@ pub mod tally;
 
 pub use access::Record;
 pub use connection::{ConnectionRecord, Scope};
-pub use features::{Feature, KernelCounts};
+pub use features::{Asked, Feature, KernelCounts, KtlsCounts};
 pub use identity::Identity;
 pub use ledger::Ledger;
 pub use request_id::{RequestId, RequestIds};
@@ -68,6 +68,8 @@ pub struct Telemetry {
     features: Mutex<Vec<Feature>>,
     /// Decisions of the kernel programs.
     pub kernel: KernelCounts,
+    /// What became of kernel TLS.
+    pub ktls: Asked<KtlsCounts>,
     ready: AtomicBool,
 }
 
@@ -130,8 +132,9 @@ impl Telemetry {
             started: clock::monotonic(),
             logs,
             format: config.observe.access_log_format,
-            features: Mutex::new(features::features()),
+            features: Mutex::default(),
             kernel: KernelCounts::default(),
+            ktls: Asked::default(),
             ready: AtomicBool::new(false),
         }))
     }

@@ -10,7 +10,7 @@ use crate::clock::{self, NANOS_PER_SECOND};
 use crate::telemetry::metrics::{Board, Counter, OriginState};
 use crate::telemetry::prometheus::{origins, total, total_at};
 use crate::telemetry::reason::{HandshakeFailure, Protocol, Reason, VerdictKind};
-use crate::telemetry::{Feature, LogState, Telemetry};
+use crate::telemetry::{Feature, KtlsCounts, LogState, Telemetry};
 
 /// What is asked about.
 #[derive(Debug)]
@@ -54,6 +54,9 @@ pub struct Status {
     /// Decisions of the kernel programs.
     #[serde(default)]
     pub kernel: Counts,
+    /// What became of kernel TLS.
+    #[serde(default)]
+    pub ktls: KtlsCounts,
     /// The logs.
     pub logs: Vec<LogStatus>,
 }
@@ -149,6 +152,7 @@ impl Status {
             upstreams: origins(telemetry).into_iter().map(upstream).collect(),
             features: telemetry.features(),
             kernel: some(telemetry.kernel.now().into_iter()),
+            ktls: telemetry.ktls.now(),
             logs: telemetry.logs().into_iter().map(log).collect(),
         }
     }
