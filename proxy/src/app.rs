@@ -23,7 +23,7 @@ use crate::listen::sources::Sources;
 use crate::listen::{self, Places};
 use crate::privilege::{self, PrivilegeError};
 use crate::snapshot::Snapshot;
-use crate::steering::{Required, Steering};
+use crate::steering::{CloseEvents, Required, Steering};
 use crate::telemetry::features::EBPF_STEERING;
 use crate::telemetry::ledger::FLUSH_AFTER;
 use crate::telemetry::{Feature, LogError, Telemetry};
@@ -74,6 +74,8 @@ pub struct App {
     drain_timeout: Duration,
     telemetry: Arc<Telemetry>,
     admin: Option<Admin>,
+    /// What the kernel tells of the end of connections.
+    ends: Option<CloseEvents>,
     /// What is attached goes with this.
     steering: Arc<Steering>,
 }
@@ -140,6 +142,9 @@ impl App {
                 };
                 drop(tokio::spawn(admin.serve(Arc::new(subject))));
             }
+            if let Some(ends) = self.ends.take() {
+                drop(tokio::spawn(forward(ends, Arc::clone(&self.telemetry))));
+            }
             // Signals are listened to: from here on a stop is a graceful one.
             tell_manager(NotifyState::Ready);
             let signal = asked().await;
@@ -177,6 +182,19 @@ impl App {
                 Stopped::Forced
             }
         }
+    }
+}
+
+/// Hands the kernel's word of the end of connections to their workers.
+async fn forward(ends: CloseEvents, telemetry: Arc<Telemetry>) {
+    let inboxes = telemetry.inboxes();
+    let give = |worker: usize, events: &mut Vec<_>| {
+        if let Some(inbox) = inboxes.get(worker) {
+            inbox.give(events);
+        }
+    };
+    if let Err(error) = ends.forward(inboxes.len(), give).await {
+        tracing::error!(%error, "the kernel's word of how connections end is lost");
     }
 }
 
@@ -240,7 +258,11 @@ impl Bound {
             telemetry: Arc::clone(&telemetry),
             drain: watch,
         };
-        let steering = self.steering;
+        let mut steering = self.steering;
+        let ends = steering.close_events(config);
+        if ends.is_some() {
+            telemetry.expect_close_events();
+        }
         let workers = self
             .sockets
             .into_iter()
@@ -276,6 +298,7 @@ impl Bound {
             drain_timeout: config.drain_timeout,
             telemetry,
             admin: self.admin,
+            ends,
             steering,
         })
     }

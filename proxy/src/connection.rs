@@ -23,7 +23,7 @@ use crate::telemetry::connection::Agreed;
 use crate::telemetry::limit::HeldBack;
 use crate::telemetry::reason::{self, ConnectionEnd, HandshakeFailure, Reason};
 use crate::telemetry::tally::Tallied;
-use crate::telemetry::{ConnectionRecord, Identity, Ledger, Record, RequestIds, Telemetry};
+use crate::telemetry::{ConnectionRecord, Identity, Ledger, Record, RequestIds, Telemetry, Wire};
 use crate::tls::{self, HandshakeError, Handshaken, Server, VerifiedPeer};
 use crate::upstream::Upstream;
 
@@ -51,12 +51,13 @@ pub async fn connection(accepted: Accepted, worker: Rc<Worker>, drain: DrainWatc
     let Accepted { tcp, client, place } = accepted;
     let _open = worker.load.connection();
     let mut record = ConnectionRecord::begin(&worker.ledger, client);
+    let wire = record.watch(&tcp);
     if !place.is_granted() {
         return record.handshake_failed(HandshakeFailure::SourceLimit);
     }
     let snapshot = Arc::clone(&worker.snapshot);
     // The handshake proves possession of a key; it decides nothing about the caller.
-    let shaken = match shake(&worker, tcp).await {
+    let shaken = match shake(&worker, tcp, wire).await {
         Ok(shaken) => shaken,
         Err(error) => {
             record.handshake_failed(error.class());
@@ -131,7 +132,11 @@ where
 }
 
 /// The handshake, for the application that the client's server name means.
-async fn shake(worker: &Worker, tcp: TcpStream) -> Result<Handshaken, HandshakeError> {
+async fn shake(
+    worker: &Worker,
+    tcp: TcpStream,
+    wire: Option<Rc<Wire>>,
+) -> Result<Handshaken, HandshakeError> {
     let snapshot = &worker.snapshot;
     let by_name = |name: Option<&str>| snapshot.server_of(name);
     let server = snapshot.only_server();
@@ -142,6 +147,7 @@ async fn shake(worker: &Worker, tcp: TcpStream) -> Result<Handshaken, HandshakeE
         tcp,
         snapshot.limits.handshake,
         snapshot.kernel_tls.level(),
+        wire,
     )
     .await
 }

@@ -2,4 +2,5 @@
 //! Each file says what makes its calls sound.
 
 pub mod load;
+pub mod ring;
 pub mod void;

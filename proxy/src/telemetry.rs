@@ -6,7 +6,7 @@ use std::io;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use thiserror::Error;
 
@@ -14,6 +14,7 @@ use crate::clock;
 use crate::config::{Config, LogFormat, LogTarget};
 
 pub mod access;
+pub mod closing;
 pub mod connection;
 pub mod features;
 pub mod fields;
@@ -30,12 +31,14 @@ mod stamp;
 pub mod tally;
 
 pub use access::Record;
+pub use closing::Wire;
 pub use connection::{ConnectionRecord, Scope};
 pub use features::{Feature, KernelCounts};
 pub use identity::Identity;
 pub use ledger::Ledger;
 pub use request_id::{RequestId, RequestIds};
 
+use closing::Inbox;
 use ledger::Pen;
 use limit::SourceLimit;
 use metrics::Board;
@@ -68,6 +71,8 @@ pub struct Telemetry {
     features: Mutex<Vec<Feature>>,
     /// Decisions of the kernel programs.
     pub kernel: KernelCounts,
+    /// Where the kernel's word of the end of connections goes, a worker each; empty where it gives none.
+    inboxes: OnceLock<Vec<Arc<Inbox>>>,
     ready: AtomicBool,
 }
 
@@ -132,6 +137,7 @@ impl Telemetry {
             format: config.observe.access_log_format,
             features: Mutex::new(features::features()),
             kernel: KernelCounts::default(),
+            inboxes: OnceLock::new(),
             ready: AtomicBool::new(false),
         }))
     }
@@ -154,7 +160,22 @@ impl Telemetry {
             }
         }
         let board = self.boards.get(index).cloned().unwrap_or_default();
-        Rc::new(Ledger::new(index, board, access, connections))
+        let ledger = Ledger::new(index, board, access, connections);
+        Rc::new(match self.inboxes().get(index) {
+            Some(inbox) => ledger.joining(Arc::clone(inbox)),
+            None => ledger,
+        })
+    }
+
+    /// Says, before any ledger is made, that the kernel tells of the end of connections.
+    pub fn expect_close_events(&self) {
+        let inboxes = self.boards.iter().map(|_| Arc::default()).collect();
+        drop(self.inboxes.set(inboxes));
+    }
+
+    /// Where that goes, a worker each.
+    pub fn inboxes(&self) -> &[Arc<Inbox>] {
+        self.inboxes.get().map_or(&[], Vec::as_slice)
     }
 
     /// Has the logs opened anew, after they were rotated.

@@ -133,7 +133,7 @@ async fn serve(seat: Seat, common: Common) -> io::Result<()> {
     drain.started().await;
     local_trigger.start();
     local_trigger.drained().await;
-    worker.ledger.flush();
+    worker.ledger.finish().await;
     Ok(())
 }
 

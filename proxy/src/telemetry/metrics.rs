@@ -58,6 +58,12 @@ pub struct Board {
     pub received_bytes: Counter,
     /// HTTP bytes sent to clients, without TLS.
     pub sent_bytes: Counter,
+    /// Records of connections that got what the kernel told of their end.
+    pub closes_joined: Counter,
+    /// Records that were written without, though it was to be told.
+    pub closes_missed: Counter,
+    /// Ends that were told of connections without a record.
+    pub closes_unclaimed: Counter,
     /// From a request's head to the end of its answer.
     pub duration: Histogram,
     /// Monotonic nanoseconds of the worker's last tick.
@@ -109,6 +115,9 @@ impl Default for Board {
             response_body_bytes: Counter::default(),
             received_bytes: Counter::default(),
             sent_bytes: Counter::default(),
+            closes_joined: Counter::default(),
+            closes_missed: Counter::default(),
+            closes_unclaimed: Counter::default(),
             duration: Histogram {
                 buckets: zeros(),
                 nanos: Counter::default(),

@@ -296,6 +296,17 @@ fn kernel(page: &mut Page, telemetry: &Telemetry) {
         for (decision, count) in counts {
             page.sample(name, &[("decision", decision)], count);
         }
+        let name = "herald_close_events_total";
+        page.family(name, "counter", "Ends of connections told by the kernel.");
+        let outcomes: [(_, fn(&Board) -> &Counter); 3] = [
+            ("joined", |board| &board.closes_joined),
+            ("missed", |board| &board.closes_missed),
+            ("unclaimed", |board| &board.closes_unclaimed),
+        ];
+        for (outcome, counter) in outcomes {
+            let count = total(&telemetry.boards, counter);
+            page.sample(name, &[("outcome", outcome)], count);
+        }
     }
 }
 

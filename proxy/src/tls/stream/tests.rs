@@ -30,7 +30,7 @@ fn what_follows_close_notify_is_not_looked_at() {
                 deadline: Duration::from_secs(10),
                 bytes_max: 64 * 1024,
             };
-            let mut io = handshake(Server::Only(server), tcp, limits, None)
+            let mut io = handshake(Server::Only(server), tcp, limits, None, None)
                 .await
                 .unwrap()
                 .io;
