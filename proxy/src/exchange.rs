@@ -241,8 +241,8 @@ impl Exchange {
         let body = RequestBody::new(body, self.snapshot.limits.body_max)?;
         // ... then what the client said of itself goes and what Herald knows comes in ...
         let way = Way { hop: &self.hop, id };
-        let outbound = Outbound::new(head, permit, &self.hygiene, &standing.block, way)?
-            .with_upgrade(&self.snapshot.upgrades);
+        let mut outbound = Outbound::new(head, permit, &self.hygiene, &standing.block, way)?;
+        outbound.ask_upgrade(&self.snapshot.upgrades);
         record.forwarding();
         let caller = standing.fingerprint.as_ref();
         let upstream = self.upstreams.get(application.number).ok_or(Misdirected)?;
