@@ -21,7 +21,7 @@ use crate::clock;
 use crate::headers::{self, ClientHop, Hygiene, Outbound, Way};
 use crate::http::{RequestBody, RequestHead};
 use crate::net::HalfClose;
-use crate::policy::{self, Denied, Rules};
+use crate::policy::{self, Denied};
 use crate::relay::{End, IdleLimit, RelayBody, RelayError, Totals, Tunnel, TunnelError, Watch};
 use crate::respond::{Asked, Failure, Misdirected, upstream_reason};
 use crate::snapshot::{Application, Snapshot};
@@ -223,25 +223,33 @@ impl Exchange {
         let mut head = RequestHead::check(parts, &body, &self.snapshot.fallback_authority)?;
         // ... and be for an application that this connection's handshake would have done for ...
         let application = self.application_of(&head)?;
+        record.application(&application.name);
         let standing = match application.number == self.application.number {
             true => standing,
             false => self.standing(application),
         };
         // ... then the caller may pass or not, as it stands now, not as of the handshake ...
         let permit = policy::authorize(application.client_auth, &standing.verdict)?;
-        let rules = application.rules.as_ref();
-        if rules.is_some_and(Rules::have_paths) {
+        if application.has_path_rules() {
             head.canonicalize()?;
         }
-        let (method, path) = (head.method().as_str(), head.path());
-        let (permit, shadow) = policy::narrow(permit, rules, &standing.met, method, path)?;
+        let rules = application.rules.as_ref();
+        let decision =
+            rules.map(|rules| rules.decide(&standing.met, head.method().as_str(), head.path()));
+        if let Some(decision) = &decision {
+            record.rule(decision.policy().map(|policy| policy.name.as_str()));
+        }
+        let is_shadow = rules.is_some_and(|rules| rules.shadow);
+        let (permit, shadow) = policy::narrow(permit, decision, is_shadow)?;
         if let Some(denied) = shadow {
+            record.shadowed();
             self.tell_shadow(&application.name, &denied, id);
         }
+        let block = standing.block_of(application.worker_of(head.path()));
         let body = RequestBody::new(body, self.snapshot.limits.body_max)?;
         // ... then what the client said of itself goes and what Herald knows comes in ...
         let way = Way { hop: &self.hop, id };
-        let outbound = Outbound::new(head, permit, &self.hygiene, &standing.block, way)?
+        let outbound = Outbound::new(head, permit, &self.hygiene, block, way)?
             .with_upgrade(&self.snapshot.upgrades);
         record.forwarding();
         let caller = standing.fingerprint.as_ref();

@@ -47,15 +47,23 @@ impl Pattern {
     /// Whether all of `text` matches.
     pub fn matches(&self, text: &[u8]) -> bool {
         // Which prefixes of the pattern match what was read so far.
-        let mut states = vec![false; self.tokens.len() + 1];
+        let length = self.tokens.len() + 1;
+        let (mut small, mut large);
+        let states: &mut [bool] = if length <= SMALL {
+            small = [false; 2 * SMALL];
+            small.get_mut(..2 * length).unwrap_or_default()
+        } else {
+            large = vec![false; 2 * length];
+            &mut large
+        };
+        let (mut states, mut next) = states.split_at_mut(length);
         if let Some(first) = states.first_mut() {
             *first = true;
         }
-        self.spread(&mut states);
-        let mut next = vec![false; states.len()];
+        self.spread(states);
         for byte in text {
             next.fill(false);
-            for ((token, from), at) in self.tokens.iter().zip(&states).zip(0..) {
+            for ((token, from), at) in self.tokens.iter().zip(&*states).zip(0..) {
                 if !from {
                     continue;
                 }
@@ -71,7 +79,7 @@ impl Pattern {
                         .for_each(|state| *state = true);
                 }
             }
-            self.spread(&mut next);
+            self.spread(next);
             std::mem::swap(&mut states, &mut next);
         }
         states.last() == Some(&true)
@@ -88,6 +96,9 @@ impl Pattern {
         }
     }
 }
+
+/// Patterns with fewer tokens are matched without allocating: nearly all.
+const SMALL: usize = 128;
 
 #[cfg(test)]
 mod tests {

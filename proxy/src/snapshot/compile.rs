@@ -26,6 +26,7 @@ use crate::tls::{
 
 mod origins;
 mod policies;
+mod workers;
 
 pub(super) fn compile(config: &Config) -> Result<Snapshot, Mistakes> {
     let kernel_tls = KernelPart::decide(config);
@@ -54,7 +55,14 @@ pub(super) fn compile(config: &Config) -> Result<Snapshot, Mistakes> {
             let (name, settings) = (&application.name, &application.settings);
             let rules = policies::rules(application, &mut compiler.mistakes);
             let compiled = compiler.application(settings, number, name, trust);
-            applications.extend(compiled.map(|compiled| Application { rules, ..compiled }));
+            let compiled = compiled.map(|compiled| Application { rules, ..compiled });
+            applications.extend(compiled.map(|compiled| {
+                let workers = workers::compile(application, &compiled, &mut compiler.mistakes);
+                Application {
+                    workers,
+                    ..compiled
+                }
+            }));
         }
         hosts = Some(table);
     }
@@ -67,7 +75,7 @@ pub(super) fn compile(config: &Config) -> Result<Snapshot, Mistakes> {
     };
     let names = applications
         .iter()
-        .flat_map(|application| application.mapping.names());
+        .flat_map(|application| application.names());
     let allowed = config.allow_header_names.iter().map(String::as_str);
     Ok(Snapshot {
         default,
@@ -153,6 +161,7 @@ impl Compiler {
             health_check,
             upstream: origins::settings(config),
             rules: None,
+            workers: Box::default(),
             group,
             trust,
             reject_at_tls: config.reject_at_tls,
@@ -252,21 +261,9 @@ fn records(config: &Config) -> Option<LogFormat> {
 }
 
 fn mapping(config: &Config, mistakes: &mut Vec<Mistake>) -> Option<Mapping> {
-    let mut presets = Vec::with_capacity(config.presets.len());
-    for (index, name) in config.presets.iter().enumerate() {
-        match Preset::parse(name) {
-            Some(preset) => presets.push(preset),
-            None => {
-                let known: Vec<_> = Preset::all().map(Preset::name).collect();
-                let message = format!("`{name}` is not a preset");
-                mistakes.push(Mistake::new(
-                    config.origin("preset", index),
-                    message,
-                    known.join(", "),
-                ));
-            }
-        }
-    }
+    let named = config.presets.iter().enumerate();
+    let named = named.map(|(index, name)| (name.as_str(), config.origin("preset", index)));
+    let presets = presets(named, mistakes);
     Mapping::compile(&presets, &config.headers)
         .map_err(|errors| {
             let found = errors
@@ -275,6 +272,25 @@ fn mapping(config: &Config, mistakes: &mut Vec<Mistake>) -> Option<Mapping> {
             mistakes.extend(found);
         })
         .ok()
+}
+
+/// The presets of these names, each with its place.
+fn presets<'a>(
+    named: impl Iterator<Item = (&'a str, Origin)>,
+    mistakes: &mut Vec<Mistake>,
+) -> Vec<Preset> {
+    let mut presets = Vec::new();
+    for (name, origin) in named {
+        match Preset::parse(name) {
+            Some(preset) => presets.push(preset),
+            None => {
+                let known: Vec<_> = Preset::all().map(Preset::name).collect();
+                let message = format!("`{}` is not a preset", name.escape_debug());
+                mistakes.push(Mistake::new(origin, message, known.join(", ")));
+            }
+        }
+    }
+    presets
 }
 
 fn at_fault(error: &StoreError) -> Option<&PathBuf> {
