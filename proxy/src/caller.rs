@@ -93,6 +93,11 @@ impl Caller {
         }
     }
 
+    /// What it presented, leaf first.
+    pub fn chain(&self) -> Arc<[CertificateDer<'static>]> {
+        Arc::clone(&self.chain)
+    }
+
     /// How the caller stands now: the held answer while it holds, else a fresh one.
     pub fn standing(&self, judge: &impl Judge, now: u64) -> Arc<Standing> {
         if judge.application() == self.own.application {

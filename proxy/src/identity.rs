@@ -100,6 +100,13 @@ impl Values {
     }
 }
 
+/// First and last second of a certificate's validity, Unix; None if it can't be read.
+pub fn validity(der: &[u8]) -> Option<(i64, i64)> {
+    let certificate = Certificate::parse(der)?;
+    let [from, to] = [&certificate.not_before, &certificate.not_after].map(Time::parse);
+    Some((from?.unix(), to?.unix()))
+}
+
 /// Computes the wanted values, and only those.
 pub fn values(facts: &Facts<'_>, wanted: VariableSet) -> Values {
     let mut values = Values::empty();

@@ -10,7 +10,7 @@ use crate::config::ClientAuth;
 use crate::tls::{Reason, Verdict};
 
 pub use pattern::Pattern;
-pub use rules::{Decision, Met, Rules};
+pub use rules::{Decision, Met, Rules, Trace};
 
 /// Proof that one request may go to the origin. Made only by [`authorize`], spent by
 /// `headers::Outbound`, never cloned: a right withdrawn ends at the next request.

@@ -33,6 +33,8 @@ pub struct Config {
     pub client_auth: ClientAuth,
     /// Whether a TLS alert takes the place of 403.
     pub reject_at_tls: bool,
+    /// The page of a 403.
+    pub denied_page: Option<PathBuf>,
     /// Whether TLS 1.2 is spoken.
     pub tls12: bool,
     /// Names of presets.

@@ -63,6 +63,7 @@ pub(super) fn is_applications(key: &str) -> bool {
         "client_ca",
         "client_auth",
         "reject_at_tls",
+        "denied_page",
         "tls_min",
         "preset",
         "header",

@@ -1,6 +1,8 @@
 //! Patterns of rules: exact text with `*`. In a path `*` stays within a segment and `**` does not; in
 //! other texts `*` is any run. Matching takes at most pattern times text steps, whatever both hold.
 
+use std::fmt;
+
 /// A compiled pattern.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Pattern {
@@ -84,7 +86,26 @@ impl Pattern {
         }
         states.last() == Some(&true)
     }
+}
 
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.tokens.contains(&Token::Segment)
+            || self.tokens.first() == Some(&Token::Byte(b'/'));
+        let mut text = Vec::with_capacity(self.tokens.len());
+        for token in &self.tokens {
+            match token {
+                Token::Byte(byte) => text.push(*byte),
+                Token::Segment => text.push(b'*'),
+                Token::Run if path => text.extend_from_slice(b"**"),
+                Token::Run => text.push(b'*'),
+            }
+        }
+        f.write_str(&String::from_utf8_lossy(&text))
+    }
+}
+
+impl Pattern {
     /// A star may also match nothing.
     fn spread(&self, states: &mut [bool]) {
         let mut before = false;

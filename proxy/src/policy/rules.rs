@@ -10,8 +10,10 @@ use crate::identity::Attributes;
 use super::pattern::Pattern;
 
 mod selector;
+mod trace;
 
 pub use selector::{Attribute, Selector};
+pub use trace::Trace;
 
 /// What a policy that matches does.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

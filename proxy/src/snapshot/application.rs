@@ -33,6 +33,8 @@ pub struct Application {
     pub upstream: upstream::Settings,
     /// How they are checked, if they are.
     pub health_check: Option<upstream::HealthCheck>,
+    /// The page of a 403, if it has one of its own.
+    pub denied_page: Option<Box<str>>,
     /// Its policies, if it has any.
     pub rules: Option<Rules>,
     /// Which applications a connection may ask for: those with the same number have the same trust.
@@ -59,6 +61,11 @@ impl Application {
     /// Whether anything depends on paths, so that they must have one form.
     pub fn has_path_rules(&self) -> bool {
         !self.workers.is_empty() || self.rules.as_ref().is_some_and(Rules::have_paths)
+    }
+
+    /// The trust stores, if certificates are asked for.
+    pub fn trust(&self) -> Option<&TrustStores> {
+        self.trust.as_deref()
     }
 
     /// The number of the worker for a canonical path, if there is one.

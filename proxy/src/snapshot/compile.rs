@@ -122,6 +122,7 @@ impl Compiler {
         let trust = self.trust_of(config, named).map(Arc::new);
         let origins = origins::compile(config, &mut self.mistakes);
         let health_check = origins::health_check(config, &mut self.mistakes);
+        let denied_page = self.denied_page(config);
         let chain_pem = self.read(&config.cert, || config.origin("cert", 0));
         let key_pem = self.read(&config.key, || config.origin("key", 0));
         let sound = self.mistakes.len() == before;
@@ -160,6 +161,7 @@ impl Compiler {
             origins,
             health_check,
             upstream: origins::settings(config),
+            denied_page,
             rules: None,
             workers: Box::default(),
             group,
@@ -175,6 +177,21 @@ impl Compiler {
                 config::OnFailure::Send => OnFailure::Send,
             },
         })
+    }
+
+    fn denied_page(&mut self, config: &Config) -> Option<Box<str>> {
+        let path = config.denied_page.as_ref()?;
+        let origin = || config.origin("denied_page", 0);
+        let bytes = self.read(path, origin)?;
+        match String::from_utf8(bytes) {
+            Ok(page) if !page.is_empty() && page.len() <= PAGE_MAX => Some(page.into()),
+            _ => {
+                let message = format!("{} is no page", path.display());
+                let allowed = "HTML of 1 byte to 64 KiB, UTF-8";
+                self.mistakes.push(Mistake::new(origin(), message, allowed));
+                None
+            }
+        }
     }
 
     /// The named stores, in the order of the configuration; `None` for one with a mistake.
@@ -407,5 +424,7 @@ fn limits(config: &Config) -> Limits {
 
 /// With flags alone there is one store.
 const STORE_NAME: &str = "default";
+/// It is sent to whoever is refused.
+const PAGE_MAX: usize = 64 * 1024;
 /// CA bundles of large fleets stay far below.
 const FILE_MAX: u64 = 16 * 1024 * 1024;

@@ -1,6 +1,8 @@
 //! What a rule may ask of a certificate. Reads `everyone`, `valid_certificate` and `NAME:PATTERN`; refuses
 //! names and spellings that could never match. Parsed attributes are compared, never printed names.
 
+use std::fmt;
+
 use crate::identity::Attributes;
 use crate::policy::pattern::Pattern;
 
@@ -86,6 +88,20 @@ impl Selector {
         let known = ATTRIBUTES.iter().find(|(_, known)| *known == name);
         let (attribute, _) = known.ok_or_else(allowed)?;
         Ok(Self::Attribute(*attribute, attribute.pattern(pattern)?))
+    }
+}
+
+impl fmt::Display for Selector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Everyone => f.write_str("everyone"),
+            Self::ValidCertificate => f.write_str("valid_certificate"),
+            Self::MaxLifetime(seconds) => write!(f, "max_lifetime:{seconds}s"),
+            Self::Attribute(attribute, pattern) => {
+                let known = ATTRIBUTES.iter().find(|(known, _)| known == attribute);
+                write!(f, "{}:{pattern}", known.map_or("", |(_, name)| name))
+            }
+        }
     }
 }
 
