@@ -73,6 +73,7 @@ pub struct App {
     drain: DrainTrigger,
     drain_timeout: Duration,
     telemetry: Arc<Telemetry>,
+    snapshot: Arc<Snapshot>,
     admin: Option<Admin>,
     /// What the kernel tells of the end of connections.
     ends: Option<CloseEvents>,
@@ -139,6 +140,7 @@ impl App {
                 let subject = Subject {
                     telemetry: Arc::clone(&self.telemetry),
                     listeners: self.bound.clone(),
+                    snapshot: Arc::clone(&self.snapshot),
                 };
                 drop(tokio::spawn(admin.serve(Arc::new(subject))));
             }
@@ -253,7 +255,7 @@ impl Bound {
             ),
         };
         let common = worker::Common {
-            snapshot: self.snapshot,
+            snapshot: Arc::clone(&self.snapshot),
             places,
             telemetry: Arc::clone(&telemetry),
             drain: watch,
@@ -297,6 +299,7 @@ impl Bound {
             drain,
             drain_timeout: config.drain_timeout,
             telemetry,
+            snapshot: self.snapshot,
             admin: self.admin,
             ends,
             steering,

@@ -19,6 +19,8 @@ use crate::snapshot::Snapshot;
 use crate::steering::Steering;
 use crate::{demo, telemetry};
 
+mod explain;
+
 /// Herald stands in front of HTTP origins, terminates mutual TLS, and tells the origin on every
 /// request, in headers it can trust, who is calling.
 #[derive(Debug, Parser)]
@@ -38,6 +40,8 @@ enum Action {
     Demo(Demo),
     /// Shows what a running Herald does, asked at its --admin address.
     Status(Ask),
+    /// Tells why a caller is served or refused, check by check, and what the origin gets.
+    Explain(explain::Ask),
     /// Lists the sets of headers --preset knows, each with what an origin gets of a sample caller.
     Presets,
     /// Prints the manual page (roff).
@@ -103,6 +107,7 @@ pub fn main() -> ExitCode {
         (Action::Check(_), Some(given)) => check(given),
         (Action::Demo(Demo { once }), _) => demonstrate(once),
         (Action::Status(ask), _) => show_status(&ask),
+        (Action::Explain(ask), _) => explain::run(&ask),
         (Action::Presets, _) => presets(),
         (Action::Man, _) => man(),
         (Action::Completions { shell }, _) => {

@@ -21,11 +21,12 @@ use crate::clock;
 use crate::headers::{self, ClientHop, Hygiene, Outbound, Way};
 use crate::http::{RequestBody, RequestHead};
 use crate::net::HalfClose;
-use crate::policy::{self, Denied, Rules};
+use crate::policy::{self, Denied};
 use crate::relay::{End, IdleLimit, RelayBody, RelayError, Totals, Tunnel, TunnelError, Watch};
-use crate::respond::{Asked, Failure, Misdirected, upstream_reason};
+use crate::respond::{Asked, Failure, Misdirected, Turned, upstream_reason};
 use crate::snapshot::{Application, Snapshot};
 use crate::telemetry::reason::{Ending, Reason};
+use crate::telemetry::refusals::Refusal;
 use crate::telemetry::{Record, RequestId, RequestIds, Scope, Telemetry};
 use crate::tls::kernel::Lane;
 use crate::upstream::{OriginBody, OriginSide, Upstream};
@@ -112,8 +113,12 @@ impl Exchange {
         record.failed(failure.reason());
         record.answered(failure.status().as_u16());
         let is_head = *asked.method() == Method::HEAD;
+        let own = match failure {
+            Failure::Denied(turned) => self.remember(turned, id),
+            _ => None,
+        };
         failure
-            .response(asked, id)
+            .response(asked, id, own)
             .map(|page| Reply::Page(Page::new(page, record, is_head)))
     }
 
@@ -223,26 +228,36 @@ impl Exchange {
         let mut head = RequestHead::check(parts, &body, &self.snapshot.fallback_authority)?;
         // ... and be for an application that this connection's handshake would have done for ...
         let application = self.application_of(&head)?;
+        record.application(&application.name);
         let standing = match application.number == self.application.number {
             true => standing,
             false => self.standing(application),
         };
         // ... then the caller may pass or not, as it stands now, not as of the handshake ...
-        let permit = policy::authorize(application.client_auth, &standing.verdict)?;
-        let rules = application.rules.as_ref();
-        if rules.is_some_and(Rules::have_paths) {
+        let permit = policy::authorize(application.client_auth, &standing.verdict)
+            .map_err(|denied| turned(denied, application, &head))?;
+        if application.has_path_rules() {
             head.canonicalize()?;
         }
-        let (method, path) = (head.method().as_str(), head.path());
-        let (permit, shadow) = policy::narrow(permit, rules, &standing.met, method, path)?;
+        let rules = application.rules.as_ref();
+        let decision =
+            rules.map(|rules| rules.decide(&standing.met, head.method().as_str(), head.path()));
+        if let Some(decision) = &decision {
+            record.rule(decision.policy().map(|policy| policy.name.as_str()));
+        }
+        let is_shadow = rules.is_some_and(|rules| rules.shadow);
+        let (permit, shadow) = policy::narrow(permit, decision, is_shadow)
+            .map_err(|denied| turned(denied, application, &head))?;
         if let Some(denied) = shadow {
+            record.shadowed();
             self.tell_shadow(&application.name, &denied, id);
         }
+        let block = standing.block_of(application.worker_of(head.path()));
         let body = RequestBody::new(body, self.snapshot.limits.body_max)?;
         // ... then what the client said of itself goes and what Herald knows comes in ...
         let way = Way { hop: &self.hop, id };
-        let outbound = Outbound::new(head, permit, &self.hygiene, &standing.block, way)?
-            .with_upgrade(&self.snapshot.upgrades);
+        let mut outbound = Outbound::new(head, permit, &self.hygiene, block, way)?;
+        outbound.ask_upgrade(&self.snapshot.upgrades);
         record.forwarding();
         let caller = standing.fingerprint.as_ref();
         let upstream = self.upstreams.get(application.number).ok_or(Misdirected)?;
@@ -281,6 +296,23 @@ impl Exchange {
         asked
             .filter(|asked| self.application.agrees(asked))
             .ok_or(Misdirected)
+    }
+
+    /// Keeps a refusal for whoever asks why, and gives the application's page for it.
+    fn remember(&self, turned: &Turned, id: &RequestId) -> Option<&str> {
+        let application = self.snapshot.application(turned.application);
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        self.telemetry.refusals.push(Refusal {
+            id: id.as_str().to_owned(),
+            time: clock::unix_now(),
+            application: application.name.clone(),
+            method: turned.method.to_string(),
+            host: text(&turned.host),
+            path: text(&turned.path),
+            why: turned.denied.to_string(),
+            chain: self.caller.chain(),
+        });
+        application.denied_page.as_deref()
     }
 
     /// A line about what a policy in shadow mode would have denied.
@@ -341,6 +373,16 @@ impl Watch for Recorded {
             }
         }
     }
+}
+
+fn turned(denied: Denied, application: &Application, head: &RequestHead) -> Box<Turned> {
+    Box::new(Turned {
+        denied,
+        application: application.number,
+        method: head.method().clone(),
+        host: head.authority().into(),
+        path: head.path().into(),
+    })
 }
 
 fn tunnel_reason(error: &TunnelError) -> Reason {

@@ -25,6 +25,7 @@ pub mod log;
 pub mod metrics;
 pub mod prometheus;
 pub mod reason;
+pub mod refusals;
 pub mod request_id;
 pub mod sink;
 mod stamp;
@@ -42,6 +43,7 @@ use closing::Inbox;
 use ledger::Pen;
 use limit::SourceLimit;
 use metrics::Board;
+use refusals::Refusals;
 use sink::{Sink, SinkCounts, Target};
 
 /// A log that can't be written.
@@ -73,6 +75,8 @@ pub struct Telemetry {
     pub kernel: KernelCounts,
     /// Where the kernel's word of the end of connections goes, a worker each; empty where it gives none.
     inboxes: OnceLock<Vec<Arc<Inbox>>>,
+    /// The last callers that were refused.
+    pub refusals: Refusals,
     ready: AtomicBool,
 }
 
@@ -138,6 +142,7 @@ impl Telemetry {
             features: Mutex::new(features::features()),
             kernel: KernelCounts::default(),
             inboxes: OnceLock::new(),
+            refusals: Refusals::default(),
             ready: AtomicBool::new(false),
         }))
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::{self, NANOS_PER_SECOND};
+use crate::snapshot::Snapshot;
 use crate::telemetry::metrics::{Board, Counter, OriginState};
 use crate::telemetry::prometheus::{origins, total, total_at};
 use crate::telemetry::reason::{HandshakeFailure, Protocol, Reason, VerdictKind};
@@ -19,6 +20,8 @@ pub struct Subject {
     pub telemetry: Arc<Telemetry>,
     /// The addresses listened on.
     pub listeners: Vec<SocketAddr>,
+    /// The configuration in force.
+    pub snapshot: Arc<Snapshot>,
 }
 
 /// Counts by label; those that are zero are left out where there are many.

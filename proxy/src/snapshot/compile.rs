@@ -26,6 +26,7 @@ use crate::tls::{
 
 mod origins;
 mod policies;
+mod workers;
 
 pub(super) fn compile(config: &Config) -> Result<Snapshot, Mistakes> {
     let kernel_tls = KernelPart::decide(config);
@@ -54,7 +55,14 @@ pub(super) fn compile(config: &Config) -> Result<Snapshot, Mistakes> {
             let (name, settings) = (&application.name, &application.settings);
             let rules = policies::rules(application, &mut compiler.mistakes);
             let compiled = compiler.application(settings, number, name, trust);
-            applications.extend(compiled.map(|compiled| Application { rules, ..compiled }));
+            let compiled = compiled.map(|compiled| Application { rules, ..compiled });
+            applications.extend(compiled.map(|compiled| {
+                let workers = workers::compile(application, &compiled, &mut compiler.mistakes);
+                Application {
+                    workers,
+                    ..compiled
+                }
+            }));
         }
         hosts = Some(table);
     }
@@ -67,7 +75,7 @@ pub(super) fn compile(config: &Config) -> Result<Snapshot, Mistakes> {
     };
     let names = applications
         .iter()
-        .flat_map(|application| application.mapping.names());
+        .flat_map(|application| application.names());
     let allowed = config.allow_header_names.iter().map(String::as_str);
     Ok(Snapshot {
         default,
@@ -114,6 +122,7 @@ impl Compiler {
         let trust = self.trust_of(config, named).map(Arc::new);
         let origins = origins::compile(config, &mut self.mistakes);
         let health_check = origins::health_check(config, &mut self.mistakes);
+        let denied_page = self.denied_page(config);
         let chain_pem = self.read(&config.cert, || config.origin("cert", 0));
         let key_pem = self.read(&config.key, || config.origin("key", 0));
         let sound = self.mistakes.len() == before;
@@ -152,7 +161,9 @@ impl Compiler {
             origins,
             health_check,
             upstream: origins::settings(config),
+            denied_page,
             rules: None,
+            workers: Box::default(),
             group,
             trust,
             reject_at_tls: config.reject_at_tls,
@@ -166,6 +177,21 @@ impl Compiler {
                 config::OnFailure::Send => OnFailure::Send,
             },
         })
+    }
+
+    fn denied_page(&mut self, config: &Config) -> Option<Box<str>> {
+        let path = config.denied_page.as_ref()?;
+        let origin = || config.origin("denied_page", 0);
+        let bytes = self.read(path, origin)?;
+        match String::from_utf8(bytes) {
+            Ok(page) if !page.is_empty() && page.len() <= PAGE_MAX => Some(page.into()),
+            _ => {
+                let message = format!("{} is no page", path.display());
+                let allowed = "HTML of 1 byte to 64 KiB, UTF-8";
+                self.mistakes.push(Mistake::new(origin(), message, allowed));
+                None
+            }
+        }
     }
 
     /// The named stores, in the order of the configuration; `None` for one with a mistake.
@@ -252,21 +278,9 @@ fn records(config: &Config) -> Option<LogFormat> {
 }
 
 fn mapping(config: &Config, mistakes: &mut Vec<Mistake>) -> Option<Mapping> {
-    let mut presets = Vec::with_capacity(config.presets.len());
-    for (index, name) in config.presets.iter().enumerate() {
-        match Preset::parse(name) {
-            Some(preset) => presets.push(preset),
-            None => {
-                let known: Vec<_> = Preset::all().map(Preset::name).collect();
-                let message = format!("`{name}` is not a preset");
-                mistakes.push(Mistake::new(
-                    config.origin("preset", index),
-                    message,
-                    known.join(", "),
-                ));
-            }
-        }
-    }
+    let named = config.presets.iter().enumerate();
+    let named = named.map(|(index, name)| (name.as_str(), config.origin("preset", index)));
+    let presets = presets(named, mistakes);
     Mapping::compile(&presets, &config.headers)
         .map_err(|errors| {
             let found = errors
@@ -275,6 +289,25 @@ fn mapping(config: &Config, mistakes: &mut Vec<Mistake>) -> Option<Mapping> {
             mistakes.extend(found);
         })
         .ok()
+}
+
+/// The presets of these names, each with its place.
+fn presets<'a>(
+    named: impl Iterator<Item = (&'a str, Origin)>,
+    mistakes: &mut Vec<Mistake>,
+) -> Vec<Preset> {
+    let mut presets = Vec::new();
+    for (name, origin) in named {
+        match Preset::parse(name) {
+            Some(preset) => presets.push(preset),
+            None => {
+                let known: Vec<_> = Preset::all().map(Preset::name).collect();
+                let message = format!("`{}` is not a preset", name.escape_debug());
+                mistakes.push(Mistake::new(origin, message, known.join(", ")));
+            }
+        }
+    }
+    presets
 }
 
 fn at_fault(error: &StoreError) -> Option<&PathBuf> {
@@ -391,5 +424,7 @@ fn limits(config: &Config) -> Limits {
 
 /// With flags alone there is one store.
 const STORE_NAME: &str = "default";
+/// It is sent to whoever is refused.
+const PAGE_MAX: usize = 64 * 1024;
 /// CA bundles of large fleets stay far below.
 const FILE_MAX: u64 = 16 * 1024 * 1024;
