@@ -290,6 +290,58 @@ fn what_can_not_be_had_is_told_and_stops_only_who_requires_it() {
     assert!(decided(&folder, "chosen") >= 10);
 }
 
+/// As under packaging/herald.service: alone in a group of the service manager's making, which is mounted read-only, with
+/// the three capabilities of the unit and no other. All programs are had, and the group is the one that was given.
+#[test]
+fn the_capabilities_of_the_unit_are_enough_for_all_programs() {
+    let test = "the_capabilities_of_the_unit_are_enough_for_all_programs";
+    let unit = include_str!("../../packaging/herald.service");
+    let capabilities = unit
+        .lines()
+        .find_map(|line| line.strip_prefix("AmbientCapabilities="));
+    let names = capabilities.unwrap().to_lowercase().replace("cap_", "+");
+    let bounding = format!("--bounding-set=-all,{}", names.replace(' ', ","));
+    let works = may(test)
+        && gate::require(
+            test,
+            "unshare and setpriv",
+            gate::succeeds("unshare", &["--mount", "setpriv", &bounding, "true"]),
+        );
+    if !works {
+        return;
+    }
+    let filter = unit
+        .lines()
+        .find_map(|line| line.strip_prefix("SystemCallFilter="));
+    assert!(filter.unwrap().split(' ').any(|call| call == "bpf"));
+    let name = format!("herald-test-{}", std::process::id());
+    let folder = kernel::cgroup2().join(&name);
+    fs::create_dir(&folder).unwrap();
+    let (mount, processes) = (kernel::cgroup2(), folder.join("cgroup.procs"));
+    let script = format!(
+        "echo $$ > {} && mount -o bind,remount,ro {} && exec \"$0\" \"$@\"",
+        processes.display(),
+        mount.display()
+    );
+    let origin = Origin::echo();
+    let launch = Launch::new("optional", origin.address())
+        .workers(2)
+        .args(["--ebpf=require", "--refuse-rate=1000"])
+        .under([
+            "unshare", "--mount", "sh", "-c", &script, "setpriv", &bounding,
+        ]);
+    let mut herald = launch.start();
+    let log = herald.log();
+    assert!(
+        log.contains(&format!("counts connections of {}", folder.display())),
+        "{log}"
+    );
+    assert_eq!(kernel::programs_of(herald.pid()).len(), 3);
+    connect(herald.address(), None).unwrap();
+    herald.terminate();
+    fs::remove_dir(&folder).unwrap();
+}
+
 #[test]
 fn off_is_off() {
     let origin = Origin::echo();
