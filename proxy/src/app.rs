@@ -19,6 +19,7 @@ use tokio::sync::Semaphore;
 use crate::admin::{Admin, Subject};
 use crate::config::{AdminAddr, Config, Mistakes};
 use crate::drain::{self, DrainTrigger};
+use crate::handover::{Handover, HandoverError};
 use crate::listen::sources::Sources;
 use crate::listen::{self, Places};
 use crate::privilege::{self, PrivilegeError};
@@ -57,6 +58,9 @@ pub enum StartError {
     /// A kernel program.
     #[error("can't start: {0}")]
     Steering(#[from] Required),
+    /// The folder of the handover.
+    #[error("can't hand over: {0}")]
+    Handover(#[from] HandoverError),
     /// A log.
     #[error(transparent)]
     Log(#[from] LogError),
@@ -75,6 +79,7 @@ pub struct App {
     telemetry: Arc<Telemetry>,
     snapshot: Arc<Snapshot>,
     admin: Option<Admin>,
+    handover: Option<Handover>,
     /// What the kernel tells of the end of connections.
     ends: Option<CloseEvents>,
     /// What is attached goes with this.
@@ -149,7 +154,11 @@ impl App {
             }
             // Signals are listened to: from here on a stop is a graceful one.
             tell_manager(NotifyState::Ready);
-            let signal = asked().await;
+            let successor = succeeded(self.handover.take());
+            let signal = tokio::select! {
+                signal = asked() => signal,
+                () = successor => "handover",
+            };
             tell_manager(NotifyState::Stopping);
             tracing::info!(signal, "stopping: no new connections, finishing open ones");
             tokio::select! {
@@ -185,6 +194,18 @@ impl App {
             }
         }
     }
+}
+
+/// Takes over from the instance before, then waits for the next one to do the same.
+async fn succeeded(handover: Option<Handover>) {
+    if let Some(handover) = handover {
+        match handover.take_over().await {
+            Ok(standby) => return standby.asked().await,
+            // It serves, and so may the other: an operator has to say who stops.
+            Err(error) => tracing::error!(%error, "handover failed: no other instance was stopped"),
+        }
+    }
+    std::future::pending().await
 }
 
 /// Hands the kernel's word of the end of connections to their workers.
@@ -243,6 +264,7 @@ impl Bound {
 
     /// Opens the logs, with no more rights than there are to reopen them, and starts the workers.
     fn serve(self, config: &Config) -> Result<App, StartError> {
+        let handover = config.handover.as_deref().map(Handover::open).transpose()?;
         let telemetry = Telemetry::start(config)?;
         tell(&self.steering, &telemetry);
         let (drain, watch) = drain::channel();
@@ -301,6 +323,7 @@ impl Bound {
             telemetry,
             snapshot: self.snapshot,
             admin: self.admin,
+            handover,
             ends,
             steering,
         })

@@ -26,6 +26,7 @@ pub mod demo;
 pub mod drain;
 pub mod exchange;
 pub mod explain;
+pub mod handover;
 pub mod headers;
 pub mod hosts;
 pub mod http;

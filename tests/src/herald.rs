@@ -241,6 +241,12 @@ impl Herald {
         wait::until("herald to end", || self.child.try_wait().unwrap())
     }
 
+    /// Waits for an end that something else than a signal of ours begins.
+    pub fn awaited(&mut self) -> ExitStatus {
+        self.ended = true;
+        self.terminate()
+    }
+
     /// Open file descriptors.
     pub fn descriptors(&self) -> usize {
         fs::read_dir(format!("/proc/{}/fd", self.pid()))

@@ -311,6 +311,11 @@ pub struct Flags {
     )]
     pub callers_max: NonZeroUsize,
 
+    /// Folder, made with mode 0700, by which a Herald that is started beside this one takes over:
+    /// once it serves, this one drains [default: none].
+    #[arg(long, value_name = "DIR", help_heading = "Workers and limits")]
+    pub handover: Option<PathBuf>,
+
     /// At a stop, open connections may finish for this long.
     #[arg(
         long,

@@ -83,6 +83,8 @@ pub struct Config {
     pub http2_connection_window: u32,
     /// Drain deadline.
     pub drain_timeout: Duration,
+    /// Folder by which the next instance takes over.
+    pub handover: Option<PathBuf>,
     /// Who to become once the sockets are bound.
     pub account: AccountFlags,
     /// How long an idle HTTP/1.1 connection may send one more request at a stop.

@@ -69,6 +69,7 @@ impl Config {
             http2_stream_window: window,
             http2_connection_window: connection_window,
             drain_timeout: flags.drain_timeout.0,
+            handover: flags.handover,
             account: flags.account,
             drain_idle_timeout: flags.drain_idle_timeout.0,
             kernel: flags.kernel,

@@ -96,7 +96,7 @@ impl Ledger {
     }
 
     /// Hands everything over now.
-    fn flush(&self) {
+    pub fn flush(&self) {
         for pen in [&self.access, &self.connections].into_iter().flatten() {
             pen.flush();
         }
