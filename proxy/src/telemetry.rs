@@ -24,6 +24,7 @@ pub mod log;
 pub mod metrics;
 pub mod prometheus;
 pub mod reason;
+pub mod reloads;
 pub mod request_id;
 pub mod sink;
 mod stamp;
@@ -34,6 +35,7 @@ pub use connection::{ConnectionRecord, Scope};
 pub use features::{Feature, KernelCounts};
 pub use identity::Identity;
 pub use ledger::Ledger;
+pub use reloads::{ReloadState, Reloads};
 pub use request_id::{RequestId, RequestIds};
 
 use ledger::Pen;
@@ -68,6 +70,8 @@ pub struct Telemetry {
     features: Mutex<Vec<Feature>>,
     /// Decisions of the kernel programs.
     pub kernel: KernelCounts,
+    /// Which configuration is in force.
+    pub reloads: Reloads,
     ready: AtomicBool,
 }
 
@@ -128,6 +132,7 @@ impl Telemetry {
             connections: SourceLimit::default(),
             requests: SourceLimit::default(),
             started: clock::monotonic(),
+            reloads: Reloads::new(clock::unix_now()),
             logs,
             format: config.observe.access_log_format,
             features: Mutex::new(features::features()),

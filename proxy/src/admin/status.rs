@@ -5,12 +5,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
 
 use crate::clock::{self, NANOS_PER_SECOND};
 use crate::telemetry::metrics::{Board, Counter, OriginState};
 use crate::telemetry::prometheus::{origins, total, total_at};
 use crate::telemetry::reason::{HandshakeFailure, Protocol, Reason, VerdictKind};
-use crate::telemetry::{Feature, LogState, Telemetry};
+use crate::telemetry::reloads::ReloadCall;
+use crate::telemetry::{Feature, LogState, ReloadState, Telemetry};
 
 /// What is asked about.
 #[derive(Debug)]
@@ -19,6 +21,8 @@ pub struct Subject {
     pub telemetry: Arc<Telemetry>,
     /// The addresses listened on.
     pub listeners: Vec<SocketAddr>,
+    /// Where a reload is asked for.
+    pub reloads: mpsc::Sender<ReloadCall>,
 }
 
 /// Counts by label; those that are zero are left out where there are many.
@@ -35,6 +39,9 @@ pub struct Status {
     pub uptime_seconds: u64,
     /// `ready` or `stopping`.
     pub state: String,
+    /// The configuration in force.
+    #[serde(default)]
+    pub configuration: Option<ReloadState>,
     /// The addresses listened on.
     pub listeners: Vec<String>,
     /// The workers, in order.
@@ -127,6 +134,7 @@ impl Status {
             pid: std::process::id(),
             uptime_seconds: now.saturating_sub(telemetry.started) / NANOS_PER_SECOND,
             state: state.to_owned(),
+            configuration: Some(telemetry.reloads.now()),
             listeners: subject.listeners.iter().map(ToString::to_string).collect(),
             workers: workers(telemetry, now),
             handshakes: Handshakes {

@@ -11,7 +11,7 @@ use super::flags::{
     ClientAuth, ClientFlags, EbpfMode, KernelFlags, LogLevel, OnFailure, ReasonSpelling,
     UpstreamFlags,
 };
-use super::mistake::Origin;
+use super::mistake::{Mistake, Origin};
 use super::observe::ObserveFlags;
 use crate::hosts::HostPattern;
 use crate::net::Network;
@@ -211,8 +211,44 @@ impl Config {
         }
     }
 
+    /// What is otherwise than in `running` and takes a start: sockets, threads, privileges, logs.
+    pub fn needs_restart_after(&self, running: &Self) -> Vec<Mistake> {
+        let differs = |key: &&&str| self.values.get(**key) != running.values.get(**key);
+        let mistake = |key: &&str| {
+            let shown = running.values.get(*key).cloned().unwrap_or_default();
+            let message = format!("a change of `{key}` needs restart");
+            let allowed = format!("a restart, or what runs: {}", shown.join(", "));
+            Mistake::new(self.origin(key, 0), message, allowed)
+        };
+        RESTART_KEYS.iter().filter(differs).map(mistake).collect()
+    }
+
     /// Where value `index` of `key` came from.
     pub fn origin(&self, key: &str, index: usize) -> Origin {
         self.origins.of(key, index)
     }
 }
+
+/// Settings that are looked at once, at the start.
+const RESTART_KEYS: &[&str] = &[
+    "listen",
+    "workers",
+    "ebpf",
+    "refuse_rate",
+    "refuse_burst",
+    "refuse_exempt",
+    "max_connections",
+    "max_connections_per_source",
+    "trusted_proxy",
+    "user",
+    "group",
+    "ktls",
+    "ktls_min_body",
+    "drain_timeout",
+    "log_level",
+    "access_log",
+    "connection_log",
+    "access_log_format",
+    "admin",
+    "watch",
+];

@@ -210,7 +210,7 @@ impl Checks<'_> {
             let folder = path.parent().filter(|folder| *folder != Path::new(""));
             let message = if path.is_dir() {
                 "is a directory"
-            } else if folder.is_some_and(|folder| !folder.is_dir()) {
+            } else if folder.is_some_and(is_missing) {
                 "its directory does not exist"
             } else {
                 continue;
@@ -338,6 +338,15 @@ impl Checks<'_> {
             self.add(key, 0, message, "65535 bytes to 1GiB");
         }
         window.unwrap_or(65_535)
+    }
+}
+
+/// Whether there is certainly no such folder: one that can't be looked at may have been open to the
+/// privileges of the start.
+fn is_missing(folder: &Path) -> bool {
+    match std::fs::metadata(folder) {
+        Ok(found) => !found.is_dir(),
+        Err(error) => error.kind() != std::io::ErrorKind::PermissionDenied,
     }
 }
 

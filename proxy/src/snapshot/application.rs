@@ -35,6 +35,9 @@ pub struct Application {
     pub health_check: Option<upstream::HealthCheck>,
     /// Its policies, if it has any.
     pub rules: Option<Rules>,
+    /// The same for applications whose requests may share connections to their origins: a digest of
+    /// the name and of all that makes the origins what they are.
+    pub origins_digest: [u8; 32],
     /// Which applications a connection may ask for: those with the same number have the same trust.
     pub(super) group: usize,
     /// The origins, as records name them.
@@ -57,6 +60,11 @@ impl Application {
     /// verified: a certificate was asked for or was not, and measured by the same stores.
     pub fn agrees(&self, asked: &Self) -> bool {
         self.group == asked.group
+    }
+
+    /// Whether its clients are asked for a certificate.
+    pub fn asks(&self) -> bool {
+        self.trust.is_some()
     }
 
     /// How records name the origin of this number; without a number, the only one there is.

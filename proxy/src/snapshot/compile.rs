@@ -1,8 +1,6 @@
 //! From a configuration to a snapshot: reads the files it names, collects every mistake.
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,6 +12,7 @@ use crate::config::{
     self, ClientAuth, Config, ForwardedStyle, LogFormat, LogTarget, Mistake, Mistakes, Origin,
     ReasonSpelling,
 };
+use crate::files::{FileError, Files};
 use crate::headers::{Forwarding, Hygiene, Mapping, Preset};
 use crate::hosts::Hosts;
 use crate::http::{Upgrades, limits};
@@ -27,11 +26,18 @@ use crate::tls::{
 mod origins;
 mod policies;
 
-pub(super) fn compile(config: &Config) -> Result<Snapshot, Mistakes> {
-    let kernel_tls = KernelPart::decide(config);
+pub(super) fn compile(
+    config: &Config,
+    files: &Files,
+    kernel_tls: Arc<KernelPart>,
+) -> Result<Snapshot, Mistakes> {
     let mut compiler = Compiler {
         taps_keys: kernel_tls.level().is_some(),
-        ..Compiler::default()
+        reading: files,
+        mistakes: Vec::new(),
+        files: HashMap::new(),
+        anonymous: HashMap::new(),
+        groups: HashMap::new(),
     };
     let stores = compiler.stores(config);
     let mut applications = Vec::with_capacity(config.applications.len().max(1));
@@ -65,12 +71,16 @@ pub(super) fn compile(config: &Config) -> Result<Snapshot, Mistakes> {
     let Some(default) = applications.first().cloned() else {
         return Err(Mistakes(Vec::new()));
     };
+    let numbers = applications.iter();
+    let numbers = numbers.map(|application| (application.name.clone(), application.number));
     let names = applications
         .iter()
         .flat_map(|application| application.mapping.names());
     let allowed = config.allow_header_names.iter().map(String::as_str);
     Ok(Snapshot {
+        generation: 0,
         default,
+        names: numbers.collect(),
         hosts,
         hygiene: Hygiene::new(names, allowed),
         upgrades: Upgrades::new(config.client.upgrades()),
@@ -89,10 +99,12 @@ pub(super) fn compile(config: &Config) -> Result<Snapshot, Mistakes> {
 type Group = (usize, Option<Arc<Sessions>>);
 
 /// What compiling applications has made so far: what several of them name is read once.
-#[derive(Debug, Default)]
-struct Compiler {
+#[derive(Debug)]
+struct Compiler<'f> {
     /// Whether the kernel may be given keys.
     taps_keys: bool,
+    /// Where files are read.
+    reading: &'f Files,
     mistakes: Vec<Mistake>,
     files: HashMap<PathBuf, Vec<u8>>,
     /// Stores of `client_ca`, by their files.
@@ -101,7 +113,7 @@ struct Compiler {
     groups: HashMap<Vec<[u8; 32]>, Group>,
 }
 
-impl Compiler {
+impl Compiler<'_> {
     fn application(
         &mut self,
         config: &Config,
@@ -112,7 +124,7 @@ impl Compiler {
         let before = self.mistakes.len();
         let mapping = mapping(config, &mut self.mistakes);
         let trust = self.trust_of(config, named).map(Arc::new);
-        let origins = origins::compile(config, &mut self.mistakes);
+        let origins = origins::compile(config, self.reading, &mut self.mistakes);
         let health_check = origins::health_check(config, &mut self.mistakes);
         let chain_pem = self.read(&config.cert, || config.origin("cert", 0));
         let key_pem = self.read(&config.key, || config.origin("key", 0));
@@ -149,6 +161,7 @@ impl Compiler {
             client_auth: config.client_auth,
             tls: Arc::new(tls),
             origin_labels: origins.iter().map(ToString::to_string).collect(),
+            origins_digest: origins::digest(config, name, self.reading),
             origins,
             health_check,
             upstream: origins::settings(config),
@@ -232,7 +245,7 @@ impl Compiler {
         if let Some(known) = self.files.get(path) {
             return Some(known.clone());
         }
-        match read_file(path) {
+        match self.reading.read(path, FILE_MAX) {
             Ok(bytes) => {
                 self.files.insert(path.to_owned(), bytes.clone());
                 Some(bytes)
@@ -322,36 +335,21 @@ fn pair_mistake(config: &Config, error: &ContextError) -> Mistake {
 
 /// A file that one setting names, with a mistake at its place if it can't be read.
 fn read(
-    config: &Config,
+    (config, files): (&Config, &Files),
     key: &str,
     index: usize,
     path: &Path,
     mistakes: &mut Vec<Mistake>,
 ) -> Option<Vec<u8>> {
-    read_file(path)
+    files
+        .read(path, FILE_MAX)
         .map_err(|what| mistakes.push(unreadable(config.origin(key, index), path, &what)))
         .ok()
 }
 
-fn unreadable(origin: Origin, path: &Path, what: &str) -> Mistake {
+fn unreadable(origin: Origin, path: &Path, what: &FileError) -> Mistake {
     let message = format!("{} can't be read: {what}", path.display());
     Mistake::new(origin, message, "a readable PEM file")
-}
-
-fn read_file(path: &Path) -> Result<Vec<u8>, String> {
-    let told = |error: std::io::Error| error.to_string();
-    let file = File::open(path).map_err(told)?;
-    if !file.metadata().map_err(told)?.is_file() {
-        return Err("it is not a regular file".to_owned());
-    }
-    let mut bytes = Vec::new();
-    file.take(FILE_MAX + 1)
-        .read_to_end(&mut bytes)
-        .map_err(told)?;
-    if bytes.len() as u64 > FILE_MAX {
-        return Err("it is larger than 16 MiB".to_owned());
-    }
-    Ok(bytes)
 }
 
 fn forwarding(config: &Config) -> Forwarding {
@@ -380,6 +378,7 @@ fn limits(config: &Config) -> Limits {
             http2_streams_max: config.http2_streams_max,
             http2_resets_max: config.client.http2_resets_max,
             write_timeout: config.client.write_timeout.0,
+            verdict_grace: config.client.verdict_grace.0,
             http2_stream_window: config.http2_stream_window,
             http2_connection_window: config.http2_connection_window,
         },
