@@ -135,9 +135,15 @@ impl Exchange {
         record.failed(failure.reason());
         record.answered(failure.status().as_u16());
         let is_head = *asked.method() == Method::HEAD;
-        failure
-            .response(asked, id)
-            .map(|page| Reply::Page(Page::new(page, record, is_head)))
+        let mut response = failure.response(asked, id);
+        if matches!(failure, Failure::Denied(_)) {
+            self.review();
+        }
+        if self.withdrawal.is_set() {
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(header::CONNECTION, close);
+        }
+        response.map(|page| Reply::Page(Page::new(page, record, is_head)))
     }
 
     /// Takes the origin's side of a tunnel out of its 101; the connection opens it once hyper has

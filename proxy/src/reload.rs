@@ -197,7 +197,7 @@ impl fmt::Debug for Reloader {
 }
 
 /// How much the thread that reloads stands back.
-const NICE: i32 = 10;
+const NICE: i32 = 3;
 const TAKING_UP_MAX: Duration = Duration::from_secs(1);
 /// Calls that wait for the one under way.
 pub const CALLS_MAX: usize = 8;

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use super::account::AccountFlags;
 use super::flags::{
-    ClientAuth, ClientFlags, EbpfMode, KernelFlags, LogLevel, OnFailure, ReasonSpelling,
-    UpstreamFlags,
+    ClientAuth, ClientFlags, CrlMode, EbpfMode, KernelFlags, LogLevel, OnFailure, ReasonSpelling,
+    RevocationFlags, UpstreamFlags,
 };
 use super::mistake::{Mistake, Origin};
 use super::observe::ObserveFlags;
@@ -47,6 +47,8 @@ pub struct Config {
     pub allow_header_names: Vec<String>,
     /// What clients may do, and what is told of them.
     pub client: ClientFlags,
+    /// Client certificates that count no more.
+    pub revocation: RevocationFlags,
     /// Worker threads, at least one.
     pub workers: usize,
     /// Kernel programs.
@@ -110,6 +112,12 @@ pub struct TrustConfig {
     pub ca: Vec<PathBuf>,
     /// Where each file was named.
     pub origins: Vec<Origin>,
+    /// Revocation lists, PEM or DER, each with its place.
+    pub crl: Vec<(PathBuf, Origin)>,
+    /// What a list that can't be relied on means.
+    pub crl_mode: CrlMode,
+    /// Lists of certificates to refuse, each with its place.
+    pub revoked: Vec<(PathBuf, Origin)>,
 }
 
 /// One application among several.

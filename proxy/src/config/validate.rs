@@ -51,6 +51,7 @@ impl Config {
             reason_spelling: flags.reason_style,
             allow_header_names: flags.allow_header_name,
             client: flags.client,
+            revocation: flags.revocation,
             workers: workers(flags.workers),
             ebpf: flags.ebpf,
             refuse,
@@ -240,6 +241,25 @@ impl Checks<'_> {
                 "client CAs are given, but client_auth is off and no certificate is asked for",
                 "leave client_ca out, or set client_auth to required, optional or forward-failed",
             );
+        }
+        let revocation = &flags.revocation;
+        if !asks && self.section.is_none() {
+            for (key, files) in [
+                ("client_crl", &revocation.client_crl),
+                ("client_revoked", &revocation.client_revoked),
+            ] {
+                if !files.is_empty() {
+                    let message = format!(
+                        "{key} is given, but client_auth is off and no certificate is asked for"
+                    );
+                    self.add(
+                        key,
+                        0,
+                        message,
+                        "client_auth required, optional or forward-failed",
+                    );
+                }
+            }
         }
         if flags.reject_at_tls && flags.client_auth != ClientAuth::Required {
             self.add(

@@ -154,16 +154,16 @@ impl<'a> Deadlines<'a> {
         }
     }
 
-    /// HTTP/2 is told at once, HTTP/1.1 with its next answer; what is under way has its grace.
+    /// HTTP/2 is told at once, HTTP/1.1 with the refusal of its next request; what is under way has
+    /// its grace.
     fn withdraw(&mut self, is_http2: bool) -> Due {
         self.withdrawn = true;
         self.finishing |= is_http2;
         self.cut = Some(Instant::now() + self.limits.verdict_grace);
-        if is_http2 {
-            return Due::Finish;
+        match is_http2 {
+            true => Due::Finish,
+            false => Due::Nothing,
         }
-        self.activity.announce_end(true);
-        Due::Nothing
     }
 
     fn look(&mut self) -> Due {

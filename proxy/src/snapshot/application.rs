@@ -84,7 +84,10 @@ impl Application {
             || "No client certificate is asked for.".to_owned(),
             |trust| {
                 let count = trust.certificates();
-                format!("Client certificates must lead to one of {count} CA certificate(s).")
+                let revoked = trust.revocation_summary();
+                format!(
+                    "Client certificates must lead to one of {count} CA certificate(s).{revoked}"
+                )
             },
         );
         let origins: Vec<_> = self.origins.iter().map(ToString::to_string).collect();

@@ -9,8 +9,8 @@ use rustls::server::danger::ClientCertVerifier;
 use super::{Application, KernelPart, Limits, Snapshot};
 use crate::caller::Standings;
 use crate::config::{
-    self, ClientAuth, Config, ForwardedStyle, LogFormat, LogTarget, Mistake, Mistakes, Origin,
-    ReasonSpelling,
+    self, ClientAuth, Config, CrlMode, ForwardedStyle, LogFormat, LogTarget, Mistake, Mistakes,
+    Origin, ReasonSpelling,
 };
 use crate::files::{FileError, Files};
 use crate::headers::{Forwarding, Hygiene, Mapping, Preset};
@@ -25,6 +25,9 @@ use crate::tls::{
 
 mod origins;
 mod policies;
+mod revocation;
+
+use revocation::{Kind, Lists};
 
 pub(super) fn compile(
     config: &Config,
@@ -95,6 +98,9 @@ pub(super) fn compile(
     })
 }
 
+/// The files of a store of `client_ca`, and how its lists are read.
+type Anonymous = ([Vec<PathBuf>; 3], bool);
+
 /// The number of a trust, and the sessions that may be resumed under it.
 type Group = (usize, Option<Arc<Sessions>>);
 
@@ -107,8 +113,8 @@ struct Compiler<'f> {
     reading: &'f Files,
     mistakes: Vec<Mistake>,
     files: HashMap<PathBuf, Vec<u8>>,
-    /// Stores of `client_ca`, by their files.
-    anonymous: HashMap<Vec<PathBuf>, Arc<TrustStore>>,
+    /// Stores of `client_ca`, by their files and those of revocation.
+    anonymous: HashMap<Anonymous, Arc<TrustStore>>,
     /// Sessions and number of each trust, by the digests of its stores.
     groups: HashMap<Vec<[u8; 32]>, Group>,
 }
@@ -188,7 +194,26 @@ impl Compiler<'_> {
             .map(|trust| {
                 let origin =
                     |index: usize| trust.origins.get(index).cloned().unwrap_or(Origin::Default);
-                self.store(&trust.name, &trust.ca, origin).map(Arc::new)
+                let store = self.store(&trust.name, &trust.ca, origin)?;
+                let paths = |placed: &[(PathBuf, Origin)]| -> Vec<PathBuf> {
+                    placed.iter().map(|(path, _)| path.clone()).collect()
+                };
+                let origin = |kind, index: usize| {
+                    let placed = match kind {
+                        Kind::List => &trust.crl,
+                        Kind::Denied => &trust.revoked,
+                    };
+                    placed
+                        .get(index)
+                        .map_or(Origin::Default, |(_, at)| at.clone())
+                };
+                let lists = Lists {
+                    lists: &paths(&trust.crl),
+                    denied: &paths(&trust.revoked),
+                    mode: trust.crl_mode,
+                    origin: &origin,
+                };
+                self.with_lists(store, &lists).map(Arc::new)
             })
             .collect()
     }
@@ -204,13 +229,33 @@ impl Compiler<'_> {
 
     /// The store of `client_ca`.
     fn trust(&mut self, config: &Config) -> Option<Arc<TrustStore>> {
-        if let Some(known) = self.anonymous.get(&config.client_ca) {
+        let revocation = &config.revocation;
+        let files = [
+            &config.client_ca,
+            &revocation.client_crl,
+            &revocation.client_revoked,
+        ];
+        let key = (
+            files.map(Clone::clone),
+            revocation.crl_mode == CrlMode::Soft,
+        );
+        if let Some(known) = self.anonymous.get(&key) {
             return Some(Arc::clone(known));
         }
         let origin = |index| config.origin("client_ca", index);
-        let store = Arc::new(self.store(STORE_NAME, &config.client_ca, origin)?);
-        self.anonymous
-            .insert(config.client_ca.clone(), Arc::clone(&store));
+        let store = self.store(STORE_NAME, &config.client_ca, origin)?;
+        let origin = |kind, index| match kind {
+            Kind::List => config.origin("client_crl", index),
+            Kind::Denied => config.origin("client_revoked", index),
+        };
+        let lists = Lists {
+            lists: &revocation.client_crl,
+            denied: &revocation.client_revoked,
+            mode: revocation.crl_mode,
+            origin: &origin,
+        };
+        let store = Arc::new(self.with_lists(store, &lists)?);
+        self.anonymous.insert(key, Arc::clone(&store));
         Some(store)
     }
 
