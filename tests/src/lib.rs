@@ -17,6 +17,7 @@ pub mod nginx;
 pub mod origin;
 pub mod pki;
 pub mod records;
+pub mod site;
 pub mod soak;
 pub mod table;
 pub mod wait;
