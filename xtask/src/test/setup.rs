@@ -29,11 +29,23 @@ pub(crate) struct Need {
     pub(crate) why: &'static str,
 }
 
-const NEEDS: [Need; 7] = [
+const NEEDS: [Need; 9] = [
     Need {
         program: "nginx",
         probe: &["-v"],
         packages: &["nginx"],
+        why: "the oracle: the same certificates must give the same headers",
+    },
+    Need {
+        program: "haproxy",
+        probe: &["-v"],
+        packages: &["haproxy"],
+        why: "the oracle, and the comparison of who gets past the wrong CA",
+    },
+    Need {
+        program: "apache2",
+        probe: &["-v"],
+        packages: &["apache2"],
         why: "the oracle: the same certificates must give the same headers",
     },
     Need {
