@@ -1,9 +1,9 @@
 //! Other proxies, started with a configuration of the test's own.
 
-use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::{env, fs};
 
 use tempfile::TempDir;
 
@@ -24,20 +24,30 @@ pub enum Kind {
     Nginx,
     Haproxy,
     Apache,
+    Envoy,
 }
 
 impl Kind {
-    fn program(self) -> &'static str {
+    /// Debian's packages; Envoy comes with the tests' Python packages.
+    fn program(self) -> PathBuf {
         match self {
-            Self::Nginx => "/usr/sbin/nginx",
-            Self::Haproxy => "/usr/sbin/haproxy",
-            Self::Apache => "/usr/sbin/apache2",
+            Self::Nginx => "/usr/sbin/nginx".into(),
+            Self::Haproxy => "/usr/sbin/haproxy".into(),
+            Self::Apache => "/usr/sbin/apache2".into(),
+            Self::Envoy => {
+                let python = env::var_os("HERALD_PYTHON").unwrap_or_default();
+                Path::new(&python).with_file_name("envoy")
+            }
         }
     }
 
     /// Its version, such as `1.22.1`; nothing if it is not here.
     pub fn version(self) -> Option<String> {
-        let output = Command::new(self.program()).arg("-v").output().ok()?;
+        let flag = match self {
+            Self::Envoy => "--version",
+            _ => "-v",
+        };
+        let output = Command::new(self.program()).arg(flag).output().ok()?;
         let text = [output.stdout, output.stderr].concat();
         let text = String::from_utf8_lossy(&text);
         let mut words = text.split([' ', '/', '\n', '-', '+']);
@@ -46,24 +56,21 @@ impl Kind {
     }
 
     fn arguments(self, dir: &Path, file: &Path) -> Vec<PathBuf> {
-        let arguments: Vec<PathBuf> = match self {
-            Self::Nginx => vec![
-                "-p".into(),
-                dir.into(),
-                "-e".into(),
-                dir.join("error.log"),
-                "-c".into(),
-                file.into(),
-            ],
-            Self::Haproxy => vec!["-db".into(), "-f".into(), file.into()],
-            Self::Apache => vec![
-                "-X".into(),
-                "-d".into(),
-                dir.into(),
-                "-f".into(),
-                file.into(),
+        let mut arguments: Vec<PathBuf> = match self {
+            Self::Nginx => vec!["-e".into(), dir.join("error.log"), "-p".into(), dir.into()],
+            Self::Haproxy => vec!["-db".into()],
+            Self::Apache => vec!["-X".into(), "-d".into(), dir.into()],
+            Self::Envoy => vec![
+                "--use-dynamic-base-id".into(),
+                "--log-level".into(),
+                "error".into(),
             ],
         };
+        let flag = match self {
+            Self::Nginx | Self::Envoy => "-c",
+            Self::Haproxy | Self::Apache => "-f",
+        };
+        arguments.extend([flag.into(), file.into()]);
         arguments
     }
 }
@@ -81,7 +88,8 @@ impl Peer {
             let address = TcpListener::bind("127.0.0.1:0")
                 .and_then(|listener| listener.local_addr())
                 .unwrap();
-            let file = dir.path().join("peer.conf");
+            // Envoy reads the ending.
+            let file = dir.path().join("peer.yaml");
             fs::write(&file, written(dir.path(), address)).unwrap();
             if let Some(child) = spawn(kind, dir.path(), &file, address) {
                 return Self {

@@ -60,8 +60,6 @@ pub(super) enum Form {
     Boolean,
     /// The value as it is, only while the verdict is SUCCESS.
     Verified,
-    /// The value between double quotes, as HAProxy's `%{+Q}` writes it; a quote inside is `\\x22`.
-    Quoted,
     /// The value as base64.
     Base64,
 }

