@@ -14,8 +14,15 @@ use herald_tests::pki::{Identity, Key, Pki};
 use herald_tests::wire::{Fields, text};
 use rcgen::{DistinguishedName, DnType, DnValue, SanType};
 
-/// Callers: a name, the attributes of the subject, DNS names, URIs.
-const CALLERS: &[(&str, &[(Attribute, &str)], &[&str], &[&str])] = &[
+/// A name, the attributes of the subject, DNS names, URIs.
+type Caller<'a> = (
+    &'a str,
+    &'a [(Attribute, &'a str)],
+    &'a [&'a str],
+    &'a [&'a str],
+);
+
+const CALLERS: &[Caller<'_>] = &[
     (
         "plain",
         &[
