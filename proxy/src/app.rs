@@ -14,7 +14,7 @@ use std::time::Duration;
 use sd_notify::NotifyState;
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::admin::{Admin, Subject};
 use crate::config::{AdminAddr, Config, Mistakes};
@@ -22,6 +22,8 @@ use crate::drain::{self, DrainTrigger};
 use crate::listen::sources::Sources;
 use crate::listen::{self, Places};
 use crate::privilege::{self, PrivilegeError};
+use crate::reload::watch::Watch;
+use crate::reload::{CALLS_MAX, Reloader, Source};
 use crate::snapshot::Snapshot;
 use crate::steering::{Required, Steering};
 use crate::telemetry::features::EBPF_STEERING;
@@ -73,8 +75,9 @@ pub struct App {
     drain: DrainTrigger,
     drain_timeout: Duration,
     telemetry: Arc<Telemetry>,
-    snapshot: Arc<Snapshot>,
+    snapshots: watch::Receiver<Arc<Snapshot>>,
     admin: Option<Admin>,
+    reloader: Option<Reloader>,
     /// What is attached goes with this.
     steering: Arc<Steering>,
 }
@@ -91,16 +94,18 @@ pub enum Stopped {
 impl App {
     /// Compiles `config`, binds, gives up all privileges, and starts the workers. Nothing after
     /// that may need a privilege; no thread may have been started before.
-    pub fn start(config: &Config) -> Result<Self, StartError> {
-        let bound = Bound::bind(config)?;
+    /// `source` is where the configuration came from.
+    pub fn start(config: &Config, source: Source) -> Result<Self, StartError> {
+        let bound = Bound::bind(config, &source)?;
         privilege::give_up(config)?;
-        bound.serve(config)
+        bound.serve(config, source)
     }
 
     /// As [`App::start`], with the privileges of the process left alone: for a demonstration inside
     /// a process that does other things.
     pub fn start_as_is(config: &Config) -> Result<Self, StartError> {
-        Bound::bind(config)?.serve(config)
+        let source = Source::default();
+        Bound::bind(config, &source)?.serve(config, source)
     }
 
     /// The kernel's help with new connections.
@@ -134,11 +139,17 @@ impl App {
                     telemetry.reopen_logs();
                 }
             }));
+            let (calls, called) = mpsc::channel(CALLS_MAX);
+            if let Some(reloader) = self.reloader.take() {
+                let hangup = signal(SignalKind::hangup())?;
+                drop(tokio::spawn(reloader.run(hangup, called)));
+            }
             if let Some(admin) = self.admin.take() {
                 let subject = Subject {
                     telemetry: Arc::clone(&self.telemetry),
+                    reloads: calls,
                     listeners: self.bound.clone(),
-                    snapshot: Arc::clone(&self.snapshot),
+                    snapshots: self.snapshots.clone(),
                 };
                 drop(tokio::spawn(admin.serve(Arc::new(subject))));
             }
@@ -196,11 +207,14 @@ struct Bound {
     sockets: Vec<Sockets>,
     steering: Steering,
     admin: Option<Admin>,
+    watch: Option<Watch>,
 }
 
 impl Bound {
-    fn bind(config: &Config) -> Result<Self, StartError> {
-        let snapshot = Arc::new(Snapshot::compile(config).map_err(StartError::Config)?);
+    fn bind(config: &Config, source: &Source) -> Result<Self, StartError> {
+        let files = &source.files;
+        let snapshot = Snapshot::compile(config, files, None).map_err(StartError::Config)?;
+        let snapshot = Arc::new(snapshot);
         if snapshot.kernel_tls.falls_short() {
             tracing::warn!("{}", snapshot.kernel_tls.told());
         } else {
@@ -220,11 +234,12 @@ impl Bound {
             sockets,
             steering,
             admin,
+            watch: begin_watch(config, source),
         })
     }
 
     /// Opens the logs, with no more rights than there are to reopen them, and starts the workers.
-    fn serve(self, config: &Config) -> Result<App, StartError> {
+    fn serve(self, config: &Config, source: Source) -> Result<App, StartError> {
         let telemetry = Telemetry::start(config)?;
         tell(&self.steering, &telemetry);
         let (drain, watch) = drain::channel();
@@ -236,8 +251,10 @@ impl Bound {
                 &config.client.trusted_proxy,
             ),
         };
+        let (publisher, snapshots) = watch::channel(self.snapshot);
+        let shown = snapshots.clone();
         let common = worker::Common {
-            snapshot: Arc::clone(&self.snapshot),
+            snapshots,
             places,
             telemetry: Arc::clone(&telemetry),
             drain: watch,
@@ -276,12 +293,27 @@ impl Bound {
             workers,
             drain,
             drain_timeout: config.drain_timeout,
-            telemetry,
-            snapshot: self.snapshot,
+            snapshots: shown,
+            telemetry: Arc::clone(&telemetry),
             admin: self.admin,
+            reloader: Some(Reloader::new(
+                config, source, publisher, telemetry, self.watch,
+            )),
             steering,
         })
     }
+}
+
+/// Begins to watch the files, if that is wanted and can be.
+fn begin_watch(config: &Config, source: &Source) -> Option<Watch> {
+    if !config.observe.watch || source.load.is_none() {
+        return None;
+    }
+    Watch::new(&source.files)
+        .map_err(
+            |error| tracing::warn!(%error, "files are not watched: a reload must be asked for"),
+        )
+        .ok()
 }
 
 type Sockets = Vec<std::net::TcpListener>;

@@ -98,6 +98,11 @@ impl Caller {
         Arc::clone(&self.chain)
     }
 
+    /// The same caller before another judge, after another configuration was published.
+    pub fn renewed_for(&self, judge: &impl Judge, now: u64) -> Self {
+        Self::of(&self.chain, judge, now)
+    }
+
     /// How the caller stands now: the held answer while it holds, else a fresh one.
     pub fn standing(&self, judge: &impl Judge, now: u64) -> Arc<Standing> {
         if judge.application() == self.own.application {

@@ -23,8 +23,8 @@ mod validate;
 pub use account::{AccountFlags, Group, User};
 pub use address::{Place, Scheme, UpstreamAddr};
 pub use flags::{
-    Balance, ClientAuth, ClientFlags, EbpfMode, Flags, ForwardedStyle, Isolate, Ktls, OnFailure,
-    ReasonSpelling, UpstreamFlags,
+    Balance, ClientAuth, ClientFlags, CrlMode, EbpfMode, Flags, ForwardedStyle, Isolate, Ktls,
+    OnFailure, ReasonSpelling, UpstreamFlags,
 };
 pub use mistake::{Mistake, Mistakes, Origin};
 pub use model::{

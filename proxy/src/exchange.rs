@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -16,38 +17,36 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::caller::{Caller, Standing};
+use crate::caller::Standing;
 use crate::clock;
-use crate::headers::{self, ClientHop, Hygiene, Outbound, Way};
-use crate::http::{RequestBody, RequestHead};
+use crate::headers::{self, Outbound, Way};
+use crate::http::{RequestBody, RequestHead, Withdrawal};
 use crate::net::HalfClose;
 use crate::policy::{self, Denied};
 use crate::relay::{End, IdleLimit, RelayBody, RelayError, Totals, Tunnel, TunnelError, Watch};
 use crate::respond::{Asked, Failure, Misdirected, Turned, upstream_reason};
-use crate::snapshot::{Application, Snapshot};
+use crate::snapshot::{Application, Current};
 use crate::telemetry::reason::{Ending, Reason};
 use crate::telemetry::refusals::Refusal;
 use crate::telemetry::{Record, RequestId, RequestIds, Scope, Telemetry};
 use crate::tls::kernel::Lane;
-use crate::upstream::{OriginBody, OriginSide, Upstream};
+use crate::upstream::{OriginBody, OriginSide, UpstreamError};
+
+mod bound;
+
+pub use bound::Bound;
 
 /// What all requests of one connection share.
 #[derive(Debug)]
 pub struct Exchange {
-    /// Who is calling.
-    pub caller: Caller,
-    /// The application that the connection was made for.
-    pub application: Arc<Application>,
-    /// The way its requests come.
-    pub hop: ClientHop,
-    /// The configuration the connection was accepted under.
-    pub snapshot: Arc<Snapshot>,
-    /// The worker's own copy of the snapshot's name tables.
-    pub hygiene: Rc<Hygiene>,
+    /// What the worker serves by now.
+    pub current: Rc<Current>,
+    /// Who is calling, for which application, by the configuration last looked at.
+    pub bound: RefCell<Rc<Bound>>,
+    /// Where the connection is told that its caller may no longer pass.
+    pub withdrawal: Rc<Withdrawal>,
     /// Where requests get their ids.
     pub request_ids: Rc<RequestIds>,
-    /// The worker's connections to the origins of each application, by its number.
-    pub upstreams: Rc<[Rc<Upstream>]>,
     /// Where bodies can go past userspace, if they can.
     pub lane: Option<Rc<Lane>>,
     /// The connection, as records see it.
@@ -65,16 +64,36 @@ pub struct Exchange {
 pub struct Switched {
     origin: OriginSide,
     record: Record,
-    /// The application it was opened for, and how the caller stood then.
-    application: Arc<Application>,
-    standing: Arc<Standing>,
+    /// The request that opened it.
+    opened: Opened,
 }
 
-/// What an origin answered, and for which application and caller.
-struct Answered<'a> {
+/// What is asked again while a tunnel is open.
+#[derive(Debug)]
+struct Opened {
+    authority: Box<[u8]>,
+    method: Box<str>,
+    path: Box<[u8]>,
+    /// Whether `path` is in the form that rules for paths are for.
+    is_canonical: bool,
+}
+
+/// What an origin answered, and to what, if that may open a tunnel.
+struct Answered {
     response: Response<OriginBody<RequestBody>>,
-    application: &'a Arc<Application>,
-    standing: Arc<Standing>,
+    opened: Option<Opened>,
+}
+
+impl Opened {
+    /// Only a request that asks for another protocol can open a tunnel.
+    fn of(head: &RequestHead, is_canonical: bool) -> Option<Self> {
+        head.headers().contains_key(header::UPGRADE).then(|| Self {
+            authority: head.authority().into(),
+            method: head.method().as_str().into(),
+            path: head.path().into(),
+            is_canonical,
+        })
+    }
 }
 
 impl Exchange {
@@ -82,17 +101,21 @@ impl Exchange {
     pub async fn answer(self: Rc<Self>, request: Request<Incoming>) -> Response<Reply> {
         let asked = Asked::of(&request);
         let is_http2 = request.version() == Version::HTTP_2;
-        let standing = self.standing(&self.application);
-        let id = self.hop.request_id(request.headers(), &self.request_ids);
+        let bound = self.bound();
+        let standing = bound.standing(bound.application());
+        let id = bound.hop.request_id(request.headers(), &self.request_ids);
         let mut record = Record::begin(&self.scope, &standing.identity, &request);
         record.request_id(id.as_bytes());
-        let mut response = match self.forward(request, standing, &id, &mut record).await {
+        let mut response = match self
+            .forward(request, (&bound, standing), &id, &mut record)
+            .await
+        {
             Ok(answered) if answered.response.status() == StatusCode::SWITCHING_PROTOCOLS => {
                 self.switch(answered, record, &asked, &id)
             }
             Ok(Answered { response, .. }) => {
                 record.answered(response.status().as_u16());
-                self.relay(response, record)
+                self.relay(response, record, &bound)
             }
             Err(failure) => self.refuse(&failure, record, &asked, &id),
         };
@@ -114,36 +137,45 @@ impl Exchange {
         record.answered(failure.status().as_u16());
         let is_head = *asked.method() == Method::HEAD;
         let own = match failure {
-            Failure::Denied(turned) => self.remember(turned, id),
+            Failure::Denied(turned) => {
+                self.review();
+                self.remember(turned, id)
+            }
             _ => None,
         };
-        failure
-            .response(asked, id, own)
-            .map(|page| Reply::Page(Page::new(page, record, is_head)))
+        let mut response = failure.response(asked, id, own.as_deref());
+        if self.withdrawal.is_set() {
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(header::CONNECTION, close);
+        }
+        response.map(|page| Reply::Page(Page::new(page, record, is_head)))
     }
 
     /// Takes the origin's side of a tunnel out of its 101; the connection opens it once hyper has
     /// sent the answer.
     fn switch(
         &self,
-        answered: Answered<'_>,
+        answered: Answered,
         mut record: Record,
         asked: &Asked,
         id: &RequestId,
     ) -> Response<Reply> {
         let (head, body) = answered.response.into_parts();
-        match body.into_tunnel() {
-            Ok(origin) => {
+        match (body.into_tunnel(), answered.opened) {
+            (Ok(origin), Some(opened)) => {
                 record.answered(head.status.as_u16());
                 self.switched.replace(Some(Switched {
                     origin,
                     record,
-                    application: Arc::clone(answered.application),
-                    standing: answered.standing,
+                    opened,
                 }));
                 Response::from_parts(head, Reply::Nothing)
             }
-            Err(error) => self.refuse(&error.into(), record, asked, id),
+            // A 101 to what did not ask for it has been refused before.
+            (Ok(_), None) => {
+                self.refuse(&UpstreamError::UnexpectedUpgrade.into(), record, asked, id)
+            }
+            (Err(error), _) => self.refuse(&error.into(), record, asked, id),
         }
     }
 
@@ -156,18 +188,17 @@ impl Exchange {
         let Some(Switched {
             origin,
             mut record,
-            application,
-            standing,
+            opened,
         }) = self.switched.take()
         else {
             return Some(client);
         };
         let OriginSide { io, read: sent, .. } = origin;
         let tunnel = Tunnel::new((client, read.into()), (io, sent));
-        let idle = self.snapshot.limits.tunnel_idle;
-        let (totals, end) = tunnel
-            .run(idle, || self.may_go_on(&application, &standing))
-            .await;
+        let idle = self.bound().serving.snapshot.limits.tunnel_idle;
+        let withdrawn = poll_fn(|cx| self.withdrawal.poll(cx));
+        let may_go_on = || self.may_go_on(&opened);
+        let (totals, end) = tunnel.run(idle, may_go_on, withdrawn).await;
         record.bodies(totals.sent, totals.received);
         match end {
             Ok(()) => record.finish(Ending::Complete),
@@ -184,9 +215,17 @@ impl Exchange {
         &self,
         response: Response<OriginBody<RequestBody>>,
         record: Record,
+        bound: &Bound,
     ) -> Response<Reply> {
         let (mut parts, body) = response.into_parts();
-        let mut body = RelayBody::watched(body, self.watch(record));
+        let idle = IdleLimit::new(bound.serving.snapshot.limits.exchange_idle);
+        let withdrawal = Rc::clone(&self.withdrawal);
+        let watch = Recorded {
+            record,
+            idle,
+            withdrawal,
+        };
+        let mut body = RelayBody::watched(body, watch);
         if let Some(lane) = &self.lane {
             body.take_lane(lane);
             if lane.is_retired() {
@@ -197,20 +236,21 @@ impl Exchange {
         Response::from_parts(parts, Reply::Relay(body))
     }
 
-    fn watch(&self, record: Record) -> Recorded {
-        let idle = IdleLimit::new(self.snapshot.limits.exchange_idle);
-        Recorded { record, idle }
-    }
-
-    /// For how long the caller may go on without being judged anew; `None` if it may not.
-    /// A caller that meets other policies than when the tunnel was opened is another caller.
-    fn may_go_on(&self, application: &Application, opened: &Standing) -> Option<Duration> {
+    /// For how long the caller may go on without being judged anew; `None` if the request that
+    /// opened the tunnel would be refused now.
+    fn may_go_on(&self, opened: &Opened) -> Option<Duration> {
         let now = clock::unix_now();
-        let standing = self.standing(application);
-        policy::authorize(application.client_auth, &standing.verdict).ok()?;
-        if standing.met != opened.met {
+        let bound = self.bound();
+        let application = bound.asked_for(&opened.authority)?;
+        let standing = bound.standing(application);
+        let permit = policy::authorize(application.client_auth, &standing.verdict).ok()?;
+        if !opened.is_canonical && application.has_path_rules() {
             return None;
         }
+        let rules = application.rules.as_ref();
+        let decision = rules.map(|rules| rules.decide(&standing.met, &opened.method, &opened.path));
+        let is_shadow = rules.is_some_and(|rules| rules.shadow);
+        policy::narrow(permit, decision, is_shadow).ok()?;
         Some(Duration::from_secs(
             standing.holds_until.saturating_sub(now),
         ))
@@ -219,24 +259,26 @@ impl Exchange {
     async fn forward(
         &self,
         request: Request<Incoming>,
-        standing: Arc<Standing>,
+        (bound, standing): (&Bound, Arc<Standing>),
         id: &RequestId,
         record: &mut Record,
-    ) -> Result<Answered<'_>, Failure> {
+    ) -> Result<Answered, Failure> {
         let (parts, body) = request.into_parts();
         // First the request must mean one thing only ...
-        let mut head = RequestHead::check(parts, &body, &self.snapshot.fallback_authority)?;
+        let snapshot = &bound.serving.snapshot;
+        let mut head = RequestHead::check(parts, &body, &snapshot.fallback_authority)?;
         // ... and be for an application that this connection's handshake would have done for ...
-        let application = self.application_of(&head)?;
+        let application = bound.asked_for(head.authority()).ok_or(Misdirected)?;
         record.application(&application.name);
-        let standing = match application.number == self.application.number {
+        let standing = match application.number == bound.application().number {
             true => standing,
-            false => self.standing(application),
+            false => bound.standing(application),
         };
         // ... then the caller may pass or not, as it stands now, not as of the handshake ...
         let permit = policy::authorize(application.client_auth, &standing.verdict)
             .map_err(|denied| turned(denied, application, &head))?;
-        if application.has_path_rules() {
+        let is_canonical = application.has_path_rules();
+        if is_canonical {
             head.canonicalize()?;
         }
         let rules = application.rules.as_ref();
@@ -252,15 +294,22 @@ impl Exchange {
             record.shadowed();
             self.tell_shadow(&application.name, &denied, id);
         }
+        bound.passed(application);
         let block = standing.block_of(application.worker_of(head.path()));
-        let body = RequestBody::new(body, self.snapshot.limits.body_max)?;
+        let body = RequestBody::new(body, snapshot.limits.body_max)?;
         // ... then what the client said of itself goes and what Herald knows comes in ...
-        let way = Way { hop: &self.hop, id };
-        let outbound = Outbound::new(head, permit, &self.hygiene, block, way)?
-            .with_upgrade(&self.snapshot.upgrades);
+        let way = Way {
+            hop: &bound.hop,
+            id,
+        };
+        let hygiene = &bound.serving.hygiene;
+        let opening = Opened::of(&head, is_canonical);
+        let mut outbound = Outbound::new(head, permit, hygiene, block, way)?;
+        outbound.ask_upgrade(&snapshot.upgrades);
         record.forwarding();
         let caller = standing.fingerprint.as_ref();
-        let upstream = self.upstreams.get(application.number).ok_or(Misdirected)?;
+        let upstreams = &bound.serving.upstreams;
+        let upstream = upstreams.get(application.number).ok_or(Misdirected)?;
         let answered = upstream.send(&outbound, body, caller).await;
         let endpoint = answered
             .as_ref()
@@ -270,7 +319,7 @@ impl Exchange {
         let response = answered?;
         // ... and the answer is cleaned on its way back.
         let (mut parts, body) = response.into_parts();
-        headers::clean_response(&mut parts.headers, &self.hygiene);
+        headers::clean_response(&mut parts.headers, hygiene);
         if let (StatusCode::SWITCHING_PROTOCOLS, Some(protocol)) =
             (parts.status, outbound.upgrade())
         {
@@ -278,29 +327,33 @@ impl Exchange {
         }
         Ok(Answered {
             response: Response::from_parts(parts, body),
-            application,
-            standing,
+            opened: opening,
         })
     }
 
-    /// How the caller stands now with an application.
-    fn standing(&self, application: &Application) -> Arc<Standing> {
-        let judging = self.snapshot.judging(application);
-        self.caller.standing(&judging, clock::unix_now())
+    /// Who is calling for what, by the configuration as it is now.
+    fn bound(&self) -> Rc<Bound> {
+        let held = self.bound.borrow();
+        if self.current.is(&held.serving) {
+            return Rc::clone(&held);
+        }
+        let renewed = Rc::new(held.renewed(self.current.get(), self.client));
+        drop(held);
+        self.bound.replace(Rc::clone(&renewed));
+        renewed
     }
 
-    /// The application that the request is for, if the connection's handshake verified what that
-    /// application would have: one for another trust, or none at all, is no answer to its question.
-    fn application_of(&self, head: &RequestHead) -> Result<&Arc<Application>, Misdirected> {
-        let asked = self.snapshot.application_of(head.authority());
-        asked
-            .filter(|asked| self.application.agrees(asked))
-            .ok_or(Misdirected)
+    /// Looks whether what the caller was let through for still holds, and withdraws it if not.
+    pub fn review(&self) {
+        if !self.withdrawal.is_set() && !self.bound().still_passes() {
+            self.withdrawal.set();
+        }
     }
 
     /// Keeps a refusal for whoever asks why, and gives the application's page for it.
-    fn remember(&self, turned: &Turned, id: &RequestId) -> Option<&str> {
-        let application = self.snapshot.application(turned.application);
+    fn remember(&self, turned: &Turned, id: &RequestId) -> Option<Arc<str>> {
+        let bound = self.bound();
+        let application = bound.serving.snapshot.application(turned.application);
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         self.telemetry.refusals.push(Refusal {
             id: id.as_str().to_owned(),
@@ -310,9 +363,9 @@ impl Exchange {
             host: text(&turned.host),
             path: text(&turned.path),
             why: turned.denied.to_string(),
-            chain: self.caller.chain(),
+            chain: bound.chain(),
         });
-        application.denied_page.as_deref()
+        application.denied_page.clone()
     }
 
     /// A line about what a policy in shadow mode would have denied.
@@ -347,6 +400,7 @@ impl Exchange {
 pub struct Recorded {
     record: Record,
     idle: IdleLimit,
+    withdrawal: Rc<Withdrawal>,
 }
 
 impl Watch for Recorded {
@@ -363,6 +417,10 @@ impl Watch for Recorded {
         record.bodies(totals.sent, totals.received);
         match end {
             End::Complete => record.finish(Ending::Complete),
+            End::Dropped if self.withdrawal.is_set() => {
+                record.failed(Reason::CertificateFailed);
+                record.finish(Ending::Failed);
+            }
             End::Dropped => record.finish(Ending::ClientGone),
             End::Failed(error) => {
                 record.failed(match error {

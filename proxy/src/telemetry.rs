@@ -25,6 +25,7 @@ pub mod metrics;
 pub mod prometheus;
 pub mod reason;
 pub mod refusals;
+pub mod reloads;
 pub mod request_id;
 pub mod sink;
 mod stamp;
@@ -35,6 +36,7 @@ pub use connection::{ConnectionRecord, Scope};
 pub use features::{Feature, KernelCounts};
 pub use identity::Identity;
 pub use ledger::Ledger;
+pub use reloads::{ReloadState, Reloads};
 pub use request_id::{RequestId, RequestIds};
 
 use ledger::Pen;
@@ -72,6 +74,8 @@ pub struct Telemetry {
     pub kernel: KernelCounts,
     /// The last callers that were refused.
     pub refusals: Refusals,
+    /// Which configuration is in force.
+    pub reloads: Reloads,
     ready: AtomicBool,
 }
 
@@ -132,6 +136,7 @@ impl Telemetry {
             connections: SourceLimit::default(),
             requests: SourceLimit::default(),
             started: clock::monotonic(),
+            reloads: Reloads::new(clock::unix_now()),
             logs,
             format: config.observe.access_log_format,
             features: Mutex::new(features::features()),

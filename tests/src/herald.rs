@@ -233,6 +233,12 @@ impl Herald {
         self.ended = true;
     }
 
+    /// Sends SIGHUP, which it outlives.
+    pub fn hang_up(&mut self) {
+        self.signal("-HUP");
+        self.ended = false;
+    }
+
     /// Sends SIGTERM unless it was sent, and waits for the end.
     pub fn terminate(&mut self) -> ExitStatus {
         if !self.ended {

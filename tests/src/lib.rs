@@ -19,6 +19,7 @@ pub mod origin;
 pub mod peer;
 pub mod pki;
 pub mod records;
+pub mod site;
 pub mod soak;
 pub mod table;
 pub mod wait;

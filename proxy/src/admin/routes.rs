@@ -6,12 +6,38 @@ use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
+use tokio::sync::oneshot;
 
 use super::status::{Status, Subject, is_alive};
 use crate::clock;
 use crate::explain::{Question, explain};
 use crate::telemetry::refusals::Refusal;
 use crate::telemetry::{Telemetry, prometheus};
+
+/// Whether the owner of the Unix socket wants another configuration.
+pub(super) fn asks_for_reload<B>(request: &Request<B>, is_tcp: bool) -> bool {
+    !is_tcp && *request.method() == Method::POST && request.uri().path() == "/reload"
+}
+
+/// Has the configuration reloaded: 200 with what is in force now, or 409 with why not.
+pub(super) async fn reload(subject: &Subject) -> Response<Full<Bytes>> {
+    let (call, answer) = oneshot::channel();
+    let outcome = match subject.reloads.try_send(call) {
+        Ok(()) => answer.await.ok(),
+        Err(_) => None,
+    };
+    match outcome {
+        Some(Ok(generation)) => {
+            let text = format!("configuration {generation} is in force\n");
+            page(StatusCode::OK, PLAIN, text)
+        }
+        Some(Err(why)) => page(StatusCode::CONFLICT, PLAIN, why + "\n"),
+        None => {
+            let text = "too many reloads are waiting, or none can be done\n".into();
+            page(StatusCode::SERVICE_UNAVAILABLE, PLAIN, text)
+        }
+    }
+}
 
 /// Answers one request. Over TCP the Host must be an address or `localhost`: a web page whose name
 /// was made to point here (DNS rebinding) must not read what it says.
@@ -25,7 +51,7 @@ pub(super) fn answer<B>(
         return page(StatusCode::MISDIRECTED_REQUEST, PLAIN, text.into());
     }
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        let text = "read-only: GET or HEAD\n".into();
+        let text = "read-only: GET or HEAD; POST /reload on a Unix socket alone\n".into();
         let mut response = page(StatusCode::METHOD_NOT_ALLOWED, PLAIN, text);
         let allowed = HeaderValue::from_static("GET, HEAD");
         response.headers_mut().insert(header::ALLOW, allowed);
@@ -103,7 +129,8 @@ fn explained(subject: &Subject, refusal: &Refusal) -> String {
         at: refusal.time,
     };
     let head = format!("{:<12} {}\n", "Refused", refusal.why);
-    head + &explain(&subject.snapshot, &question)
+    let snapshot = subject.snapshots.borrow().clone();
+    head + &explain(&snapshot, &question)
 }
 
 /// A worker that has not ticked for too long.

@@ -14,6 +14,7 @@ use crate::clock;
 use crate::config::file::definition;
 use crate::config::{AdminAddr, Config};
 use crate::explain::{Question, explain, moment};
+use crate::files::Files;
 use crate::snapshot::Snapshot;
 
 #[derive(Args, Debug)]
@@ -90,8 +91,9 @@ fn answer(ask: &Ask) -> Result<String, String> {
     let given = definition()
         .try_get_matches_from(file)
         .map_err(|error| error.to_string())?;
-    let snapshot = Config::load(&given)
-        .and_then(|config| Snapshot::compile(&config))
+    let files = Files::default();
+    let snapshot = Config::load(&given, &files)
+        .and_then(|config| Snapshot::compile(&config, &files, None))
         .map_err(|mistakes| mistakes.to_string())?;
     let chain = match &ask.cert {
         None => Vec::new(),

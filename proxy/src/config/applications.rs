@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use clap::Command;
 
 use super::compose::configure;
+use super::flags::CrlMode;
 use super::found::Found;
 use super::mistake::{Mistake, Origin, quoted};
 use super::model::{ApplicationConfig, Config, TrustConfig};
@@ -99,13 +100,38 @@ impl Sections {
                 .cloned()
                 .map(|(path, at)| (PathBuf::from(path), at))
                 .unzip();
-            trusts.push(TrustConfig { name, ca, origins });
+            let placed = |key| {
+                let files = section.own(key).iter().cloned();
+                files.map(|(path, at)| (PathBuf::from(path), at)).collect()
+            };
+            let crl_mode = section.crl_mode(mistakes);
+            trusts.push(TrustConfig {
+                name,
+                ca,
+                origins,
+                crl: placed("crl"),
+                crl_mode,
+                revoked: placed("revoked"),
+            });
         }
         trusts
     }
 }
 
 impl Section {
+    fn crl_mode(&self, mistakes: &mut Vec<Mistake>) -> CrlMode {
+        match self.own("crl_mode") {
+            [] => CrlMode::Hard,
+            [(mode, _)] if mode == "hard" => CrlMode::Hard,
+            [(mode, _)] if mode == "soft" => CrlMode::Soft,
+            _ => {
+                let message = "this is no mode of revocation lists";
+                mistakes.push(Mistake::new(self.place("crl_mode"), message, "hard, soft"));
+                CrlMode::Hard
+            }
+        }
+    }
+
     fn name(&self, others: &[ApplicationConfig], mistakes: &mut Vec<Mistake>) -> String {
         let given = self
             .own("name")

@@ -14,10 +14,12 @@ use crate::net::Network;
 
 mod client;
 mod kernel;
+mod revocation;
 mod upstream;
 
 pub use client::{ClientFlags, ForwardedStyle};
 pub use kernel::{KernelFlags, Ktls};
+pub use revocation::{CrlMode, RevocationFlags};
 pub use upstream::{Balance, Isolate, UpstreamFlags};
 
 /// Who may pass.
@@ -352,6 +354,10 @@ pub struct Flags {
     /// Clients.
     #[command(flatten)]
     pub client: ClientFlags,
+
+    /// Client certificates that count no more.
+    #[command(flatten)]
+    pub revocation: RevocationFlags,
 
     /// The kernel's part in TLS.
     #[command(flatten)]

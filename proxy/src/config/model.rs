@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use super::account::AccountFlags;
 use super::flags::{
-    ClientAuth, ClientFlags, EbpfMode, KernelFlags, LogLevel, OnFailure, ReasonSpelling,
-    UpstreamFlags,
+    ClientAuth, ClientFlags, CrlMode, EbpfMode, KernelFlags, LogLevel, OnFailure, ReasonSpelling,
+    RevocationFlags, UpstreamFlags,
 };
-use super::mistake::Origin;
+use super::mistake::{Mistake, Origin};
 use super::observe::ObserveFlags;
 use crate::hosts::HostPattern;
 use crate::net::Network;
@@ -49,6 +49,8 @@ pub struct Config {
     pub allow_header_names: Vec<String>,
     /// What clients may do, and what is told of them.
     pub client: ClientFlags,
+    /// Client certificates that count no more.
+    pub revocation: RevocationFlags,
     /// Worker threads, at least one.
     pub workers: usize,
     /// Kernel programs.
@@ -112,6 +114,12 @@ pub struct TrustConfig {
     pub ca: Vec<PathBuf>,
     /// Where each file was named.
     pub origins: Vec<Origin>,
+    /// Revocation lists, PEM or DER, each with its place.
+    pub crl: Vec<(PathBuf, Origin)>,
+    /// What a list that can't be relied on means.
+    pub crl_mode: CrlMode,
+    /// Lists of certificates to refuse, each with its place.
+    pub revoked: Vec<(PathBuf, Origin)>,
 }
 
 /// One application among several.
@@ -241,8 +249,44 @@ impl Config {
         }
     }
 
+    /// What is otherwise than in `running` and takes a start: sockets, threads, privileges, logs.
+    pub fn needs_restart_after(&self, running: &Self) -> Vec<Mistake> {
+        let differs = |key: &&&str| self.values.get(**key) != running.values.get(**key);
+        let mistake = |key: &&str| {
+            let shown = running.values.get(*key).cloned().unwrap_or_default();
+            let message = format!("a change of `{key}` needs restart");
+            let allowed = format!("a restart, or what runs: {}", shown.join(", "));
+            Mistake::new(self.origin(key, 0), message, allowed)
+        };
+        RESTART_KEYS.iter().filter(differs).map(mistake).collect()
+    }
+
     /// Where value `index` of `key` came from.
     pub fn origin(&self, key: &str, index: usize) -> Origin {
         self.origins.of(key, index)
     }
 }
+
+/// Settings that are looked at once, at the start.
+const RESTART_KEYS: &[&str] = &[
+    "listen",
+    "workers",
+    "ebpf",
+    "refuse_rate",
+    "refuse_burst",
+    "refuse_exempt",
+    "max_connections",
+    "max_connections_per_source",
+    "trusted_proxy",
+    "user",
+    "group",
+    "ktls",
+    "ktls_min_body",
+    "drain_timeout",
+    "log_level",
+    "access_log",
+    "connection_log",
+    "access_log_format",
+    "admin",
+    "watch",
+];

@@ -34,9 +34,12 @@ pub struct Application {
     /// How they are checked, if they are.
     pub health_check: Option<upstream::HealthCheck>,
     /// The page of a 403, if it has one of its own.
-    pub denied_page: Option<Box<str>>,
+    pub denied_page: Option<Arc<str>>,
     /// Its policies, if it has any.
     pub rules: Option<Rules>,
+    /// The same for applications whose requests may share connections to their origins: a digest of
+    /// the name and of all that makes the origins what they are.
+    pub origins_digest: [u8; 32],
     /// Which applications a connection may ask for: those with the same number have the same trust.
     pub(super) group: usize,
     /// The origins, as records name them.
@@ -97,6 +100,11 @@ impl Application {
         self.group == asked.group
     }
 
+    /// Whether its clients are asked for a certificate.
+    pub fn asks(&self) -> bool {
+        self.trust.is_some()
+    }
+
     /// How records name the origin of this number; without a number, the only one there is.
     pub fn origin_label(&self, number: Option<usize>) -> Option<&str> {
         let label = match (number, &*self.origin_labels) {
@@ -114,7 +122,10 @@ impl Application {
             || "No client certificate is asked for.".to_owned(),
             |trust| {
                 let count = trust.certificates();
-                format!("Client certificates must lead to one of {count} CA certificate(s).")
+                let revoked = trust.revocation_summary();
+                format!(
+                    "Client certificates must lead to one of {count} CA certificate(s).{revoked}"
+                )
             },
         );
         let workers = match self.workers.len() {

@@ -1,8 +1,6 @@
 //! From a configuration to a snapshot: reads the files it names, collects every mistake.
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,9 +9,10 @@ use rustls::server::danger::ClientCertVerifier;
 use super::{Application, KernelPart, Limits, Snapshot};
 use crate::caller::Standings;
 use crate::config::{
-    self, ClientAuth, Config, ForwardedStyle, LogFormat, LogTarget, Mistake, Mistakes, Origin,
-    ReasonSpelling,
+    self, ClientAuth, Config, CrlMode, ForwardedStyle, LogFormat, LogTarget, Mistake, Mistakes,
+    Origin, ReasonSpelling,
 };
+use crate::files::{FileError, Files};
 use crate::headers::{Forwarding, Hygiene, Mapping, Preset};
 use crate::hosts::Hosts;
 use crate::http::{Upgrades, limits};
@@ -26,13 +25,23 @@ use crate::tls::{
 
 mod origins;
 mod policies;
+mod revocation;
 mod workers;
 
-pub(super) fn compile(config: &Config) -> Result<Snapshot, Mistakes> {
-    let kernel_tls = KernelPart::decide(config);
+use revocation::{Kind, Lists};
+
+pub(super) fn compile(
+    config: &Config,
+    files: &Files,
+    kernel_tls: Arc<KernelPart>,
+) -> Result<Snapshot, Mistakes> {
     let mut compiler = Compiler {
         taps_keys: kernel_tls.level().is_some(),
-        ..Compiler::default()
+        reading: files,
+        mistakes: Vec::new(),
+        files: HashMap::new(),
+        anonymous: HashMap::new(),
+        groups: HashMap::new(),
     };
     let stores = compiler.stores(config);
     let mut applications = Vec::with_capacity(config.applications.len().max(1));
@@ -73,12 +82,16 @@ pub(super) fn compile(config: &Config) -> Result<Snapshot, Mistakes> {
     let Some(default) = applications.first().cloned() else {
         return Err(Mistakes(Vec::new()));
     };
+    let numbers = applications.iter();
+    let numbers = numbers.map(|application| (application.name.clone(), application.number));
     let names = applications
         .iter()
         .flat_map(|application| application.names());
     let allowed = config.allow_header_names.iter().map(String::as_str);
     Ok(Snapshot {
+        generation: 0,
         default,
+        names: numbers.collect(),
         hosts,
         hygiene: Hygiene::new(names, allowed),
         upgrades: Upgrades::new(config.client.upgrades()),
@@ -93,23 +106,28 @@ pub(super) fn compile(config: &Config) -> Result<Snapshot, Mistakes> {
     })
 }
 
+/// The files of a store of `client_ca`, and how its lists are read.
+type Anonymous = ([Vec<PathBuf>; 3], bool);
+
 /// The number of a trust, and the sessions that may be resumed under it.
 type Group = (usize, Option<Arc<Sessions>>);
 
 /// What compiling applications has made so far: what several of them name is read once.
-#[derive(Debug, Default)]
-struct Compiler {
+#[derive(Debug)]
+struct Compiler<'f> {
     /// Whether the kernel may be given keys.
     taps_keys: bool,
+    /// Where files are read.
+    reading: &'f Files,
     mistakes: Vec<Mistake>,
     files: HashMap<PathBuf, Vec<u8>>,
-    /// Stores of `client_ca`, by their files.
-    anonymous: HashMap<Vec<PathBuf>, Arc<TrustStore>>,
+    /// Stores of `client_ca`, by their files and those of revocation.
+    anonymous: HashMap<Anonymous, Arc<TrustStore>>,
     /// Sessions and number of each trust, by the digests of its stores.
     groups: HashMap<Vec<[u8; 32]>, Group>,
 }
 
-impl Compiler {
+impl Compiler<'_> {
     fn application(
         &mut self,
         config: &Config,
@@ -120,7 +138,7 @@ impl Compiler {
         let before = self.mistakes.len();
         let mapping = mapping(config, &mut self.mistakes);
         let trust = self.trust_of(config, named).map(Arc::new);
-        let origins = origins::compile(config, &mut self.mistakes);
+        let origins = origins::compile(config, self.reading, &mut self.mistakes);
         let health_check = origins::health_check(config, &mut self.mistakes);
         let denied_page = self.denied_page(config);
         let chain_pem = self.read(&config.cert, || config.origin("cert", 0));
@@ -158,6 +176,7 @@ impl Compiler {
             client_auth: config.client_auth,
             tls: Arc::new(tls),
             origin_labels: origins.iter().map(ToString::to_string).collect(),
+            origins_digest: origins::digest(config, name, self.reading),
             origins,
             health_check,
             upstream: origins::settings(config),
@@ -179,7 +198,7 @@ impl Compiler {
         })
     }
 
-    fn denied_page(&mut self, config: &Config) -> Option<Box<str>> {
+    fn denied_page(&mut self, config: &Config) -> Option<Arc<str>> {
         let path = config.denied_page.as_ref()?;
         let origin = || config.origin("denied_page", 0);
         let bytes = self.read(path, origin)?;
@@ -201,7 +220,26 @@ impl Compiler {
             .map(|trust| {
                 let origin =
                     |index: usize| trust.origins.get(index).cloned().unwrap_or(Origin::Default);
-                self.store(&trust.name, &trust.ca, origin).map(Arc::new)
+                let store = self.store(&trust.name, &trust.ca, origin)?;
+                let paths = |placed: &[(PathBuf, Origin)]| -> Vec<PathBuf> {
+                    placed.iter().map(|(path, _)| path.clone()).collect()
+                };
+                let origin = |kind, index: usize| {
+                    let placed = match kind {
+                        Kind::List => &trust.crl,
+                        Kind::Denied => &trust.revoked,
+                    };
+                    placed
+                        .get(index)
+                        .map_or(Origin::Default, |(_, at)| at.clone())
+                };
+                let lists = Lists {
+                    lists: &paths(&trust.crl),
+                    denied: &paths(&trust.revoked),
+                    mode: trust.crl_mode,
+                    origin: &origin,
+                };
+                self.with_lists(store, &lists).map(Arc::new)
             })
             .collect()
     }
@@ -217,13 +255,33 @@ impl Compiler {
 
     /// The store of `client_ca`.
     fn trust(&mut self, config: &Config) -> Option<Arc<TrustStore>> {
-        if let Some(known) = self.anonymous.get(&config.client_ca) {
+        let revocation = &config.revocation;
+        let files = [
+            &config.client_ca,
+            &revocation.client_crl,
+            &revocation.client_revoked,
+        ];
+        let key = (
+            files.map(Clone::clone),
+            revocation.crl_mode == CrlMode::Soft,
+        );
+        if let Some(known) = self.anonymous.get(&key) {
             return Some(Arc::clone(known));
         }
         let origin = |index| config.origin("client_ca", index);
-        let store = Arc::new(self.store(STORE_NAME, &config.client_ca, origin)?);
-        self.anonymous
-            .insert(config.client_ca.clone(), Arc::clone(&store));
+        let store = self.store(STORE_NAME, &config.client_ca, origin)?;
+        let origin = |kind, index| match kind {
+            Kind::List => config.origin("client_crl", index),
+            Kind::Denied => config.origin("client_revoked", index),
+        };
+        let lists = Lists {
+            lists: &revocation.client_crl,
+            denied: &revocation.client_revoked,
+            mode: revocation.crl_mode,
+            origin: &origin,
+        };
+        let store = Arc::new(self.with_lists(store, &lists)?);
+        self.anonymous.insert(key, Arc::clone(&store));
         Some(store)
     }
 
@@ -258,7 +316,7 @@ impl Compiler {
         if let Some(known) = self.files.get(path) {
             return Some(known.clone());
         }
-        match read_file(path) {
+        match self.reading.read(path, FILE_MAX) {
             Ok(bytes) => {
                 self.files.insert(path.to_owned(), bytes.clone());
                 Some(bytes)
@@ -355,36 +413,21 @@ fn pair_mistake(config: &Config, error: &ContextError) -> Mistake {
 
 /// A file that one setting names, with a mistake at its place if it can't be read.
 fn read(
-    config: &Config,
+    (config, files): (&Config, &Files),
     key: &str,
     index: usize,
     path: &Path,
     mistakes: &mut Vec<Mistake>,
 ) -> Option<Vec<u8>> {
-    read_file(path)
+    files
+        .read(path, FILE_MAX)
         .map_err(|what| mistakes.push(unreadable(config.origin(key, index), path, &what)))
         .ok()
 }
 
-fn unreadable(origin: Origin, path: &Path, what: &str) -> Mistake {
+fn unreadable(origin: Origin, path: &Path, what: &FileError) -> Mistake {
     let message = format!("{} can't be read: {what}", path.display());
     Mistake::new(origin, message, "a readable PEM file")
-}
-
-fn read_file(path: &Path) -> Result<Vec<u8>, String> {
-    let told = |error: std::io::Error| error.to_string();
-    let file = File::open(path).map_err(told)?;
-    if !file.metadata().map_err(told)?.is_file() {
-        return Err("it is not a regular file".to_owned());
-    }
-    let mut bytes = Vec::new();
-    file.take(FILE_MAX + 1)
-        .read_to_end(&mut bytes)
-        .map_err(told)?;
-    if bytes.len() as u64 > FILE_MAX {
-        return Err("it is larger than 16 MiB".to_owned());
-    }
-    Ok(bytes)
 }
 
 fn forwarding(config: &Config) -> Forwarding {
@@ -413,6 +456,7 @@ fn limits(config: &Config) -> Limits {
             http2_streams_max: config.http2_streams_max,
             http2_resets_max: config.client.http2_resets_max,
             write_timeout: config.client.write_timeout.0,
+            verdict_grace: config.client.verdict_grace.0,
             http2_stream_window: config.http2_stream_window,
             http2_connection_window: config.http2_connection_window,
         },

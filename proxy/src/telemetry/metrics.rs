@@ -34,6 +34,8 @@ impl Counter {
 #[repr(align(128))]
 #[derive(Debug)]
 pub struct Board {
+    /// The configuration it serves by.
+    pub generation: Counter,
     /// Connections accepted.
     pub connections_opened: Counter,
     /// Connections that are over.
@@ -99,6 +101,7 @@ pub struct Histogram {
 impl Default for Board {
     fn default() -> Self {
         Self {
+            generation: Counter::default(),
             connections_opened: Counter::default(),
             connections_closed: Counter::default(),
             handshakes_full: Counter::default(),

@@ -103,6 +103,19 @@ fn process(page: &mut Page, telemetry: &Telemetry) {
         "1 while new connections are accepted, 0 before and while stopping.",
         u8::from(telemetry.is_ready()),
     );
+    let reloads = telemetry.reloads.now();
+    page.single(
+        "herald_config_generation",
+        "gauge",
+        "The configuration in force, counted from 1 at the start.",
+        reloads.generation,
+    );
+    page.single(
+        "herald_reloads_refused_total",
+        "counter",
+        "Configurations that were not put in force.",
+        reloads.refused,
+    );
     page.single(
         "herald_workers",
         "gauge",

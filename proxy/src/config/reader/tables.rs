@@ -11,7 +11,7 @@ use crate::config::mistake::Mistake;
 use crate::config::sections::{Section, is_applications};
 
 /// Keys of a `[[trust]]` table; no other is known there.
-const TRUST: &[&str] = &["name", "ca"];
+const TRUST: &[&str] = &["name", "ca", "crl", "crl_mode", "revoked"];
 /// Keys of an `[[application]]` table beside the settings.
 const APPLICATION: &[&str] = &[
     "name",
