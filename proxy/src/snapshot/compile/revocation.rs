@@ -1,6 +1,7 @@
 //! What counts no more of a trust store: from the files of the configuration.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::{Compiler, unreadable};
 use crate::clock;
