@@ -128,6 +128,12 @@ const DEPARTURES: &[(&str, &str, &str, &str)] = &[
         "SSL-CLIENT-S-DN-CN",
         "as SSL-CLIENT-S-DN",
     ),
+    (
+        "envoy-xfcc",
+        "slash",
+        "x-forwarded-client-cert",
+        "Envoy does not quote a URI with a comma, which its manual asks for and without which it begins another element",
+    ),
 ];
 
 /// What HAProxy's manual shows, and what Cloud Foundry's haproxy sets with its names in base64.
