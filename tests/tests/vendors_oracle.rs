@@ -134,6 +134,12 @@ const DEPARTURES: &[(&str, &str, &str, &str)] = &[
         "x-forwarded-client-cert",
         "Envoy does not quote a URI with a comma, which its manual asks for and without which it begins another element",
     ),
+    (
+        "envoy-xfcc-cert",
+        "slash",
+        "x-forwarded-client-cert",
+        "as envoy-xfcc",
+    ),
 ];
 
 /// What HAProxy's manual shows, and what Cloud Foundry's haproxy sets with its names in base64.
@@ -194,9 +200,13 @@ fn httpd_and_the_preset_named_after_it() {
 #[test]
 fn envoy_and_the_presets_named_after_it() {
     if gate::require("envoy_oracle", "envoy", Kind::Envoy.version().is_some()) {
-        for (preset, format) in [("envoy-xfcc", "TEXT"), ("envoy-xfcc-json", "JSON")] {
+        for (preset, details) in [
+            ("envoy-xfcc", "format: TEXT"),
+            ("envoy-xfcc-cert", "format: TEXT, cert: true, chain: true"),
+            ("envoy-xfcc-json", "format: JSON"),
+        ] {
             compare(preset, ENVOY, Kind::Envoy, |origin, _, at| {
-                envoy(format, origin, at)
+                envoy(details, origin, at)
             });
         }
     }
@@ -348,7 +358,7 @@ fn apache(origin: SocketAddr, dir: &Path, at: SocketAddr) -> String {
     )
 }
 
-fn envoy(format: &str, origin: SocketAddr, at: SocketAddr) -> String {
+fn envoy(details: &str, origin: SocketAddr, at: SocketAddr) -> String {
     let [cert, key, ca] = files().map(|path| path.display().to_string());
     let (port, host) = (at.port(), origin.port());
     format!(
@@ -373,7 +383,7 @@ static_resources:
           "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
           stat_prefix: x
           forward_client_cert_details: SANITIZE_SET
-          set_current_client_cert_details: {{ subject: true, uri: true, dns: true, format: {format} }}
+          set_current_client_cert_details: {{ subject: true, uri: true, dns: true, {details} }}
           route_config:
             virtual_hosts:
             - name: x

@@ -33,6 +33,8 @@ pub enum Preset {
     Apache,
     /// `envoy-xfcc`
     EnvoyXfcc,
+    /// `envoy-xfcc-cert`
+    EnvoyXfccCert,
     /// `envoy-xfcc-json`
     EnvoyXfccJson,
     /// `traefik`
@@ -86,6 +88,7 @@ impl Preset {
             Self::CfHaproxy => "cf-haproxy",
             Self::Apache => "apache",
             Self::EnvoyXfcc => "envoy-xfcc",
+            Self::EnvoyXfccCert => "envoy-xfcc-cert",
             Self::EnvoyXfccJson => "envoy-xfcc-json",
             Self::Traefik => "traefik",
             Self::AwsAlbVerify => "aws-alb-verify",
@@ -130,6 +133,9 @@ impl Preset {
             Self::EnvoyXfcc => {
                 "x-forwarded-client-cert: Hash, Subject, URI and DNS; what the client sent is replaced (SANITIZE_SET)"
             }
+            Self::EnvoyXfccCert => {
+                "x-forwarded-client-cert with Cert and Chain (of the validated path), as envoy-xfcc otherwise"
+            }
             Self::EnvoyXfccJson => {
                 "x-forwarded-client-cert in Envoy's JSON format, as envoy-xfcc otherwise"
             }
@@ -168,6 +174,7 @@ impl Preset {
             Self::CfHaproxy,
             Self::Apache,
             Self::EnvoyXfcc,
+            Self::EnvoyXfccCert,
             Self::EnvoyXfccJson,
             Self::Traefik,
             Self::AwsAlbVerify,
@@ -193,6 +200,7 @@ impl Preset {
             Self::CfHaproxy => tables::CF_HAPROXY,
             Self::Apache => tables::APACHE,
             Self::EnvoyXfcc => tables::ENVOY_XFCC,
+            Self::EnvoyXfccCert => tables::ENVOY_XFCC_CERT,
             Self::EnvoyXfccJson => tables::ENVOY_XFCC_JSON,
             Self::Traefik => tables::TRAEFIK,
             Self::AwsAlbVerify => tables::AWS_ALB_VERIFY,

@@ -165,6 +165,9 @@ pub(super) const APACHE: &[Row] = &[
 
 pub(super) const ENVOY_XFCC: &[Row] = &[("x-forwarded-client-cert", Variable::Xfcc, Form::Plain)];
 
+pub(super) const ENVOY_XFCC_CERT: &[Row] =
+    &[("x-forwarded-client-cert", Variable::XfccCert, Form::Plain)];
+
 pub(super) const ENVOY_XFCC_JSON: &[Row] =
     &[("x-forwarded-client-cert", Variable::XfccJson, Form::Plain)];
 
