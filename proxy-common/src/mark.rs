@@ -18,6 +18,8 @@ pub struct SocketMark {
     pub state: u32,
     /// When the connection was established, in nanoseconds of `CLOCK_MONOTONIC`.
     pub established_ns: u64,
+    /// Bytes received when the peer had acknowledged our FIN (`TCP_FIN_WAIT2`).
+    pub received_before_fin: u64,
 }
 
 /// A listener, or a connection that it accepted.
@@ -42,13 +44,14 @@ pub struct TcpProfile {
 /// Index of the profile of connections to the origin; listeners' are at their service's index.
 pub const PROFILE_UPSTREAM: u32 = crate::SERVICES_MAX;
 
-const _: () = assert!(size_of::<SocketMark>() == 24);
+const _: () = assert!(size_of::<SocketMark>() == 32);
 const _: () = assert!(align_of::<SocketMark>() == 8);
 const _: () = assert!(offset_of!(SocketMark, role) == 0);
 const _: () = assert!(offset_of!(SocketMark, service) == 4);
 const _: () = assert!(offset_of!(SocketMark, worker) == 8);
 const _: () = assert!(offset_of!(SocketMark, state) == 12);
 const _: () = assert!(offset_of!(SocketMark, established_ns) == 16);
+const _: () = assert!(offset_of!(SocketMark, received_before_fin) == 24);
 const _: () = assert!(size_of::<TcpProfile>() == 24);
 const _: () = assert!(align_of::<TcpProfile>() == 4);
 const _: () = assert!(offset_of!(TcpProfile, notsent_lowat) == 16);

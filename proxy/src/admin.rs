@@ -1,5 +1,6 @@
 //! Where an operator and a monitor look in: `/metrics`, `/livez`, `/readyz` and `/status` on a Unix
-//! socket for its owner alone, or on a loopback address. Read-only. Served by the control thread;
+//! socket for its owner alone, or on a loopback address. Read-only but for `POST /reload`, which the
+//! Unix socket alone takes. Served by the control thread;
 //! no request of a client passes through it. Bound before privileges go, served after.
 
 use std::fs;
@@ -129,8 +130,14 @@ impl Listener {
 
 async fn converse(stream: Box<dyn Stream>, subject: Arc<Subject>, is_tcp: bool) {
     let service = service_fn(move |request| {
-        let answer = routes::answer(&request, &subject, is_tcp);
-        async move { Ok::<_, std::convert::Infallible>(answer) }
+        let subject = Arc::clone(&subject);
+        async move {
+            let answer = match routes::asks_for_reload(&request, is_tcp) {
+                true => routes::reload(&subject).await,
+                false => routes::answer(&request, &subject, is_tcp),
+            };
+            Ok::<_, std::convert::Infallible>(answer)
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

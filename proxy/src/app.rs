@@ -14,16 +14,19 @@ use std::time::Duration;
 use sd_notify::NotifyState;
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::admin::{Admin, Subject};
 use crate::config::{AdminAddr, Config, Mistakes};
 use crate::drain::{self, DrainTrigger};
+use crate::handover::{Handover, HandoverError};
 use crate::listen::sources::Sources;
 use crate::listen::{self, Places};
 use crate::privilege::{self, PrivilegeError};
+use crate::reload::watch::Watch;
+use crate::reload::{CALLS_MAX, Reloader, Source};
 use crate::snapshot::Snapshot;
-use crate::steering::{Required, Steering};
+use crate::steering::{CloseEvents, Required, Steering};
 use crate::telemetry::features::EBPF_STEERING;
 use crate::telemetry::ledger::FLUSH_AFTER;
 use crate::telemetry::{Feature, LogError, Telemetry};
@@ -57,6 +60,9 @@ pub enum StartError {
     /// A kernel program.
     #[error("can't start: {0}")]
     Steering(#[from] Required),
+    /// The folder of the handover.
+    #[error("can't hand over: {0}")]
+    Handover(#[from] HandoverError),
     /// A log.
     #[error(transparent)]
     Log(#[from] LogError),
@@ -73,7 +79,12 @@ pub struct App {
     drain: DrainTrigger,
     drain_timeout: Duration,
     telemetry: Arc<Telemetry>,
+    snapshots: watch::Receiver<Arc<Snapshot>>,
     admin: Option<Admin>,
+    handover: Option<Handover>,
+    /// What the kernel tells of the end of connections.
+    ends: Option<CloseEvents>,
+    reloader: Option<Reloader>,
     /// What is attached goes with this.
     steering: Arc<Steering>,
 }
@@ -90,16 +101,18 @@ pub enum Stopped {
 impl App {
     /// Compiles `config`, binds, gives up all privileges, and starts the workers. Nothing after
     /// that may need a privilege; no thread may have been started before.
-    pub fn start(config: &Config) -> Result<Self, StartError> {
-        let bound = Bound::bind(config)?;
+    /// `source` is where the configuration came from.
+    pub fn start(config: &Config, source: Source) -> Result<Self, StartError> {
+        let bound = Bound::bind(config, &source)?;
         privilege::give_up(config)?;
-        bound.serve(config)
+        bound.serve(config, source)
     }
 
     /// As [`App::start`], with the privileges of the process left alone: for a demonstration inside
     /// a process that does other things.
     pub fn start_as_is(config: &Config) -> Result<Self, StartError> {
-        Bound::bind(config)?.serve(config)
+        let source = Source::default();
+        Bound::bind(config, &source)?.serve(config, source)
     }
 
     /// The kernel's help with new connections.
@@ -133,16 +146,30 @@ impl App {
                     telemetry.reopen_logs();
                 }
             }));
+            let (calls, called) = mpsc::channel(CALLS_MAX);
+            if let Some(reloader) = self.reloader.take() {
+                let hangup = signal(SignalKind::hangup())?;
+                drop(tokio::spawn(reloader.run(hangup, called)));
+            }
             if let Some(admin) = self.admin.take() {
                 let subject = Subject {
                     telemetry: Arc::clone(&self.telemetry),
+                    reloads: calls,
                     listeners: self.bound.clone(),
+                    snapshots: self.snapshots.clone(),
                 };
                 drop(tokio::spawn(admin.serve(Arc::new(subject))));
             }
+            if let Some(ends) = self.ends.take() {
+                drop(tokio::spawn(forward(ends, Arc::clone(&self.telemetry))));
+            }
             // Signals are listened to: from here on a stop is a graceful one.
             tell_manager(NotifyState::Ready);
-            let signal = asked().await;
+            let successor = succeeded(self.handover.take());
+            let signal = tokio::select! {
+                signal = asked() => signal,
+                () = successor => "handover",
+            };
             tell_manager(NotifyState::Stopping);
             tracing::info!(signal, "stopping: no new connections, finishing open ones");
             tokio::select! {
@@ -180,6 +207,31 @@ impl App {
     }
 }
 
+/// Takes over from the instance before, then waits for the next one to do the same.
+async fn succeeded(handover: Option<Handover>) {
+    if let Some(handover) = handover {
+        match handover.take_over().await {
+            Ok(standby) => return standby.asked().await,
+            // It serves, and so may the other: an operator has to say who stops.
+            Err(error) => tracing::error!(%error, "handover failed: no other instance was stopped"),
+        }
+    }
+    std::future::pending().await
+}
+
+/// Hands the kernel's word of the end of connections to their workers.
+async fn forward(ends: CloseEvents, telemetry: Arc<Telemetry>) {
+    let inboxes = telemetry.inboxes();
+    let give = |worker: usize, events: &mut Vec<_>| {
+        if let Some(inbox) = inboxes.get(worker) {
+            inbox.give(events);
+        }
+    };
+    if let Err(error) = ends.forward(inboxes.len(), give).await {
+        tracing::error!(%error, "the kernel's word of how connections end is lost");
+    }
+}
+
 /// Tells the service manager, if one listens (sd_notify(3)).
 fn tell_manager(state: NotifyState<'_>) {
     if let Err(error) = sd_notify::notify(&[state]) {
@@ -194,11 +246,14 @@ struct Bound {
     sockets: Vec<Sockets>,
     steering: Steering,
     admin: Option<Admin>,
+    watch: Option<Watch>,
 }
 
 impl Bound {
-    fn bind(config: &Config) -> Result<Self, StartError> {
-        let snapshot = Arc::new(Snapshot::compile(config).map_err(StartError::Config)?);
+    fn bind(config: &Config, source: &Source) -> Result<Self, StartError> {
+        let files = &source.files;
+        let snapshot = Snapshot::compile(config, files, None).map_err(StartError::Config)?;
+        let snapshot = Arc::new(snapshot);
         if snapshot.kernel_tls.falls_short() {
             tracing::warn!("{}", snapshot.kernel_tls.told());
         } else {
@@ -218,11 +273,13 @@ impl Bound {
             sockets,
             steering,
             admin,
+            watch: begin_watch(config, source),
         })
     }
 
     /// Opens the logs, with no more rights than there are to reopen them, and starts the workers.
-    fn serve(self, config: &Config) -> Result<App, StartError> {
+    fn serve(self, config: &Config, source: Source) -> Result<App, StartError> {
+        let handover = config.handover.as_deref().map(Handover::open).transpose()?;
         let telemetry = Telemetry::start(config)?;
         tell(&self.steering, &telemetry);
         self.snapshot.kernel_tls.report(&telemetry);
@@ -235,13 +292,19 @@ impl Bound {
                 &config.client.trusted_proxy,
             ),
         };
+        let (publisher, snapshots) = watch::channel(self.snapshot);
+        let shown = snapshots.clone();
         let common = worker::Common {
-            snapshot: self.snapshot,
+            snapshots,
             places,
             telemetry: Arc::clone(&telemetry),
             drain: watch,
         };
-        let steering = self.steering;
+        let mut steering = self.steering;
+        let ends = steering.close_events(config);
+        if ends.is_some() {
+            telemetry.expect_close_events();
+        }
         let workers = self
             .sockets
             .into_iter()
@@ -275,11 +338,29 @@ impl Bound {
             workers,
             drain,
             drain_timeout: config.drain_timeout,
-            telemetry,
+            snapshots: shown,
+            telemetry: Arc::clone(&telemetry),
             admin: self.admin,
+            handover,
+            ends,
+            reloader: Some(Reloader::new(
+                config, source, publisher, telemetry, self.watch,
+            )),
             steering,
         })
     }
+}
+
+/// Begins to watch the files, if that is wanted and can be.
+fn begin_watch(config: &Config, source: &Source) -> Option<Watch> {
+    if !config.observe.watch || source.load.is_none() {
+        return None;
+    }
+    Watch::new(&source.files)
+        .map_err(
+            |error| tracing::warn!(%error, "files are not watched: a reload must be asked for"),
+        )
+        .ok()
 }
 
 type Sockets = Vec<std::net::TcpListener>;

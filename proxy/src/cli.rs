@@ -3,21 +3,27 @@
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::error::ErrorKind;
 use clap::{ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 use tracing::level_filters::LevelFilter;
 
+use crate::admin::client::AskError;
 use crate::admin::status::Status;
 use crate::admin::{client, table};
 use crate::app::{App, StartError, Stopped};
 use crate::config::file::{definition, lenient};
 use crate::config::flags::LogLevel;
 use crate::config::{AdminAddr, Config, Flags, Mistakes, reference};
+use crate::files::Files;
 use crate::headers::{self, Preset};
+use crate::reload::{CALL_MAX, Source};
 use crate::snapshot::Snapshot;
 use crate::steering::Steering;
 use crate::{demo, telemetry};
+
+mod explain;
 
 /// Herald stands in front of HTTP origins, terminates mutual TLS, and tells the origin on every
 /// request, in headers it can trust, who is calling.
@@ -38,6 +44,12 @@ enum Action {
     Demo(Demo),
     /// Shows what a running Herald does, asked at its --admin address.
     Status(Ask),
+    /// Tells why a caller is served or refused, check by check, and what the origin gets.
+    Explain(explain::Ask),
+    /// Has a running Herald read its configuration again, at its --admin address (a Unix socket).
+    ///
+    /// Exit code 0: it is in force. 2: it is refused, and the old one stays.
+    Reload(Reload),
     /// Lists the sets of headers --preset knows, each with what an origin gets of a sample caller.
     Presets,
     /// Prints the manual page (roff).
@@ -73,6 +85,17 @@ struct Ask {
     json: bool,
 }
 
+#[derive(Args, Debug)]
+struct Reload {
+    /// The --admin address of the Herald to reload.
+    #[arg(
+        long,
+        value_name = "ADDR",
+        default_value = "unix:/run/herald/admin.sock"
+    )]
+    admin: AdminAddr,
+}
+
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done; stopped, and every connection finished
@@ -103,6 +126,8 @@ pub fn main() -> ExitCode {
         (Action::Check(_), Some(given)) => check(given),
         (Action::Demo(Demo { once }), _) => demonstrate(once),
         (Action::Status(ask), _) => show_status(&ask),
+        (Action::Explain(ask), _) => explain::run(&ask),
+        (Action::Reload(Reload { admin }), _) => reload(&admin),
         (Action::Presets, _) => presets(),
         (Action::Man, _) => man(),
         (Action::Completions { shell }, _) => {
@@ -142,7 +167,7 @@ fn all_mistakes(
         });
     let mut matches = command.try_get_matches_from(arguments)?;
     let given = matches.remove_subcommand();
-    Ok(given.and_then(|(_, given)| Config::load(&given).err()))
+    Ok(given.and_then(|(_, given)| Config::load(&given, &Files::default()).err()))
 }
 
 fn tell(error: &clap::Error) -> ExitCode {
@@ -162,12 +187,18 @@ fn command() -> Command {
 }
 
 fn run(given: &ArgMatches) -> ExitCode {
-    let config = match Config::load(given) {
+    let files = Files::default();
+    let config = match Config::load(given, &files) {
         Ok(config) => config,
         Err(mistakes) => return told(USAGE, &mistakes),
     };
     telemetry::log::install(level(config.log_level));
-    match App::start(&config) {
+    let given = given.clone();
+    let source = Source {
+        files,
+        load: Some(Arc::new(move |files| Config::load(&given, files))),
+    };
+    match App::start(&config, source) {
         Ok(app) => match app.run() {
             Ok(Stopped::Drained) => ExitCode::SUCCESS,
             Ok(Stopped::Forced) => ExitCode::from(FORCED),
@@ -179,8 +210,10 @@ fn run(given: &ArgMatches) -> ExitCode {
 }
 
 fn check(given: &ArgMatches) -> ExitCode {
-    let compiled = Config::load(given)
-        .and_then(|config| Snapshot::compile(&config).map(|snapshot| (config, snapshot)));
+    let files = Files::default();
+    let compiled = Config::load(given, &files).and_then(|config| {
+        Snapshot::compile(&config, &files, None).map(|snapshot| (config, snapshot))
+    });
     match compiled {
         Ok((config, snapshot)) => print(
             format!(
@@ -227,6 +260,17 @@ fn show_status(ask: &Ask) -> ExitCode {
             let message = format!("the Herald there is of another version, try --json: {error}");
             told(FAILED, &message)
         }
+    }
+}
+
+fn reload(address: &AdminAddr) -> ExitCode {
+    match client::reload(address, CALL_MAX) {
+        Ok(answer) => print(&answer),
+        Err(AskError::Refused(why)) => told(
+            USAGE,
+            &format!("not reloaded, the old configuration stays: {why}"),
+        ),
+        Err(error) => told(FAILED, &error),
     }
 }
 

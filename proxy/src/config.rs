@@ -23,9 +23,11 @@ mod validate;
 pub use account::{AccountFlags, Group, User};
 pub use address::{Place, Scheme, UpstreamAddr};
 pub use flags::{
-    Balance, ClientAuth, ClientFlags, EbpfMode, Flags, ForwardedStyle, Isolate, Ktls, OnFailure,
-    ReasonSpelling, UpstreamFlags,
+    Balance, ClientAuth, ClientFlags, CrlMode, EbpfMode, Flags, ForwardedStyle, Isolate, Ktls,
+    OnFailure, ReasonSpelling, UpstreamFlags,
 };
 pub use mistake::{Mistake, Mistakes, Origin};
-pub use model::{ApplicationConfig, Config, PolicyAction, PolicyConfig, Refusal, TrustConfig};
+pub use model::{
+    ApplicationConfig, Config, PolicyAction, PolicyConfig, Refusal, TrustConfig, WorkerConfig,
+};
 pub use observe::{AdminAddr, LogFormat, LogTarget};

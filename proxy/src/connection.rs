@@ -9,35 +9,34 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::caller::Caller;
 use crate::clock;
 use crate::drain::DrainWatch;
-use crate::exchange::Exchange;
-use crate::headers::Hygiene;
-use crate::http::{self, Leftover, Protocol};
+use crate::exchange::{Bound, Exchange};
+use crate::http::{self, Endings, Leftover, Protocol, Withdrawal};
 use crate::listen::Accepted;
 use crate::net::HalfClose;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Current, Snapshot};
 use crate::sys::load::LoadSlot;
 use crate::telemetry::connection::Agreed;
 use crate::telemetry::limit::HeldBack;
 use crate::telemetry::reason::{self, ConnectionEnd, HandshakeFailure, Reason};
 use crate::telemetry::tally::Tallied;
-use crate::telemetry::{ConnectionRecord, Identity, Ledger, Record, RequestIds, Telemetry};
+use crate::telemetry::{ConnectionRecord, Identity, Ledger, Record, RequestIds, Telemetry, Wire};
 use crate::tls::{self, HandshakeError, Handshaken, Server, VerifiedPeer};
-use crate::upstream::Upstream;
+
+mod open;
+
+pub use open::OpenConnections;
 
 /// What all connections of one worker share.
 #[derive(Debug)]
 pub struct Worker {
-    /// The configuration.
-    pub snapshot: Arc<Snapshot>,
-    /// The worker's own copy of the snapshot's name tables: no other core writes near it.
-    pub hygiene: Rc<Hygiene>,
+    /// What it serves by.
+    pub current: Rc<Current>,
+    /// The connections it serves, for whoever looks after their verdicts.
+    pub open: OpenConnections,
     /// Where the ids of this worker's requests come from.
     pub request_ids: Rc<RequestIds>,
-    /// The worker's connections to the origins of each application, by its number.
-    pub upstreams: Rc<[Rc<Upstream>]>,
     /// The worker's counters and records.
     pub ledger: Rc<Ledger>,
     /// What all threads report to.
@@ -46,17 +45,28 @@ pub struct Worker {
     pub load: LoadSlot,
 }
 
+impl Worker {
+    /// Shows which configuration is in force here.
+    pub fn tell_generation(&self) {
+        let generation = self.current.get().snapshot.generation;
+        self.ledger.board.generation.set(generation);
+    }
+}
+
 /// Serves one accepted client to its end. Never fails: what went wrong is recorded here.
 pub async fn connection(accepted: Accepted, worker: Rc<Worker>, drain: DrainWatch) {
     let Accepted { tcp, client, place } = accepted;
     let _open = worker.load.connection();
     let mut record = ConnectionRecord::begin(&worker.ledger, client);
+    let wire = record.watch(&tcp);
     if !place.is_granted() {
         return record.handshake_failed(HandshakeFailure::SourceLimit);
     }
-    let snapshot = Arc::clone(&worker.snapshot);
+    // The handshake's; requests look at what is current when they come.
+    let serving = worker.current.get();
+    let snapshot = Arc::clone(&serving.snapshot);
     // The handshake proves possession of a key; it decides nothing about the caller.
-    let shaken = match shake(&worker, tcp).await {
+    let shaken = match shake(&worker, &snapshot, tcp, wire).await {
         Ok(shaken) => shaken,
         Err(error) => {
             record.handshake_failed(error.class());
@@ -66,10 +76,9 @@ pub async fn connection(accepted: Accepted, worker: Rc<Worker>, drain: DrainWatc
     let (io, peer) = (shaken.io, shaken.peer);
     // What the handshake was made for; every request on this connection must agree with it.
     let application = Arc::clone(snapshot.application(shaken.application));
-    let judging = snapshot.judging(&application);
     // Now it is known which chain the client owns; how it stands is asked again on every request.
-    let caller = Caller::new(&peer, &judging, clock::unix_now());
-    let standing = caller.standing(&judging, clock::unix_now());
+    let bound = Bound::new(serving, Arc::clone(&application), &peer, client.ip());
+    let standing = bound.standing(&application);
     record.agreed(&agreed(&peer), &standing.identity);
     if !application.admits(&standing.verdict) {
         // Only with TLS-level rejection: a resumed session whose certificate no longer verifies.
@@ -78,21 +87,20 @@ pub async fn connection(accepted: Accepted, worker: Rc<Worker>, drain: DrainWatc
         return;
     }
     let protocol = Protocol::agreed(peer.http2);
+    let withdrawal = Rc::<Withdrawal>::default();
     let exchange = Rc::new(Exchange {
-        caller,
+        current: Rc::clone(&worker.current),
+        bound: RefCell::new(Rc::new(bound)),
+        withdrawal: Rc::clone(&withdrawal),
         lane: io.lane(protocol == Protocol::Http1),
-        application: Arc::clone(&application),
-        snapshot: Arc::clone(&snapshot),
-        hop: snapshot.forwarding.hop(client.ip()),
-        hygiene: Rc::clone(&worker.hygiene),
         request_ids: Rc::clone(&worker.request_ids),
-        upstreams: Rc::clone(&worker.upstreams),
         scope: Rc::clone(record.scope()),
         client: client.ip(),
         telemetry: Arc::clone(&worker.telemetry),
         switched: RefCell::default(),
     });
     let requests = Rc::clone(&exchange);
+    let _looked_after = worker.open.add(&exchange);
     // A tunnel goes on after HTTP, and the drain waits for it too.
     let _going = drain.clone();
     let tallied = Tallied::new(io, Rc::clone(record.scope()));
@@ -100,7 +108,7 @@ pub async fn connection(accepted: Accepted, worker: Rc<Worker>, drain: DrainWatc
         TokioIo::new(tallied),
         protocol,
         &snapshot.limits.http,
-        drain,
+        Endings { drain, withdrawal },
         move |request| Rc::clone(&requests).answer(request),
     )
     .await;
@@ -131,8 +139,12 @@ where
 }
 
 /// The handshake, for the application that the client's server name means.
-async fn shake(worker: &Worker, tcp: TcpStream) -> Result<Handshaken, HandshakeError> {
-    let snapshot = &worker.snapshot;
+async fn shake(
+    worker: &Worker,
+    snapshot: &Snapshot,
+    tcp: TcpStream,
+    wire: Option<Rc<Wire>>,
+) -> Result<Handshaken, HandshakeError> {
     let by_name = |name: Option<&str>| snapshot.server_of(name);
     let server = snapshot.only_server();
     let server = server.map_or(Server::ByName(&by_name), Server::Only);
@@ -142,6 +154,7 @@ async fn shake(worker: &Worker, tcp: TcpStream) -> Result<Handshaken, HandshakeE
         tcp,
         snapshot.limits.handshake,
         snapshot.kernel_tls.level(),
+        wire,
     )
     .await
 }

@@ -1,52 +1,50 @@
 //! One request, from head to answer: the order of the stages, and nothing else.
 
 use std::cell::RefCell;
-use std::convert::Infallible;
+use std::future::poll_fn;
 use std::net::IpAddr;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
-use http_body::{Body, Frame, SizeHint};
-use http_body_util::Full;
 use hyper::body::Incoming;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::caller::{Caller, Standing};
+use crate::caller::Standing;
 use crate::clock;
-use crate::headers::{self, ClientHop, Hygiene, Outbound, Way};
-use crate::http::{RequestBody, RequestHead};
+use crate::headers::{self, Outbound, Way};
+use crate::http::{RequestBody, RequestHead, Withdrawal};
 use crate::net::HalfClose;
-use crate::policy::{self, Denied, Rules};
-use crate::relay::{End, IdleLimit, RelayBody, RelayError, Totals, Tunnel, TunnelError, Watch};
-use crate::respond::{Asked, Failure, Misdirected, upstream_reason};
-use crate::snapshot::{Application, Snapshot};
+use crate::policy::{self, Denied, Permit};
+use crate::relay::{IdleLimit, RelayBody, Tunnel, TunnelError};
+use crate::respond::{Asked, Failure, Misdirected, Turned};
+use crate::snapshot::{Application, Current};
 use crate::telemetry::reason::{Ending, Reason};
+use crate::telemetry::refusals::Refusal;
 use crate::telemetry::{Record, RequestId, RequestIds, Scope, Telemetry};
 use crate::tls::kernel::Lane;
-use crate::upstream::{OriginBody, OriginSide, Upstream};
+use crate::upstream::{OriginBody, OriginSide, UpstreamError};
+
+mod bound;
+mod reply;
+
+pub use bound::Bound;
+pub use reply::Reply;
+use reply::{Page, Recorded};
 
 /// What all requests of one connection share.
 #[derive(Debug)]
 pub struct Exchange {
-    /// Who is calling.
-    pub caller: Caller,
-    /// The application that the connection was made for.
-    pub application: Arc<Application>,
-    /// The way its requests come.
-    pub hop: ClientHop,
-    /// The configuration the connection was accepted under.
-    pub snapshot: Arc<Snapshot>,
-    /// The worker's own copy of the snapshot's name tables.
-    pub hygiene: Rc<Hygiene>,
+    /// What the worker serves by now.
+    pub current: Rc<Current>,
+    /// Who is calling, for which application, by the configuration last looked at.
+    pub bound: RefCell<Rc<Bound>>,
+    /// Where the connection is told that its caller may no longer pass.
+    pub withdrawal: Rc<Withdrawal>,
     /// Where requests get their ids.
     pub request_ids: Rc<RequestIds>,
-    /// The worker's connections to the origins of each application, by its number.
-    pub upstreams: Rc<[Rc<Upstream>]>,
     /// Where bodies can go past userspace, if they can.
     pub lane: Option<Rc<Lane>>,
     /// The connection, as records see it.
@@ -64,16 +62,36 @@ pub struct Exchange {
 pub struct Switched {
     origin: OriginSide,
     record: Record,
-    /// The application it was opened for, and how the caller stood then.
-    application: Arc<Application>,
-    standing: Arc<Standing>,
+    /// The request that opened it.
+    opened: Opened,
 }
 
-/// What an origin answered, and for which application and caller.
-struct Answered<'a> {
+/// What is asked again while a tunnel is open.
+#[derive(Debug)]
+struct Opened {
+    authority: Box<[u8]>,
+    method: Box<str>,
+    path: Box<[u8]>,
+    /// Whether `path` is in the form that rules for paths are for.
+    is_canonical: bool,
+}
+
+/// What an origin answered, and to what, if that may open a tunnel.
+struct Answered {
     response: Response<OriginBody<RequestBody>>,
-    application: &'a Arc<Application>,
-    standing: Arc<Standing>,
+    opened: Option<Opened>,
+}
+
+impl Opened {
+    /// Only a request that asks for another protocol can open a tunnel.
+    fn of(head: &RequestHead, is_canonical: bool) -> Option<Self> {
+        head.headers().contains_key(header::UPGRADE).then(|| Self {
+            authority: head.authority().into(),
+            method: head.method().as_str().into(),
+            path: head.path().into(),
+            is_canonical,
+        })
+    }
 }
 
 impl Exchange {
@@ -81,17 +99,21 @@ impl Exchange {
     pub async fn answer(self: Rc<Self>, request: Request<Incoming>) -> Response<Reply> {
         let asked = Asked::of(&request);
         let is_http2 = request.version() == Version::HTTP_2;
-        let standing = self.standing(&self.application);
-        let id = self.hop.request_id(request.headers(), &self.request_ids);
+        let bound = self.bound();
+        let standing = bound.standing(bound.application());
+        let id = bound.hop.request_id(request.headers(), &self.request_ids);
         let mut record = Record::begin(&self.scope, &standing.identity, &request);
         record.request_id(id.as_bytes());
-        let mut response = match self.forward(request, standing, &id, &mut record).await {
+        let mut response = match self
+            .forward(request, (&bound, standing), &id, &mut record)
+            .await
+        {
             Ok(answered) if answered.response.status() == StatusCode::SWITCHING_PROTOCOLS => {
                 self.switch(answered, record, &asked, &id)
             }
             Ok(Answered { response, .. }) => {
                 record.answered(response.status().as_u16());
-                self.relay(response, record)
+                self.relay(response, record, &bound)
             }
             Err(failure) => self.refuse(&failure, record, &asked, &id),
         };
@@ -112,33 +134,46 @@ impl Exchange {
         record.failed(failure.reason());
         record.answered(failure.status().as_u16());
         let is_head = *asked.method() == Method::HEAD;
-        failure
-            .response(asked, id)
-            .map(|page| Reply::Page(Page::new(page, record, is_head)))
+        let own = match failure {
+            Failure::Denied(turned) => {
+                self.review();
+                self.remember(turned, id)
+            }
+            _ => None,
+        };
+        let mut response = failure.response(asked, id, own.as_deref());
+        if self.withdrawal.is_set() {
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(header::CONNECTION, close);
+        }
+        response.map(|page| Reply::Page(Page::new(page, record, is_head)))
     }
 
     /// Takes the origin's side of a tunnel out of its 101; the connection opens it once hyper has
     /// sent the answer.
     fn switch(
         &self,
-        answered: Answered<'_>,
+        answered: Answered,
         mut record: Record,
         asked: &Asked,
         id: &RequestId,
     ) -> Response<Reply> {
         let (head, body) = answered.response.into_parts();
-        match body.into_tunnel() {
-            Ok(origin) => {
+        match (body.into_tunnel(), answered.opened) {
+            (Ok(origin), Some(opened)) => {
                 record.answered(head.status.as_u16());
                 self.switched.replace(Some(Switched {
                     origin,
                     record,
-                    application: Arc::clone(answered.application),
-                    standing: answered.standing,
+                    opened,
                 }));
                 Response::from_parts(head, Reply::Nothing)
             }
-            Err(error) => self.refuse(&error.into(), record, asked, id),
+            // A 101 to what did not ask for it has been refused before.
+            (Ok(_), None) => {
+                self.refuse(&UpstreamError::UnexpectedUpgrade.into(), record, asked, id)
+            }
+            (Err(error), _) => self.refuse(&error.into(), record, asked, id),
         }
     }
 
@@ -151,18 +186,17 @@ impl Exchange {
         let Some(Switched {
             origin,
             mut record,
-            application,
-            standing,
+            opened,
         }) = self.switched.take()
         else {
             return Some(client);
         };
         let OriginSide { io, read: sent, .. } = origin;
         let tunnel = Tunnel::new((client, read.into()), (io, sent));
-        let idle = self.snapshot.limits.tunnel_idle;
-        let (totals, end) = tunnel
-            .run(idle, || self.may_go_on(&application, &standing))
-            .await;
+        let idle = self.bound().serving.snapshot.limits.tunnel_idle;
+        let withdrawn = poll_fn(|cx| self.withdrawal.poll(cx));
+        let may_go_on = || self.may_go_on(&opened);
+        let (totals, end) = tunnel.run(idle, may_go_on, withdrawn).await;
         record.bodies(totals.sent, totals.received);
         match end {
             Ok(()) => record.finish(Ending::Complete),
@@ -179,9 +213,17 @@ impl Exchange {
         &self,
         response: Response<OriginBody<RequestBody>>,
         record: Record,
+        bound: &Bound,
     ) -> Response<Reply> {
         let (mut parts, body) = response.into_parts();
-        let mut body = RelayBody::watched(body, self.watch(record));
+        let idle = IdleLimit::new(bound.serving.snapshot.limits.exchange_idle);
+        let withdrawal = Rc::clone(&self.withdrawal);
+        let watch = Recorded {
+            record,
+            idle,
+            withdrawal,
+        };
+        let mut body = RelayBody::watched(body, watch);
         if let Some(lane) = &self.lane {
             body.take_lane(lane);
             if lane.is_retired() {
@@ -192,20 +234,21 @@ impl Exchange {
         Response::from_parts(parts, Reply::Relay(body))
     }
 
-    fn watch(&self, record: Record) -> Recorded {
-        let idle = IdleLimit::new(self.snapshot.limits.exchange_idle);
-        Recorded { record, idle }
-    }
-
-    /// For how long the caller may go on without being judged anew; `None` if it may not.
-    /// A caller that meets other policies than when the tunnel was opened is another caller.
-    fn may_go_on(&self, application: &Application, opened: &Standing) -> Option<Duration> {
+    /// For how long the caller may go on without being judged anew; `None` if the request that
+    /// opened the tunnel would be refused now.
+    fn may_go_on(&self, opened: &Opened) -> Option<Duration> {
         let now = clock::unix_now();
-        let standing = self.standing(application);
-        policy::authorize(application.client_auth, &standing.verdict).ok()?;
-        if standing.met != opened.met {
+        let bound = self.bound();
+        let application = bound.asked_for(&opened.authority)?;
+        let standing = bound.standing(application);
+        let permit = policy::authorize(application.client_auth, &standing.verdict).ok()?;
+        if !opened.is_canonical && application.has_path_rules() {
             return None;
         }
+        let rules = application.rules.as_ref();
+        let decision = rules.map(|rules| rules.decide(&standing.met, &opened.method, &opened.path));
+        let is_shadow = rules.is_some_and(|rules| rules.shadow);
+        policy::narrow(permit, decision, is_shadow).ok()?;
         Some(Duration::from_secs(
             standing.holds_until.saturating_sub(now),
         ))
@@ -214,38 +257,39 @@ impl Exchange {
     async fn forward(
         &self,
         request: Request<Incoming>,
-        standing: Arc<Standing>,
+        (bound, standing): (&Bound, Arc<Standing>),
         id: &RequestId,
         record: &mut Record,
-    ) -> Result<Answered<'_>, Failure> {
+    ) -> Result<Answered, Failure> {
         let (parts, body) = request.into_parts();
         // First the request must mean one thing only ...
-        let mut head = RequestHead::check(parts, &body, &self.snapshot.fallback_authority)?;
+        let snapshot = &bound.serving.snapshot;
+        let mut head = RequestHead::check(parts, &body, &snapshot.fallback_authority)?;
         // ... and be for an application that this connection's handshake would have done for ...
-        let application = self.application_of(&head)?;
-        let standing = match application.number == self.application.number {
+        let application = bound.asked_for(head.authority()).ok_or(Misdirected)?;
+        record.application(&application.name);
+        let standing = match application.number == bound.application().number {
             true => standing,
-            false => self.standing(application),
+            false => bound.standing(application),
         };
         // ... then the caller may pass or not, as it stands now, not as of the handshake ...
-        let permit = policy::authorize(application.client_auth, &standing.verdict)?;
-        let rules = application.rules.as_ref();
-        if rules.is_some_and(Rules::have_paths) {
-            head.canonicalize()?;
-        }
-        let (method, path) = (head.method().as_str(), head.path());
-        let (permit, shadow) = policy::narrow(permit, rules, &standing.met, method, path)?;
-        if let Some(denied) = shadow {
-            self.tell_shadow(&application.name, &denied, id);
-        }
-        let body = RequestBody::new(body, self.snapshot.limits.body_max)?;
+        let permit = self.admit((application, &standing), &mut head, id, record)?;
+        bound.passed(application);
+        let block = standing.block_of(application.worker_of(head.path()));
+        let body = RequestBody::new(body, snapshot.limits.body_max)?;
         // ... then what the client said of itself goes and what Herald knows comes in ...
-        let way = Way { hop: &self.hop, id };
-        let outbound = Outbound::new(head, permit, &self.hygiene, &standing.block, way)?
-            .with_upgrade(&self.snapshot.upgrades);
+        let way = Way {
+            hop: &bound.hop,
+            id,
+        };
+        let hygiene = &bound.serving.hygiene;
+        let opening = Opened::of(&head, application.has_path_rules());
+        let mut outbound = Outbound::new(head, permit, hygiene, block, way)?;
+        outbound.ask_upgrade(&snapshot.upgrades);
         record.forwarding();
         let caller = standing.fingerprint.as_ref();
-        let upstream = self.upstreams.get(application.number).ok_or(Misdirected)?;
+        let upstreams = &bound.serving.upstreams;
+        let upstream = upstreams.get(application.number).ok_or(Misdirected)?;
         let answered = upstream.send(&outbound, body, caller).await;
         let endpoint = answered
             .as_ref()
@@ -255,7 +299,7 @@ impl Exchange {
         let response = answered?;
         // ... and the answer is cleaned on its way back.
         let (mut parts, body) = response.into_parts();
-        headers::clean_response(&mut parts.headers, &self.hygiene);
+        headers::clean_response(&mut parts.headers, hygiene);
         if let (StatusCode::SWITCHING_PROTOCOLS, Some(protocol)) =
             (parts.status, outbound.upgrade())
         {
@@ -263,24 +307,75 @@ impl Exchange {
         }
         Ok(Answered {
             response: Response::from_parts(parts, body),
-            application,
-            standing,
+            opened: opening,
         })
     }
 
-    /// How the caller stands now with an application.
-    fn standing(&self, application: &Application) -> Arc<Standing> {
-        let judging = self.snapshot.judging(application);
-        self.caller.standing(&judging, clock::unix_now())
+    /// Lets the caller pass, or not: by the application's mode first, then by its policies, for which
+    /// the path is brought into the form that rules for paths are for.
+    fn admit(
+        &self,
+        (application, standing): (&Application, &Standing),
+        head: &mut RequestHead,
+        id: &RequestId,
+        record: &mut Record,
+    ) -> Result<Permit, Failure> {
+        let permit = policy::authorize(application.client_auth, &standing.verdict)
+            .map_err(|denied| turned(denied, application, head))?;
+        if application.has_path_rules() {
+            head.canonicalize()?;
+        }
+        let rules = application.rules.as_ref();
+        let decision =
+            rules.map(|rules| rules.decide(&standing.met, head.method().as_str(), head.path()));
+        if let Some(decision) = &decision {
+            record.rule(decision.policy().map(|policy| policy.name.as_str()));
+        }
+        let is_shadow = rules.is_some_and(|rules| rules.shadow);
+        let (permit, shadow) = policy::narrow(permit, decision, is_shadow)
+            .map_err(|denied| turned(denied, application, head))?;
+        if let Some(denied) = shadow {
+            record.shadowed();
+            self.tell_shadow(&application.name, &denied, id);
+        }
+        Ok(permit)
     }
 
-    /// The application that the request is for, if the connection's handshake verified what that
-    /// application would have: one for another trust, or none at all, is no answer to its question.
-    fn application_of(&self, head: &RequestHead) -> Result<&Arc<Application>, Misdirected> {
-        let asked = self.snapshot.application_of(head.authority());
-        asked
-            .filter(|asked| self.application.agrees(asked))
-            .ok_or(Misdirected)
+    /// Who is calling for what, by the configuration as it is now.
+    fn bound(&self) -> Rc<Bound> {
+        let held = self.bound.borrow();
+        if self.current.is(&held.serving) {
+            return Rc::clone(&held);
+        }
+        let renewed = Rc::new(held.renewed(self.current.get(), self.client));
+        drop(held);
+        self.bound.replace(Rc::clone(&renewed));
+        renewed
+    }
+
+    /// Looks whether what the caller was let through for still holds, and withdraws it if not.
+    pub fn review(&self) {
+        if !self.withdrawal.is_set() && !self.bound().still_passes() {
+            self.withdrawal.set();
+        }
+    }
+
+    /// Keeps a refusal for whoever asks why, and gives the application's page for it.
+    fn remember(&self, turned: &Turned, id: &RequestId) -> Option<Arc<str>> {
+        let bound = self.bound();
+        let application = bound.serving.snapshot.application(turned.application);
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        self.telemetry.refusals.push(Refusal {
+            id: id.as_str().to_owned(),
+            time: clock::unix_now(),
+            application: application.name.clone(),
+            method: turned.method.to_string(),
+            host: text(&turned.host),
+            path: text(&turned.path),
+            why: turned.denied.to_string(),
+            chain: bound.chain(),
+        });
+        application.denied_page.clone()
     }
 
     /// A line about what a policy in shadow mode would have denied.
@@ -310,37 +405,14 @@ impl Exchange {
     }
 }
 
-/// Finishes the record of a relayed answer, or the answer itself when nothing moves any more.
-#[derive(Debug)]
-pub struct Recorded {
-    record: Record,
-    idle: IdleLimit,
-}
-
-impl Watch for Recorded {
-    fn moved(&mut self, _totals: Totals) {
-        self.idle.moved();
-    }
-
-    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.idle.poll(cx)
-    }
-
-    fn ended(&mut self, totals: Totals, end: End<'_>) {
-        let record = &mut self.record;
-        record.bodies(totals.sent, totals.received);
-        match end {
-            End::Complete => record.finish(Ending::Complete),
-            End::Dropped => record.finish(Ending::ClientGone),
-            End::Failed(error) => {
-                record.failed(match error {
-                    RelayError::Upstream(error) => upstream_reason(error),
-                    RelayError::Idle => Reason::Idle,
-                });
-                record.finish(Ending::Failed);
-            }
-        }
-    }
+fn turned(denied: Denied, application: &Application, head: &RequestHead) -> Box<Turned> {
+    Box::new(Turned {
+        denied,
+        application: application.number,
+        method: head.method().clone(),
+        host: head.authority().into(),
+        path: head.path().into(),
+    })
 }
 
 fn tunnel_reason(error: &TunnelError) -> Reason {
@@ -349,79 +421,5 @@ fn tunnel_reason(error: &TunnelError) -> Reason {
         TunnelError::Origin(_) => Reason::OriginRead,
         TunnelError::Idle => Reason::Idle,
         TunnelError::Withdrawn => Reason::CertificateFailed,
-    }
-}
-
-/// Herald's own words, and the record that ends with them.
-#[derive(Debug)]
-pub struct Page {
-    body: Full<Bytes>,
-    record: Record,
-}
-
-impl Page {
-    fn new(page: Bytes, mut record: Record, is_head: bool) -> Self {
-        if is_head {
-            // hyper sends no body and asks for none.
-            record.finish(Ending::Complete);
-        }
-        let body = Full::new(page);
-        Self { body, record }
-    }
-
-    fn poll_frame(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let polled = Pin::new(&mut self.body).poll_frame(cx);
-        if let Poll::Ready(Some(Ok(frame))) = &polled {
-            let length = frame.data_ref().map_or(0, Bytes::len);
-            self.record.bodies(0, length as u64);
-            self.record.finish(Ending::Complete);
-        }
-        polled
-    }
-}
-
-/// The body of an answer.
-#[derive(Debug)]
-pub enum Reply {
-    /// Herald's own words.
-    Page(Page),
-    /// No body: a 101.
-    Nothing,
-    /// The origin's.
-    Relay(RelayBody<RequestBody, Recorded>),
-}
-
-impl Body for Reply {
-    type Data = Bytes;
-    type Error = RelayError;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, RelayError>>> {
-        match self.get_mut() {
-            Self::Nothing => Poll::Ready(None),
-            Self::Page(page) => page.poll_frame(cx).map_err(|never| match never {}),
-            Self::Relay(relay) => Pin::new(relay).poll_frame(cx),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Nothing => true,
-            Self::Page(page) => page.body.is_end_stream(),
-            Self::Relay(relay) => relay.is_end_stream(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Nothing => SizeHint::with_exact(0),
-            Self::Page(page) => page.body.size_hint(),
-            Self::Relay(relay) => relay.size_hint(),
-        }
     }
 }

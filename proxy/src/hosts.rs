@@ -74,6 +74,17 @@ impl HostPattern {
     }
 }
 
+impl HostPattern {
+    /// A host that this pattern is the most specific one for, unless another names that very host.
+    pub fn example(&self) -> String {
+        match self {
+            Self::Exact(name) => name.to_string(),
+            Self::Below(name) => format!("any-host-at-all.{name}"),
+            Self::Any => "any-host-at-all.invalid".to_owned(),
+        }
+    }
+}
+
 impl std::fmt::Display for HostPattern {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

@@ -12,6 +12,7 @@ mod refused;
 pub mod request;
 pub mod serve;
 pub mod upgrade;
+pub mod withdrawal;
 
 pub use body::{BodyFailure, BodyTooLarge, RequestBody};
 pub use limits::Limits;
@@ -19,3 +20,4 @@ pub use refused::{RefusedHead, refused_head};
 pub use request::{Framing, Malformed, RequestHead};
 pub use serve::{Leftover, Protocol, serve};
 pub use upgrade::Upgrades;
+pub use withdrawal::{Endings, Withdrawal};

@@ -1,6 +1,7 @@
 //! What the configuration means, compiled: applications, keys, trust, mappings, names. Immutable and
 //! swapped whole; compiling reports every mistake at once, and what it returns is sound altogether.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +9,8 @@ use http::HeaderValue;
 use rustls::ServerConfig;
 
 use crate::caller::Standings;
-use crate::config::{Config, LogFormat, Mistakes};
+use crate::config::{Config, LogFormat, Mistake, Mistakes, Origin};
+use crate::files::Files;
 use crate::headers::{Forwarding, Hygiene};
 use crate::hosts::Hosts;
 use crate::http::{Upgrades, limits};
@@ -17,18 +19,24 @@ use crate::tls::HandshakeLimits;
 mod application;
 mod compile;
 mod kernel;
+pub mod serving;
 
 pub use kernel::KernelPart;
+pub use serving::{Current, Serving};
 
 pub use application::{Application, Judging};
 
 /// A compiled configuration.
 #[derive(Debug)]
 pub struct Snapshot {
+    /// Counts the configurations that were compiled to be in force; the first is 1.
+    pub generation: u64,
     /// The one for clients that name none or an unknown one.
     default: Arc<Application>,
     /// All of them by number, the default one first.
     applications: Box<[Arc<Application>]>,
+    /// Their numbers by name.
+    names: HashMap<String, usize>,
     /// Which application a host means; `None` where the only one answers for every host.
     hosts: Option<Hosts>,
     /// Name tables; each worker takes its own copy.
@@ -44,7 +52,7 @@ pub struct Snapshot {
     /// Limits of every stage.
     pub limits: Limits,
     /// What the kernel does of TLS.
-    pub kernel_tls: KernelPart,
+    pub kernel_tls: Arc<KernelPart>,
     standings: Standings,
     /// The format of records, where any are written.
     records: Option<LogFormat>,
@@ -68,8 +76,22 @@ pub struct Limits {
 impl Snapshot {
     /// Reads what `config` names and compiles it. An empty or unreadable trust store is a mistake
     /// like any other: Herald never falls back to other roots (CVE-2026-27586).
-    pub fn compile(config: &Config) -> Result<Self, Mistakes> {
-        compile::compile(config)
+    /// What the kernel can do is asked anew only without a `previous` snapshot.
+    pub fn compile(
+        config: &Config,
+        files: &Files,
+        previous: Option<&Self>,
+    ) -> Result<Self, Mistakes> {
+        let kernel_tls = match previous {
+            Some(previous) => Arc::clone(&previous.kernel_tls),
+            None => Arc::new(KernelPart::decide(config)),
+        };
+        let generation = previous.map_or(0, |previous| previous.generation) + 1;
+        let snapshot = compile::compile(config, files, kernel_tls)?;
+        Ok(Self {
+            generation,
+            ..snapshot
+        })
     }
 
     /// The applications, by number.
@@ -110,12 +132,39 @@ impl Snapshot {
         self.applications.get(self.hosts.as_ref()?.find(host)?)
     }
 
+    /// The application of this name, if there is one.
+    pub fn named(&self, name: &str) -> Option<&Arc<Application>> {
+        self.applications.get(*self.names.get(name)?)
+    }
+
     /// How `application` judges callers.
     pub fn judging<'a>(&'a self, application: &'a Application) -> Judging<'a> {
         Judging {
             application,
             standings: &self.standings,
             records: self.records,
+        }
+    }
+
+    /// Looks whether every host still means the application that lists it, before this snapshot
+    /// takes another's place.
+    ///
+    /// # Errors
+    /// The applications that their own hosts do not lead to.
+    pub fn check(&self, config: &Config) -> Result<(), Mistakes> {
+        let mut mistakes = Vec::new();
+        for (number, application) in config.applications.iter().enumerate() {
+            for pattern in &application.hosts {
+                let found = self.application_of(pattern.example().as_bytes());
+                if found.is_none_or(|found| found.number != number) {
+                    let message = format!("{pattern} does not lead to {}", application.name);
+                    mistakes.push(Mistake::new(Origin::Default, message, ""));
+                }
+            }
+        }
+        match mistakes.is_empty() {
+            true => Ok(()),
+            false => Err(Mistakes(mistakes)),
         }
     }
 

@@ -6,7 +6,7 @@
 use std::net::SocketAddr;
 use std::os::fd::{AsFd as _, BorrowedFd};
 
-use aya::maps::{HashMap, Map, PerCpuArray, ReusePortSockArray, SkStorage};
+use aya::maps::{HashMap, Map, PerCpuArray, ReusePortSockArray, RingBuf, SkStorage};
 use aya::programs::CgroupAttachMode;
 use aya::programs::sock_ops::SockOpsLink;
 use proxy_common::load::WORKERS_MAX;
@@ -15,16 +15,18 @@ use proxy_common::{Counter, SERVICES_MAX, SocketMark};
 use thiserror::Error;
 
 use crate::config::flags::EbpfMode;
-use crate::config::{Config, Refusal};
+use crate::config::{Config, LogTarget, Refusal};
 use crate::sys::load::{LoadSlot, SharedLoads};
 
 mod cgroup;
+mod events;
 mod object;
 mod refuse;
 mod report;
 
 use cgroup::{OwnCgroup, Place};
-use object::{Loaded, Which, one_line};
+pub use events::CloseEvents;
+use object::{Loaded, Settings, Which, one_line};
 pub use report::{Report, Standing};
 
 /// A program is required and can't be had.
@@ -87,12 +89,15 @@ impl Steering {
         if !report.programs().into_iter().any(|(_, s)| s.is_attached()) {
             return steering;
         }
-        let workers = u32::try_from(config.workers).unwrap_or(0);
-        let loaded = Loaded::new(Which::All, workers).or_else(|reason| {
+        let settings = Settings {
+            workers: u32::try_from(config.workers).unwrap_or(0),
+            tells_ends: tells_ends(config),
+        };
+        let loaded = Loaded::new(Which::All, settings).or_else(|reason| {
             report.sockops.miss(&reason);
             report.lookup.miss(&reason);
             match report.reuseport.is_attached() {
-                true => Loaded::new(Which::ReuseportAlone, workers),
+                true => Loaded::new(Which::ReuseportAlone, settings),
                 false => Err(reason),
             }
         });
@@ -257,6 +262,23 @@ impl Steering {
         }
     }
 
+    /// The kernel's word of how connections end, for whoever asks first; nothing where nobody wants
+    /// it, or no program tells it.
+    pub fn close_events(&mut self, config: &Config) -> Option<CloseEvents> {
+        if !self.report.sockops.is_attached() || !tells_ends(config) {
+            return None;
+        }
+        let ring = self.loaded.as_mut()?.ebpf.take_map("EVENTS")?;
+        match RingBuf::try_from(ring) {
+            Ok(ring) => Some(CloseEvents::new(ring)),
+            Err(error) => {
+                let reason = one_line(&error);
+                tracing::warn!(reason, "the kernel's word of how connections end is lost");
+                None
+            }
+        }
+    }
+
     /// With `require`, what is missing stops the start.
     pub fn demand(&self, config: &Config) -> Result<(), Required> {
         match self.report.missing().next() {
@@ -301,7 +323,8 @@ fn wanted(config: &Config) -> Report {
         }
         None => Standing::NotNeeded("no refuse_rate"),
     };
-    let sockops = match reuseport.is_attached() || lookup.is_attached() {
+    let counts = reuseport.is_attached() || lookup.is_attached();
+    let sockops = match counts || tells_ends(config) {
         true => Standing::Attached(String::new()),
         false => Standing::NotNeeded("nobody asks for its counts"),
     };
@@ -310,6 +333,11 @@ fn wanted(config: &Config) -> Report {
         sockops,
         lookup,
     }
+}
+
+/// Whether ends of connections are written down.
+fn tells_ends(config: &Config) -> bool {
+    !matches!(config.observe.connection_log, LogTarget::Off)
 }
 
 fn map_loads(loaded: &mut Loaded) -> Result<SharedLoads, String> {

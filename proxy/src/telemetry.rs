@@ -6,7 +6,7 @@ use std::io;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use thiserror::Error;
 
@@ -14,6 +14,7 @@ use crate::clock;
 use crate::config::{Config, LogFormat, LogTarget};
 
 pub mod access;
+pub mod closing;
 pub mod connection;
 pub mod features;
 pub mod fields;
@@ -24,21 +25,27 @@ pub mod log;
 pub mod metrics;
 pub mod prometheus;
 pub mod reason;
+pub mod refusals;
+pub mod reloads;
 pub mod request_id;
 pub mod sink;
 mod stamp;
 pub mod tally;
 
 pub use access::Record;
+pub use closing::Wire;
 pub use connection::{ConnectionRecord, Scope};
 pub use features::{Asked, Feature, KernelCounts, KtlsCounts};
 pub use identity::Identity;
 pub use ledger::Ledger;
+pub use reloads::{ReloadState, Reloads};
 pub use request_id::{RequestId, RequestIds};
 
+use closing::Inbox;
 use ledger::Pen;
 use limit::SourceLimit;
 use metrics::Board;
+use refusals::Refusals;
 use sink::{Sink, SinkCounts, Target};
 
 /// A log that can't be written.
@@ -68,6 +75,12 @@ pub struct Telemetry {
     features: Mutex<Vec<Feature>>,
     /// Decisions of the kernel programs.
     pub kernel: KernelCounts,
+    /// Where the kernel's word of the end of connections goes, a worker each; empty where it gives none.
+    inboxes: OnceLock<Vec<Arc<Inbox>>>,
+    /// The last callers that were refused.
+    pub refusals: Refusals,
+    /// Which configuration is in force.
+    pub reloads: Reloads,
     /// What became of kernel TLS.
     pub ktls: Asked<KtlsCounts>,
     ready: AtomicBool,
@@ -130,10 +143,13 @@ impl Telemetry {
             connections: SourceLimit::default(),
             requests: SourceLimit::default(),
             started: clock::monotonic(),
+            reloads: Reloads::new(clock::unix_now()),
             logs,
             format: config.observe.access_log_format,
             features: Mutex::default(),
             kernel: KernelCounts::default(),
+            inboxes: OnceLock::new(),
+            refusals: Refusals::default(),
             ktls: Asked::default(),
             ready: AtomicBool::new(false),
         }))
@@ -157,7 +173,22 @@ impl Telemetry {
             }
         }
         let board = self.boards.get(index).cloned().unwrap_or_default();
-        Rc::new(Ledger::new(index, board, access, connections))
+        let ledger = Ledger::new(index, board, access, connections);
+        Rc::new(match self.inboxes().get(index) {
+            Some(inbox) => ledger.joining(Arc::clone(inbox)),
+            None => ledger,
+        })
+    }
+
+    /// Says, before any ledger is made, that the kernel tells of the end of connections.
+    pub fn expect_close_events(&self) {
+        let inboxes = self.boards.iter().map(|_| Arc::default()).collect();
+        drop(self.inboxes.set(inboxes));
+    }
+
+    /// Where that goes, a worker each.
+    pub fn inboxes(&self) -> &[Arc<Inbox>] {
+        self.inboxes.get().map_or(&[], Vec::as_slice)
     }
 
     /// Has the logs opened anew, after they were rotated.

@@ -3,6 +3,8 @@
 
 mod constraints;
 pub mod context;
+mod crl;
+mod denied;
 mod der;
 mod explain;
 mod extensions;
@@ -16,6 +18,7 @@ pub mod origin;
 mod path;
 pub mod possession;
 pub mod reason;
+pub mod revocation;
 mod sessions;
 pub mod socket;
 pub mod store;
@@ -27,6 +30,7 @@ pub mod verifier;
 
 pub use handshake::{HandshakeError, HandshakeLimits, Handshaken, Server, VerifiedPeer, handshake};
 pub use reason::{Reason, ReasonStyle};
+pub use revocation::{ListPolicy, Revocation, RevocationError};
 pub use sessions::Sessions;
 pub use store::{StoreError, TrustStore};
 pub use stores::TrustStores;

@@ -3,32 +3,32 @@
 
 use std::io;
 use std::net::TcpListener;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use proxy_common::load::HEARTBEAT_INTERVAL_NS;
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::clock;
-use crate::connection::{Worker, connection};
+use crate::connection::{OpenConnections, Worker, connection};
 use crate::drain::{self, DrainWatch};
-use crate::headers::clean_trailers;
 use crate::listen::{Acceptor, Places};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Current, Snapshot};
 use crate::sys::load::LoadSlot;
 use crate::telemetry::metrics::OriginState;
 use crate::telemetry::{RequestIds, Telemetry};
 use crate::tls::context;
-use crate::upstream::{TrailerFilter, TrailerFilters, Upstream};
+use crate::upstream::{HealthCheck, Upstream};
 
 /// What all workers are given.
 #[derive(Clone, Debug)]
 pub struct Common {
-    /// The configuration.
-    pub snapshot: Arc<Snapshot>,
+    /// The configuration, and each that takes its place.
+    pub snapshots: watch::Receiver<Arc<Snapshot>>,
     /// The limits on connections.
     pub places: Places,
     /// What all threads report to.
@@ -85,23 +85,17 @@ async fn serve(seat: Seat, common: Common) -> io::Result<()> {
         load,
     } = seat;
     let Common {
-        snapshot,
+        mut snapshots,
         places,
         telemetry,
         mut drain,
     } = common;
-    let hygiene = Rc::new(snapshot.hygiene.clone());
-    let names = Rc::clone(&hygiene);
-    let trailers: TrailerFilter = Rc::new(move |trailers| clean_trailers(trailers, &names));
-    let filters = TrailerFilters {
-        request: Rc::clone(&trailers),
-        response: trailers,
-    };
+    let snapshot = Arc::clone(&snapshots.borrow_and_update());
+    let count = snapshot.applications().len();
     let worker = Rc::new(Worker {
-        hygiene,
+        current: Current::new(snapshot),
+        open: OpenConnections::default(),
         request_ids: Rc::new(RequestIds::new(random()?)),
-        upstreams: upstreams(&snapshot, &filters),
-        snapshot,
         ledger: telemetry.ledger(index),
         telemetry,
         load,
@@ -110,15 +104,13 @@ async fn serve(seat: Seat, common: Common) -> io::Result<()> {
         drop(tokio::task::spawn_local(beat(Rc::clone(&worker))));
     }
     drop(tokio::task::spawn_local(sweep(Rc::clone(&worker))));
-    for (application, upstream) in worker.upstreams.iter().enumerate() {
-        for origin in 0..upstream.endpoints() {
-            let task = check(Rc::clone(&worker), application, origin);
-            drop(tokio::task::spawn_local(task));
-        }
-    }
-    if worker.upstreams.iter().any(|upstream| upstream.has_names()) {
-        drop(tokio::task::spawn_local(resolve(Rc::clone(&worker))));
-    }
+    begin_checks(&worker.current, 0..count);
+    worker.tell_generation();
+    drop(tokio::task::spawn_local(resolve(Rc::clone(&worker))));
+    drop(tokio::task::spawn_local(follow(
+        Rc::clone(&worker),
+        snapshots,
+    )));
     drop(tokio::task::spawn_local(publish(Rc::clone(&worker))));
     let flushing = Rc::clone(&worker.ledger).keep_flushing();
     drop(tokio::task::spawn_local(flushing));
@@ -133,18 +125,47 @@ async fn serve(seat: Seat, common: Common) -> io::Result<()> {
     drain.started().await;
     local_trigger.start();
     local_trigger.drained().await;
-    worker.ledger.flush();
+    worker.ledger.finish().await;
     Ok(())
 }
 
-fn upstreams(snapshot: &Snapshot, filters: &TrailerFilters) -> Rc<[Rc<Upstream>]> {
-    let applications = snapshot.applications().iter();
-    applications
-        .map(|application| {
-            let settings = application.upstream.clone();
-            Upstream::new(&application.origins, settings, filters)
-        })
-        .collect()
+/// Puts each published snapshot in place, and looks after the verdicts of open connections: at
+/// once then, and every second for those that end by themselves.
+async fn follow(worker: Rc<Worker>, mut snapshots: watch::Receiver<Arc<Snapshot>>) {
+    let mut is_followed = true;
+    loop {
+        tokio::select! {
+            biased;
+            changed = snapshots.changed(), if is_followed => match changed {
+                Ok(()) => {
+                    let snapshot = Arc::clone(&snapshots.borrow_and_update());
+                    let new = worker.current.adopt(snapshot);
+                    begin_checks(&worker.current, new);
+                    worker.tell_generation();
+                }
+                // Nobody can publish any more; connections go on.
+                Err(_) => is_followed = false,
+            },
+            () = tokio::time::sleep(REVIEW_INTERVAL) => {}
+        }
+        worker.open.review().await;
+    }
+}
+
+/// Starts the checks of the origins of these applications. Each ends with its origin.
+fn begin_checks(current: &Current, applications: impl IntoIterator<Item = usize>) {
+    let serving = current.get();
+    for number in applications {
+        let application = serving.snapshot.applications().get(number);
+        let check = application.and_then(|application| application.health_check.as_ref());
+        let (Some(check), Some(upstream)) = (check, serving.upstreams.get(number)) else {
+            continue;
+        };
+        for origin in 0..upstream.endpoints() {
+            let task = keep_checking(Rc::downgrade(upstream), check.clone(), origin);
+            drop(tokio::task::spawn_local(task));
+        }
+    }
 }
 
 /// Tells the kernel's choice that this thread is not stuck.
@@ -168,7 +189,8 @@ async fn sweep(worker: Rc<Worker>) {
     loop {
         tokio::time::sleep(SWEEP_INTERVAL).await;
         let now = Instant::now();
-        worker
+        let serving = worker.current.get();
+        serving
             .upstreams
             .iter()
             .for_each(|upstream| upstream.sweep(now));
@@ -178,14 +200,14 @@ async fn sweep(worker: Rc<Worker>) {
 /// Keeps the addresses of origins fresh, off the request path.
 async fn resolve(worker: Rc<Worker>) {
     loop {
-        for upstream in worker
-            .upstreams
-            .iter()
-            .filter(|upstream| upstream.has_names())
-        {
+        let serving = worker.current.get();
+        let named = serving.upstreams.iter();
+        for upstream in named.filter(|upstream| upstream.has_names()) {
             upstream.resolve().await;
         }
-        tokio::time::sleep(worker.snapshot.resolve_interval).await;
+        let interval = serving.snapshot.resolve_interval;
+        drop(serving);
+        tokio::time::sleep(interval).await;
     }
 }
 
@@ -195,7 +217,8 @@ async fn publish(worker: Rc<Worker>) {
     loop {
         board.beat.set(clock::monotonic_coarse());
         let now = Instant::now();
-        let endpoints = worker
+        let serving = worker.current.get();
+        let endpoints = serving
             .upstreams
             .iter()
             .flat_map(|upstream| upstream.views(now));
@@ -209,22 +232,16 @@ async fn publish(worker: Rc<Worker>) {
             discarded: endpoint.stats.discarded,
         });
         board.publish(states.collect());
+        drop(serving);
         tokio::time::sleep(PUBLISH_INTERVAL).await;
     }
 }
 
 /// Asks one origin how it does, off the request path.
-async fn check(worker: Rc<Worker>, application: usize, origin: usize) {
-    let upstream = worker.upstreams.get(application);
-    let applications = worker.snapshot.applications();
-    let check = applications
-        .get(application)
-        .and_then(|application| application.health_check.as_ref());
-    let (Some(upstream), Some(check)) = (upstream, check) else {
-        return;
-    };
-    loop {
-        upstream.check(origin, check).await;
+async fn keep_checking(upstream: Weak<Upstream>, check: HealthCheck, origin: usize) {
+    while let Some(upstream) = upstream.upgrade() {
+        upstream.check(origin, &check).await;
+        drop(upstream);
         tokio::time::sleep(check.interval).await;
     }
 }
@@ -265,4 +282,6 @@ async fn either<T>(
 const BEAT_INTERVAL: Duration = Duration::from_nanos(HEARTBEAT_INTERVAL_NS);
 /// How old what the control thread shows may be.
 const PUBLISH_INTERVAL: Duration = Duration::from_secs(1);
+/// How often verdicts are looked after that end by themselves: to the second.
+const REVIEW_INTERVAL: Duration = Duration::from_secs(1);
 const SWEEP_INTERVAL: Duration = Duration::from_secs(5);

@@ -233,12 +233,24 @@ impl Herald {
         self.ended = true;
     }
 
+    /// Sends SIGHUP, which it outlives.
+    pub fn hang_up(&mut self) {
+        self.signal("-HUP");
+        self.ended = false;
+    }
+
     /// Sends SIGTERM unless it was sent, and waits for the end.
     pub fn terminate(&mut self) -> ExitStatus {
         if !self.ended {
             self.signal_termination();
         }
         wait::until("herald to end", || self.child.try_wait().unwrap())
+    }
+
+    /// Waits for an end that something else than a signal of ours begins.
+    pub fn awaited(&mut self) -> ExitStatus {
+        self.ended = true;
+        self.terminate()
     }
 
     /// Open file descriptors.

@@ -9,8 +9,10 @@ use std::time::{Duration, SystemTime};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType,
-    ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, SerialNumber, SignatureAlgorithm,
+    BasicConstraints, CertificateParams, CertificateRevocationList,
+    CertificateRevocationListParams, CertifiedIssuer, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, RevocationReason,
+    RevokedCertParams, SerialNumber, SignatureAlgorithm,
 };
 use rustls::pki_types::CertificateDer;
 use tempfile::TempDir;
@@ -205,6 +207,36 @@ impl Authority {
         Self {
             issuer: CertifiedIssuer::signed_by(params, Key::Ec.generate(), &self.issuer).unwrap(),
         }
+    }
+
+    /// A revocation list of this CA, from an hour ago until `next_update`.
+    pub fn revoke(&self, serials: &[&[u8]], next_update: SystemTime) -> CertificateRevocationList {
+        self.revoke_with(serials, next_update, |_| ())
+    }
+
+    /// As [`Authority::revoke`], after `change` was made to its parameters.
+    pub fn revoke_with(
+        &self,
+        serials: &[&[u8]],
+        next_update: SystemTime,
+        change: impl FnOnce(&mut CertificateRevocationListParams),
+    ) -> CertificateRevocationList {
+        let entry = |serial: &&[u8]| RevokedCertParams {
+            serial_number: SerialNumber::from_slice(serial),
+            revocation_time: (SystemTime::now() - Duration::from_secs(60)).into(),
+            reason_code: Some(RevocationReason::KeyCompromise),
+            invalidity_date: None,
+        };
+        let mut params = CertificateRevocationListParams {
+            this_update: (SystemTime::now() - Duration::from_secs(3600)).into(),
+            next_update: next_update.into(),
+            crl_number: SerialNumber::from(1_u64),
+            issuing_distribution_point: None,
+            revoked_certs: serials.iter().map(entry).collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        change(&mut params);
+        params.signed_by(&self.issuer).unwrap()
     }
 
     /// Issues a certificate for a new key.

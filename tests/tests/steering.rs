@@ -2,10 +2,12 @@
 //! and that nothing of them stays. Counters of decisions prove that it was the program that decided.
 
 use std::io::ErrorKind;
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener};
+use std::sync::Arc;
 use std::time::Duration;
 use std::{fs, thread};
 
+use herald_tests::client::{Client, Settings};
 use herald_tests::gate;
 use herald_tests::herald::{Herald, Launch};
 use herald_tests::kernel::{self, CAP_BPF, CAP_NET_ADMIN};
@@ -99,6 +101,111 @@ fn addresses_of_one_ipv6_network_share_a_rate() {
     assert!(scene.decided("refused") >= 17);
 }
 
+/// Records of connections carry what the kernel knew at the end, and Herald's own count of the bytes on the wire is the
+/// kernel's, but for SYN and FIN. Half of the clients close first, half wait for Herald; none leaves before it has read
+/// everything, so nothing that Herald sent goes unacknowledged.
+#[test]
+fn the_kernel_tells_of_each_connection_that_ends() {
+    if !may("the_kernel_tells_of_each_connection_that_ends") {
+        return;
+    }
+    let count = match gate::long("the_kernel_tells_of_each_connection_that_ends: 10,000 of them") {
+        true => 10_000,
+        false => 400,
+    };
+    // The kernel's part in TLS would send bytes that Herald does not count.
+    let scene = Scene::new(2, &["--ebpf=require", "--ktls=off"]);
+    let address = scene.herald.address();
+    let config = Settings::default().build();
+    let clients = (0..CLIENTS).map(|client| {
+        let config = Arc::clone(&config);
+        thread::spawn(move || {
+            for number in (client..count).step_by(CLIENTS) {
+                let mut client = Client::connect(address, &config).unwrap();
+                let body = vec![b'x'; number % 5000];
+                let length = body.len();
+                let close = if number % 2 == 0 { "close" } else { "keep-alive" };
+                let head = format!(
+                    "POST / HTTP/1.1\r\nHost: localhost\r\nConnection: {close}\r\nContent-Length: {length}\r\n\r\n"
+                );
+                let answer = client.ask(&[head.as_bytes(), &body].concat()).unwrap();
+                assert_eq!(answer.status, 200);
+                if number % 2 != 0 {
+                    client.half_close().unwrap();
+                    client.stream().sock.shutdown(Shutdown::Write).unwrap();
+                }
+                assert_eq!(client.rest().unwrap(), b"");
+            }
+        })
+    });
+    let clients: Vec<_> = clients.collect();
+    clients
+        .into_iter()
+        .for_each(|client| client.join().unwrap());
+    let records = scene.folder.connections(count);
+    assert_eq!(scene.decided("close_event"), count as u64);
+    assert_eq!(scene.decided("close_event_dropped"), 0);
+    assert_eq!(scene.ends("joined"), count as u64);
+    assert_eq!((scene.ends("missed"), scene.ends("unclaimed")), (0, 0));
+    for record in &records {
+        let number = |field: &str| record[field].as_u64();
+        assert!(
+            number("tcp_in") > Some(300) && number("tcp_out") > Some(500),
+            "{record}"
+        );
+        assert_eq!(number("tcp_in"), number("wire_in"), "{record}");
+        assert_eq!(number("tcp_out"), number("wire_out"), "{record}");
+        assert!(
+            record["retransmits"].is_u64() && record["rtt_seconds"].is_f64(),
+            "{record}"
+        );
+        let seconds = |field: &str| record[field].as_f64().unwrap();
+        assert!(
+            seconds("tcp_seconds") > seconds("handshake_seconds") / 2.0,
+            "{record}"
+        );
+    }
+    println!("{count} connections, {count} ends told, no byte apart");
+}
+
+/// A client that goes without a word (RST), one that fails the handshake, one that is refused its place: each leaves a
+/// record, once, and nothing is waited for at the end.
+#[test]
+fn an_end_that_is_no_clean_one_is_told_as_well() {
+    if !may("an_end_that_is_no_clean_one_is_told_as_well") {
+        return;
+    }
+    let mut scene = Scene::new(1, &["--ebpf=require", "--drain-idle-timeout=100ms"]);
+    let address = scene.herald.address();
+    let config = Settings::default().build();
+    for _ in 0..20 {
+        let mut client = Client::connect(address, &config).unwrap();
+        client.get("/").unwrap();
+        // Unread bytes of Herald's close_notify come back as RST.
+        drop(client);
+        drop(connect(address, None).unwrap());
+    }
+    let open = Client::connect(address, &config).unwrap();
+    wait::until("the end of all but one", || {
+        (scene.open() == [1]).then_some(())
+    });
+    assert_eq!(
+        scene.herald.terminate().code(),
+        Some(0),
+        "{}",
+        scene.herald.log()
+    );
+    drop(open);
+    let records = scene.folder.connections(41);
+    let told = records.iter().filter(|record| record["tcp_in"].is_u64());
+    assert!(told.clone().count() >= 40, "{records:#?}");
+    for record in told {
+        let number = |field: &str| record[field].as_u64();
+        assert!(number("tcp_out") <= number("wire_out"), "{record}");
+        assert!(number("tcp_in") >= number("wire_in"), "{record}");
+    }
+}
+
 #[test]
 fn a_limit_above_what_comes_refuses_nobody() {
     if !may("a_limit_above_what_comes_refuses_nobody") {
@@ -183,6 +290,58 @@ fn what_can_not_be_had_is_told_and_stops_only_who_requires_it() {
     assert!(decided(&folder, "chosen") >= 10);
 }
 
+/// As under packaging/herald.service: alone in a group of the service manager's making, which is mounted read-only, with
+/// the three capabilities of the unit and no other. All programs are had, and the group is the one that was given.
+#[test]
+fn the_capabilities_of_the_unit_are_enough_for_all_programs() {
+    let test = "the_capabilities_of_the_unit_are_enough_for_all_programs";
+    let unit = include_str!("../../packaging/herald.service");
+    let capabilities = unit
+        .lines()
+        .find_map(|line| line.strip_prefix("AmbientCapabilities="));
+    let names = capabilities.unwrap().to_lowercase().replace("cap_", "+");
+    let bounding = format!("--bounding-set=-all,{}", names.replace(' ', ","));
+    let works = may(test)
+        && gate::require(
+            test,
+            "unshare and setpriv",
+            gate::succeeds("unshare", &["--mount", "setpriv", &bounding, "true"]),
+        );
+    if !works {
+        return;
+    }
+    let filter = unit
+        .lines()
+        .find_map(|line| line.strip_prefix("SystemCallFilter="));
+    assert!(filter.unwrap().split(' ').any(|call| call == "bpf"));
+    let name = format!("herald-test-{}", std::process::id());
+    let folder = kernel::cgroup2().join(&name);
+    fs::create_dir(&folder).unwrap();
+    let (mount, processes) = (kernel::cgroup2(), folder.join("cgroup.procs"));
+    let script = format!(
+        "echo $$ > {} && mount -o bind,remount,ro {} && exec \"$0\" \"$@\"",
+        processes.display(),
+        mount.display()
+    );
+    let origin = Origin::echo();
+    let launch = Launch::new("optional", origin.address())
+        .workers(2)
+        .args(["--ebpf=require", "--refuse-rate=1000"])
+        .under([
+            "unshare", "--mount", "sh", "-c", &script, "setpriv", &bounding,
+        ]);
+    let mut herald = launch.start();
+    let log = herald.log();
+    assert!(
+        log.contains(&format!("counts connections of {}", folder.display())),
+        "{log}"
+    );
+    assert_eq!(kernel::programs_of(herald.pid()).len(), 3);
+    connect(herald.address(), None).unwrap();
+    herald.terminate();
+    fs::remove_dir(&folder).unwrap();
+}
+
 #[test]
 fn off_is_off() {
     let origin = Origin::echo();
@@ -233,6 +392,12 @@ impl Scene {
             .collect()
     }
 
+    /// Ends of connections that the kernel told, by what became of that.
+    fn ends(&self, outcome: &str) -> u64 {
+        let series = format!("herald_close_events_total{{outcome=\"{outcome}\"}}");
+        self.folder.metric(&series)
+    }
+
     fn decided(&self, decision: &str) -> u64 {
         decided(&self.folder, decision)
     }
@@ -272,4 +437,5 @@ fn may(test: &str) -> bool {
 }
 
 const CONNECTIONS: u64 = 60;
+const CLIENTS: usize = 4;
 const EXEC: &str = "exec \"$0\" \"$@\"";

@@ -1,6 +1,8 @@
 //! Stopping gracefully loses nothing: what was accepted is answered, idle connections are told, and the next instance
 //! on the port takes over.
 
+use std::collections::BTreeSet;
+use std::error::Error as _;
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,9 +11,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use herald_tests::client::Settings;
+use herald_tests::client::{Client as OneClient, Settings};
+use herald_tests::gate;
 use herald_tests::h2;
 use herald_tests::herald::{Herald, Launch};
+use herald_tests::kernel;
 use herald_tests::origin::{Next, Origin, Request};
 use herald_tests::pki::{Key, Pki};
 use herald_tests::soak::expect_ok;
@@ -138,8 +142,111 @@ fn a_stop_that_is_forced_ends_with_3() {
     }
 }
 
+/// Twenty times a herald is started beside the running one, with all kernel programs, and takes over: nobody sends a
+/// signal, and no client meets an error of any kind. Then twenty are killed under load: each next one starts on what the
+/// dead left behind, and in the end no program is left in the kernel.
+#[test]
+fn twenty_restarts_lose_nothing_and_twenty_kills_leave_nothing() {
+    let test = "twenty_restarts_lose_nothing_and_twenty_kills_leave_nothing";
+    let may = kernel::may(&[kernel::CAP_BPF, kernel::CAP_NET_ADMIN]);
+    if !gate::require(test, "CAP_BPF and CAP_NET_ADMIN", may) {
+        return;
+    }
+    let origin = Origin::scripted(|_: &Request, stream| {
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")?;
+        Ok(Next::Keep)
+    });
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path().join("handover").display().to_string();
+    let next = |listen: &str| {
+        launch(listen, &origin)
+            .args([
+                "--ebpf=require",
+                "--refuse-rate=1000000",
+                "--handover",
+                &folder,
+            ])
+            .start()
+    };
+    let mut programs = BTreeSet::new();
+    let mut current = next("127.0.0.1:0");
+    let address = current.address();
+    programs.extend(kernel::programs_of(current.pid()));
+    let load = Load::start(address);
+    for restart in 0..RESTARTS {
+        let mut before = std::mem::replace(&mut current, next(&address.to_string()));
+        programs.extend(kernel::programs_of(current.pid()));
+        let status = before.awaited();
+        assert_eq!(
+            status.code(),
+            Some(0),
+            "restart {restart}: {}",
+            before.log()
+        );
+        assert!(
+            before.log().contains("signal=\"handover\""),
+            "{}",
+            before.log()
+        );
+        if load.counts.failed.load(Ordering::Relaxed) > 0 {
+            println!("restart {restart} failed: {}", before.log());
+            break;
+        }
+    }
+    let (counts, errors) = load.finish();
+    let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    println!(
+        "{RESTARTS} restarts: {} requests answered on {} connections, {} failed",
+        count(&counts.answered),
+        count(&counts.connections),
+        count(&counts.failed),
+    );
+    assert!(errors.is_empty(), "{errors:?}");
+    assert!(
+        count(&counts.connections) > RESTARTS,
+        "restarts moved the clients"
+    );
+    let stop = Arc::<AtomicBool>::default();
+    let halt = Arc::clone(&stop);
+    let pressing = thread::spawn(move || {
+        let config = Settings::new(Some(&Pki::shared().good())).build();
+        let mut answers = 0;
+        while !halt.load(Ordering::Relaxed) {
+            // A client of one that is killed meets an error.
+            let answer =
+                OneClient::connect(address, &config).and_then(|mut client| client.get("/"));
+            answers += u64::from(answer.is_ok_and(|answer| answer.status == 200));
+        }
+        answers
+    });
+    for _ in 0..RESTARTS {
+        current.signal("-KILL");
+        current.terminate();
+        current = next(&address.to_string());
+        programs.extend(kernel::programs_of(current.pid()));
+        let settings = Settings::new(Some(&Pki::shared().good()));
+        assert_eq!(
+            settings.connect(address).unwrap().get("/").unwrap().status,
+            200
+        );
+    }
+    stop.store(true, Ordering::Relaxed);
+    let answers = pressing.join().unwrap();
+    assert!(answers > 0, "nothing was pressing between the kills");
+    current.terminate();
+    drop(current);
+    assert!(programs.len() >= 3 * 2 * usize::try_from(RESTARTS).unwrap());
+    wait::until("the programs to be gone", || {
+        kernel::programs().is_disjoint(&programs).then_some(())
+    });
+}
+
 /// A herald on `listen`, which an older one may still hold.
 fn instance(listen: &str, origin: &Origin) -> Herald {
+    launch(listen, origin).start()
+}
+
+fn launch(listen: &str, origin: &Origin) -> Launch {
     let (certificate, key) = Pki::shared().server(Key::Ec);
     let ca = Pki::shared().path("ca.pem");
     let upstream = format!("http://{}", origin.address());
@@ -156,7 +263,6 @@ fn instance(listen: &str, origin: &Origin) -> Herald {
     .args(["--cert".as_ref(), certificate.as_os_str()])
     .args(["--key".as_ref(), key.as_os_str()])
     .args(["--client-ca".as_ref(), ca.as_os_str()])
-    .start()
 }
 
 /// Clients that ask one request after the other.
@@ -287,8 +393,7 @@ impl Client {
             }
             match sender.send_request(request("https://localhost/")).await {
                 Ok(answer) => self.check(answer).await?,
-                // hyper: the request never left, for the GOAWAY came between.
-                Err(error) if error.is_canceled() => return Ok(()),
+                Err(error) if is_unprocessed(&error) => return Ok(()),
                 Err(error) => return Err(io::Error::other(error)),
             }
             tokio::time::sleep(THINKING).await;
@@ -303,6 +408,14 @@ impl Client {
     }
 }
 
+/// Whether a GOAWAY came between: hyper had not sent the request yet, or h2 found that the server never looked at it
+/// (RFC 9113 §6.8), which it says for streams after the last one that the GOAWAY names, and for no others.
+fn is_unprocessed(error: &hyper::Error) -> bool {
+    let without_fault = "connection error received: not a result of an error";
+    let source = error.source().map(ToString::to_string);
+    error.is_canceled() || source.is_some_and(|text| text == without_fault)
+}
+
 fn request(uri: &str) -> http::Request<BoxBody<Bytes, io::Error>> {
     let body = BoxBody::new(Empty::new().map_err(|never| match never {}));
     http::Request::builder()
@@ -313,6 +426,7 @@ fn request(uri: &str) -> http::Request<BoxBody<Bytes, io::Error>> {
 }
 
 const STOPS: u64 = 100;
+const RESTARTS: u64 = 20;
 const CLIENTS: u64 = 24;
 /// Connections are idle most of the time, so that stops meet idle ones.
 const THINKING: Duration = Duration::from_millis(20);

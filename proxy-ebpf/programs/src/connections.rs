@@ -3,7 +3,8 @@
 use aya_ebpf::bindings::{
     BPF_F_CLONE, BPF_F_NO_PREALLOC, BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB,
     BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB, BPF_SOCK_OPS_STATE_CB, BPF_SOCK_OPS_STATE_CB_FLAG,
-    BPF_TCP_CLOSE, bpf_map_type, bpf_sock_ops,
+    BPF_TCP_CLOSE, BPF_TCP_CLOSE_WAIT, BPF_TCP_CLOSING, BPF_TCP_FIN_WAIT2, BPF_TCP_LAST_ACK,
+    bpf_map_type, bpf_sock_ops,
 };
 use aya_ebpf::btf_maps::{Array, RingBuf};
 use aya_ebpf::helpers::{
@@ -11,6 +12,7 @@ use aya_ebpf::helpers::{
 };
 use aya_ebpf::macros::btf_map;
 use aya_ebpf::programs::SockOpsContext;
+use proxy_common::close::{FIN_ACKED, FIN_RECEIVED};
 use proxy_common::counter::Counter;
 use proxy_common::load::WORKERS_MAX;
 use proxy_common::mark::{MARK_COUNTED, PROFILE_UPSTREAM, ROLE_CLIENT};
@@ -73,7 +75,11 @@ pub fn event(ctx: &SockOpsContext) {
     match ctx.op() {
         BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB => established(ctx, Counter::ClientEstablished),
         BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB => established(ctx, Counter::UpstreamEstablished),
-        BPF_SOCK_OPS_STATE_CB if ctx.arg(1) == BPF_TCP_CLOSE => closed(ctx),
+        BPF_SOCK_OPS_STATE_CB => match ctx.arg(1) {
+            BPF_TCP_CLOSE => closed(ctx),
+            BPF_TCP_FIN_WAIT2 => waiting(ctx),
+            _ => {}
+        },
         _ => {}
     }
 }
@@ -149,6 +155,16 @@ fn set<T>(ops: *mut bpf_sock_ops, option: i32, value: &mut T) -> i64 {
     unsafe { bpf_setsockopt(ops.cast(), SOL_TCP, option, pointer, size_of::<T>() as i32) }
 }
 
+/// Our FIN is acknowledged. What is received from here on ends with the peer's FIN; whether it came
+/// at all is not told at the close, since the kernel puts a small stand-in in the socket's place.
+#[inline(always)]
+fn waiting(ctx: &SockOpsContext) {
+    let Some(mark) = mark(ctx.ops) else { return };
+    // SAFETY: the socket's own storage, which lives as long as the socket.
+    let mark = unsafe { &mut *mark };
+    mark.received_before_fin = field!(ctx.ops, bytes_received);
+}
+
 #[inline(always)]
 fn closed(ctx: &SockOpsContext) {
     let Some(mark) = mark(ctx.ops) else { return };
@@ -164,7 +180,7 @@ fn closed(ctx: &SockOpsContext) {
     if crate::maps::global(&WANTS_EVENTS) != 0 {
         let counter = match EVENTS.reserve(0) {
             Some(mut entry) => {
-                entry.write(close_event(ctx.ops, mark));
+                entry.write(close_event(ctx, mark));
                 entry.submit(0);
                 Counter::CloseEvent
             }
@@ -175,7 +191,9 @@ fn closed(ctx: &SockOpsContext) {
 }
 
 #[inline(always)]
-fn close_event(ops: *mut bpf_sock_ops, mark: &SocketMark) -> CloseEvent {
+fn close_event(ctx: &SockOpsContext, mark: &SocketMark) -> CloseEvent {
+    let ops = ctx.ops;
+    let bytes_received = field!(ops, bytes_received);
     // SAFETY: no arguments.
     let now = unsafe { bpf_ktime_get_ns() };
     // SAFETY: the context.
@@ -183,7 +201,7 @@ fn close_event(ops: *mut bpf_sock_ops, mark: &SocketMark) -> CloseEvent {
     CloseEvent {
         cookie,
         bytes_acked: field!(ops, bytes_acked),
-        bytes_received: field!(ops, bytes_received),
+        bytes_received,
         duration_ns: now.wrapping_sub(mark.established_ns),
         // The kernel keeps eighths of a microsecond.
         srtt_us: field!(ops, srtt_us) >> 3,
@@ -192,7 +210,32 @@ fn close_event(ops: *mut bpf_sock_ops, mark: &SocketMark) -> CloseEvent {
         role: mark.role,
         service: mark.service,
         worker: mark.worker,
+        flags: fins(ctx, bytes_received, mark),
+        padding: 0,
     }
+}
+
+/// Which FINs are among the bytes, from the state before the last.
+#[inline(always)]
+fn fins(ctx: &SockOpsContext, bytes_received: u64, mark: &SocketMark) -> u32 {
+    let state = ctx.arg(0);
+    let has_sent = matches!(
+        state,
+        BPF_TCP_FIN_WAIT2 | BPF_TCP_CLOSING | BPF_TCP_LAST_ACK
+    );
+    let has_received = match state {
+        BPF_TCP_CLOSE_WAIT | BPF_TCP_CLOSING | BPF_TCP_LAST_ACK => true,
+        BPF_TCP_FIN_WAIT2 => bytes_received != mark.received_before_fin,
+        _ => false,
+    };
+    let mut flags = 0;
+    if has_sent && field!(ctx.ops, snd_una) == field!(ctx.ops, snd_nxt) {
+        flags |= FIN_ACKED;
+    }
+    if has_received {
+        flags |= FIN_RECEIVED;
+    }
+    flags
 }
 
 #[inline(always)]

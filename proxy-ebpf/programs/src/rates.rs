@@ -51,8 +51,8 @@ pub fn charge(source: Source) {
         now,
         limits.interval_ns,
     );
-    if let Some(wide) = wide_prefix(source.octets, source.family) {
-        charge_prefix(&wide, now, limits.wide_interval_ns);
+    if source.family != FAMILY_IPV4 {
+        charge_prefix(&wide_prefix(source.octets), now, limits.wide_interval_ns);
     }
 }
 
@@ -88,8 +88,8 @@ pub fn refuses(source: Source) -> bool {
     // SAFETY: no arguments.
     let now = unsafe { bpf_ktime_get_ns() };
     let is_over = owes(&prefix(source.octets, source.family), now, limits.burst_ns)
-        || wide_prefix(source.octets, source.family)
-            .is_some_and(|wide| owes(&wide, now, limits.wide_burst_ns));
+        || source.family != FAMILY_IPV4
+            && owes(&wide_prefix(source.octets), now, limits.wide_burst_ns);
     is_over && !is_exempt(source)
 }
 

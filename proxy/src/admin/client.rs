@@ -5,7 +5,7 @@ use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, StatusCode, header};
+use http::{Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -32,11 +32,14 @@ pub enum AskError {
         hint: &'static str,
     },
     /// The answer did not come in time.
-    #[error("no answer within {ANSWER_MAX:?}")]
-    Late,
+    #[error("no answer within {0:?}")]
+    Late(Duration),
     /// It is not HTTP, or broke off.
     #[error("no proper answer: {0}")]
     Broken(Box<dyn std::error::Error + Send + Sync>),
+    /// What was asked for can't be done; the answer says why.
+    #[error("{0}")]
+    Refused(String),
     /// Another status than 200.
     #[error("the answer is {0}")]
     Status(StatusCode),
@@ -47,19 +50,31 @@ pub enum AskError {
 /// # Errors
 /// Every [`AskError`].
 pub fn ask(address: &AdminAddr, path: &str) -> Result<Bytes, AskError> {
+    within(ANSWER_MAX, address, (Method::GET, path))
+}
+
+/// Has the Herald at `address` reload its configuration; its answer, within `limit`.
+///
+/// # Errors
+/// Every [`AskError`]; [`AskError::Refused`] where the old configuration stays.
+pub fn reload(address: &AdminAddr, limit: Duration) -> Result<Bytes, AskError> {
+    within(limit, address, (Method::POST, "/reload"))
+}
+
+fn within(limit: Duration, address: &AdminAddr, what: (Method, &str)) -> Result<Bytes, AskError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| AskError::Broken(error.into()))?;
     runtime.block_on(async {
-        match tokio::time::timeout(ANSWER_MAX, connect_and_ask(address, path)).await {
+        match tokio::time::timeout(limit, connect_and_ask(address, what)).await {
             Ok(answer) => answer,
-            Err(_elapsed) => Err(AskError::Late),
+            Err(_elapsed) => Err(AskError::Late(limit)),
         }
     })
 }
 
-async fn connect_and_ask(address: &AdminAddr, path: &str) -> Result<Bytes, AskError> {
+async fn connect_and_ask(address: &AdminAddr, what: (Method, &str)) -> Result<Bytes, AskError> {
     let failed = |error: io::Error| AskError::Connect {
         address: address.clone(),
         hint: hint(&error),
@@ -69,11 +84,11 @@ async fn connect_and_ask(address: &AdminAddr, path: &str) -> Result<Bytes, AskEr
         AdminAddr::Off => Err(AskError::Off),
         AdminAddr::Unix(socket) => {
             let stream = UnixStream::connect(socket).await.map_err(failed)?;
-            exchange(stream, "localhost", path).await
+            exchange(stream, "localhost", what).await
         }
         AdminAddr::Tcp(host) => {
             let stream = TcpStream::connect(host).await.map_err(failed)?;
-            exchange(stream, &host.to_string(), path).await
+            exchange(stream, &host.to_string(), what).await
         }
     }
 }
@@ -88,7 +103,11 @@ fn hint(error: &io::Error) -> &'static str {
     }
 }
 
-async fn exchange<S>(stream: S, host: &str, path: &str) -> Result<Bytes, AskError>
+async fn exchange<S>(
+    stream: S,
+    host: &str,
+    (method, path): (Method, &str),
+) -> Result<Bytes, AskError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -97,17 +116,28 @@ where
         .await
         .map_err(broken)?;
     drop(tokio::spawn(connection));
-    let request = Request::get(path)
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
         .header(header::HOST, host)
         .body(Empty::<Bytes>::new())
         .map_err(|error| AskError::Broken(error.into()))?;
     let response = sender.send_request(request).await.map_err(broken)?;
-    if response.status() != StatusCode::OK {
-        return Err(AskError::Status(response.status()));
+    let status = response.status();
+    if !matches!(status, StatusCode::OK | StatusCode::CONFLICT) {
+        return Err(AskError::Status(status));
     }
     let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX);
     let body = body.collect().await.map_err(AskError::Broken)?;
-    Ok(body.to_bytes())
+    match status {
+        StatusCode::OK => Ok(body.to_bytes()),
+        _ => {
+            let why = String::from_utf8_lossy(&body.to_bytes())
+                .trim_end()
+                .to_owned();
+            Err(AskError::Refused(why))
+        }
+    }
 }
 
 const ANSWER_MAX: Duration = Duration::from_secs(5);

@@ -5,12 +5,15 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::{mpsc, watch};
 
 use crate::clock::{self, NANOS_PER_SECOND};
+use crate::snapshot::Snapshot;
 use crate::telemetry::metrics::{Board, Counter, OriginState};
 use crate::telemetry::prometheus::{origins, total, total_at};
 use crate::telemetry::reason::{HandshakeFailure, Protocol, Reason, VerdictKind};
-use crate::telemetry::{Feature, KtlsCounts, LogState, Telemetry};
+use crate::telemetry::reloads::ReloadCall;
+use crate::telemetry::{Feature, KtlsCounts, LogState, ReloadState, Telemetry};
 
 /// What is asked about.
 #[derive(Debug)]
@@ -19,6 +22,10 @@ pub struct Subject {
     pub telemetry: Arc<Telemetry>,
     /// The addresses listened on.
     pub listeners: Vec<SocketAddr>,
+    /// The configuration in force.
+    pub snapshots: watch::Receiver<Arc<Snapshot>>,
+    /// Where a reload is asked for.
+    pub reloads: mpsc::Sender<ReloadCall>,
 }
 
 /// Counts by label; those that are zero are left out where there are many.
@@ -35,6 +42,9 @@ pub struct Status {
     pub uptime_seconds: u64,
     /// `ready` or `stopping`.
     pub state: String,
+    /// The configuration in force.
+    #[serde(default)]
+    pub configuration: Option<ReloadState>,
     /// The addresses listened on.
     pub listeners: Vec<String>,
     /// The workers, in order.
@@ -130,6 +140,7 @@ impl Status {
             pid: std::process::id(),
             uptime_seconds: now.saturating_sub(telemetry.started) / NANOS_PER_SECOND,
             state: state.to_owned(),
+            configuration: Some(telemetry.reloads.now()),
             listeners: subject.listeners.iter().map(ToString::to_string).collect(),
             workers: workers(telemetry, now),
             handshakes: Handshakes {

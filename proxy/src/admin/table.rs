@@ -16,6 +16,7 @@ pub fn draw(status: &Status, styled: bool) -> String {
         span(status.uptime_seconds),
         status.pid
     ));
+    page.configuration(status);
     let listeners: Vec<_> = status
         .listeners
         .iter()
@@ -167,6 +168,20 @@ impl Page {
         }
     }
 
+    /// Only what is not as after any start.
+    fn configuration(&mut self, status: &Status) {
+        let Some(reloads) = &status.configuration else {
+            return;
+        };
+        if reloads.generation > 1 {
+            self.line(&format!("Configuration {} is in force", reloads.generation));
+        }
+        if let Some(error) = &reloads.error {
+            let refused = self.state("refused", false);
+            self.line(&format!("The last configuration was {refused}: {error}"));
+        }
+    }
+
     fn state(&self, text: &str, is_good: bool) -> String {
         match (self.styled, is_good) {
             (false, _) => text.to_owned(),
@@ -296,6 +311,7 @@ mod tests {
             pid: 4711,
             uptime_seconds: 90_000,
             state: "ready".into(),
+            configuration: None,
             listeners: vec!["0.0.0.0:443".into(), "[::]:443".into()],
             workers: vec![
                 worker.clone(),

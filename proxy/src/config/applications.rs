@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use clap::Command;
 
 use super::compose::configure;
+use super::flags::CrlMode;
 use super::found::Found;
 use super::mistake::{Mistake, Origin, quoted};
 use super::model::{ApplicationConfig, Config, TrustConfig};
@@ -14,6 +15,7 @@ use super::sections::{Section, Sections};
 use crate::hosts::{HostPattern, Hosts};
 
 mod policies;
+mod workers;
 
 impl Sections {
     /// The whole configuration: the first application's settings are also those of the process,
@@ -36,6 +38,7 @@ impl Sections {
             let stores = section.stores(&trusts, &mut mistakes);
             let name = section.name(&applications, &mut mistakes);
             let (policies, shadow) = policies::policies(&section, &mut mistakes);
+            let workers = workers::workers(&section, &mut mistakes);
             let has_stores = !section.own("trust").is_empty();
             let (origin, found) = (section.origin, section.found.over(base.clone()));
             match configure(found, settings, Some((&origin, has_stores))) {
@@ -44,6 +47,7 @@ impl Sections {
                     hosts: names,
                     trusts: stores,
                     policies,
+                    workers,
                     shadow,
                     settings: config,
                 }),
@@ -96,13 +100,38 @@ impl Sections {
                 .cloned()
                 .map(|(path, at)| (PathBuf::from(path), at))
                 .unzip();
-            trusts.push(TrustConfig { name, ca, origins });
+            let placed = |key| {
+                let files = section.own(key).iter().cloned();
+                files.map(|(path, at)| (PathBuf::from(path), at)).collect()
+            };
+            let crl_mode = section.crl_mode(mistakes);
+            trusts.push(TrustConfig {
+                name,
+                ca,
+                origins,
+                crl: placed("crl"),
+                crl_mode,
+                revoked: placed("revoked"),
+            });
         }
         trusts
     }
 }
 
 impl Section {
+    fn crl_mode(&self, mistakes: &mut Vec<Mistake>) -> CrlMode {
+        match self.own("crl_mode") {
+            [] => CrlMode::Hard,
+            [(mode, _)] if mode == "hard" => CrlMode::Hard,
+            [(mode, _)] if mode == "soft" => CrlMode::Soft,
+            _ => {
+                let message = "this is no mode of revocation lists";
+                mistakes.push(Mistake::new(self.place("crl_mode"), message, "hard, soft"));
+                CrlMode::Hard
+            }
+        }
+    }
+
     fn name(&self, others: &[ApplicationConfig], mistakes: &mut Vec<Mistake>) -> String {
         let given = self
             .own("name")

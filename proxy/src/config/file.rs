@@ -13,15 +13,16 @@ use super::mistake::{Mistakes, Origin};
 use super::model::Config;
 use super::reader;
 use super::sections::Sections;
+use crate::files::Files;
 
 impl Config {
     /// The configuration of `given` flags (matches of a command with [`Flags`], best a [`lenient`]
-    /// one) and of the file they name. A flag overrides the file; a repeatable flag replaces the
+    /// one) and of the file they name, read through `files`. A flag overrides the file; a repeatable flag replaces the
     /// file's whole list.
     ///
     /// # Errors
     /// Every mistake of flags and file. What is missing is told only if the file was read whole.
-    pub fn load(given: &ArgMatches) -> Result<Self, Mistakes> {
+    pub fn load(given: &ArgMatches, files: &Files) -> Result<Self, Mistakes> {
         let settings = definition();
         let mut found = Found::default();
         for setting in settings.get_arguments() {
@@ -35,7 +36,7 @@ impl Config {
         let mut sections = Sections::default();
         if let Some(path) = given.get_one::<PathBuf>("config") {
             let mut file = Found::default();
-            let whole = reader::read(path, &settings, &mut file, &mut sections);
+            let whole = reader::read((path, files), &settings, &mut file, &mut sections);
             found = found.over(file);
             if !whole {
                 let tables = sections.trusts.into_iter().chain(sections.applications);
@@ -57,7 +58,8 @@ impl Config {
     /// The configuration of these flags alone, as a user would write them.
     pub fn from_flags(flags: impl IntoIterator<Item = String>) -> Result<Self, Mistakes> {
         let command = lenient(definition());
-        Self::load(&command.try_get_matches_from(flags).map_err(usage)?)
+        let given = command.try_get_matches_from(flags).map_err(usage)?;
+        Self::load(&given, &Files::default())
     }
 }
 

@@ -14,10 +14,12 @@ use crate::net::Network;
 
 mod client;
 mod kernel;
+mod revocation;
 mod upstream;
 
 pub use client::{ClientFlags, ForwardedStyle};
 pub use kernel::{KernelFlags, Ktls};
+pub use revocation::{CrlMode, RevocationFlags};
 pub use upstream::{Balance, Isolate, UpstreamFlags};
 
 /// Who may pass.
@@ -125,6 +127,10 @@ pub struct Flags {
         action = ArgAction::Set
     )]
     pub reject_at_tls: bool,
+
+    /// An HTML page for people who are refused with 403, at most 64 KiB; `{request_id}` in it becomes the request's id. Programs that ask for JSON get problem+json.
+    #[arg(long, value_name = "HTML", value_parser = path_parser())]
+    pub denied_page: Option<PathBuf>,
 
     /// Least TLS version.
     #[arg(long, value_enum, value_name = "VERSION", default_value = "1.2")]
@@ -307,6 +313,11 @@ pub struct Flags {
     )]
     pub callers_max: NonZeroUsize,
 
+    /// Folder, made with mode 0700, by which a Herald that is started beside this one takes over:
+    /// once it serves, this one drains [default: none].
+    #[arg(long, value_name = "DIR", help_heading = "Workers and limits")]
+    pub handover: Option<PathBuf>,
+
     /// At a stop, open connections may finish for this long.
     #[arg(
         long,
@@ -348,6 +359,10 @@ pub struct Flags {
     /// Clients.
     #[command(flatten)]
     pub client: ClientFlags,
+
+    /// Client certificates that count no more.
+    #[command(flatten)]
+    pub revocation: RevocationFlags,
 
     /// The kernel's part in TLS.
     #[command(flatten)]

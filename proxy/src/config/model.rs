@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use super::account::AccountFlags;
 use super::flags::{
-    ClientAuth, ClientFlags, EbpfMode, KernelFlags, LogLevel, OnFailure, ReasonSpelling,
-    UpstreamFlags,
+    ClientAuth, ClientFlags, CrlMode, EbpfMode, KernelFlags, LogLevel, OnFailure, ReasonSpelling,
+    RevocationFlags, UpstreamFlags,
 };
-use super::mistake::Origin;
+use super::mistake::{Mistake, Origin};
 use super::observe::ObserveFlags;
 use crate::hosts::HostPattern;
 use crate::net::Network;
@@ -33,6 +33,8 @@ pub struct Config {
     pub client_auth: ClientAuth,
     /// Whether a TLS alert takes the place of 403.
     pub reject_at_tls: bool,
+    /// The page of a 403.
+    pub denied_page: Option<PathBuf>,
     /// Whether TLS 1.2 is spoken.
     pub tls12: bool,
     /// Names of presets.
@@ -47,6 +49,8 @@ pub struct Config {
     pub allow_header_names: Vec<String>,
     /// What clients may do, and what is told of them.
     pub client: ClientFlags,
+    /// Client certificates that count no more.
+    pub revocation: RevocationFlags,
     /// Worker threads, at least one.
     pub workers: usize,
     /// Kernel programs.
@@ -81,6 +85,8 @@ pub struct Config {
     pub http2_connection_window: u32,
     /// Drain deadline.
     pub drain_timeout: Duration,
+    /// Folder by which the next instance takes over.
+    pub handover: Option<PathBuf>,
     /// Who to become once the sockets are bound.
     pub account: AccountFlags,
     /// How long an idle HTTP/1.1 connection may send one more request at a stop.
@@ -110,6 +116,12 @@ pub struct TrustConfig {
     pub ca: Vec<PathBuf>,
     /// Where each file was named.
     pub origins: Vec<Origin>,
+    /// Revocation lists, PEM or DER, each with its place.
+    pub crl: Vec<(PathBuf, Origin)>,
+    /// What a list that can't be relied on means.
+    pub crl_mode: CrlMode,
+    /// Lists of certificates to refuse, each with its place.
+    pub revoked: Vec<(PathBuf, Origin)>,
 }
 
 /// One application among several.
@@ -123,10 +135,27 @@ pub struct ApplicationConfig {
     pub trusts: Vec<usize>,
     /// Its policies, in their order; without any the mode alone decides.
     pub policies: Vec<PolicyConfig>,
+    /// Its workers, in their order.
+    pub workers: Vec<WorkerConfig>,
     /// Whether policies only tell what they would do.
     pub shadow: bool,
     /// All its settings.
     pub settings: Config,
+}
+
+/// What the origin is told on some paths of an application.
+#[derive(Clone, Debug)]
+pub struct WorkerConfig {
+    /// Where it begins.
+    pub origin: Origin,
+    /// Patterns of paths, at least one.
+    pub paths: Vec<Placed>,
+    /// Whether its headers come beside those of the application, or in their place.
+    pub adds: bool,
+    /// Names of presets.
+    pub presets: Vec<Placed>,
+    /// Header names and templates, each with its place.
+    pub headers: Vec<(Placed, String)>,
 }
 
 /// A text of the file and its place.
@@ -160,6 +189,17 @@ pub enum PolicyAction {
     Block,
     /// It may pass whoever sends it.
     Bypass,
+}
+
+impl PolicyAction {
+    /// As it is written.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Block => "block",
+            Self::Bypass => "bypass",
+        }
+    }
 }
 
 /// How fast one source may complete connections.
@@ -211,8 +251,44 @@ impl Config {
         }
     }
 
+    /// What is otherwise than in `running` and takes a start: sockets, threads, privileges, logs.
+    pub fn needs_restart_after(&self, running: &Self) -> Vec<Mistake> {
+        let differs = |key: &&&str| self.values.get(**key) != running.values.get(**key);
+        let mistake = |key: &&str| {
+            let shown = running.values.get(*key).cloned().unwrap_or_default();
+            let message = format!("a change of `{key}` needs restart");
+            let allowed = format!("a restart, or what runs: {}", shown.join(", "));
+            Mistake::new(self.origin(key, 0), message, allowed)
+        };
+        RESTART_KEYS.iter().filter(differs).map(mistake).collect()
+    }
+
     /// Where value `index` of `key` came from.
     pub fn origin(&self, key: &str, index: usize) -> Origin {
         self.origins.of(key, index)
     }
 }
+
+/// Settings that are looked at once, at the start.
+const RESTART_KEYS: &[&str] = &[
+    "listen",
+    "workers",
+    "ebpf",
+    "refuse_rate",
+    "refuse_burst",
+    "refuse_exempt",
+    "max_connections",
+    "max_connections_per_source",
+    "trusted_proxy",
+    "user",
+    "group",
+    "ktls",
+    "ktls_min_body",
+    "drain_timeout",
+    "log_level",
+    "access_log",
+    "connection_log",
+    "access_log_format",
+    "admin",
+    "watch",
+];

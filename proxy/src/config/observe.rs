@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use clap::{Args, ValueEnum};
+use clap::{ArgAction, Args, ValueEnum};
 
 /// How records are written.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
@@ -38,7 +38,20 @@ pub struct ObserveFlags {
     )]
     pub access_log_format: LogFormat,
 
-    /// Where /metrics, /livez, /readyz and /status are served, and `herald status` asks: off, unix:PATH (mode 0600), or a loopback address and port.
+    /// Reloads by itself when the configuration or a file it names has changed; without it on SIGHUP and `herald reload` alone.
+    #[arg(
+        long,
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_value = "true",
+        default_missing_value = "true",
+        action = ArgAction::Set,
+        help_heading = "Administration"
+    )]
+    pub watch: bool,
+
+    /// Where /metrics, /livez, /readyz and /status are served, and `herald status` and `herald reload` ask: off, unix:PATH (mode 0600), or a loopback address and port.
     #[arg(
         long,
         value_name = "ADDR",

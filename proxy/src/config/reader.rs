@@ -4,8 +4,6 @@
 
 use std::any::TypeId;
 use std::borrow::Cow;
-use std::fs::File;
-use std::io::Read;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -16,18 +14,19 @@ use toml::de::{DeArray, DeTable, DeValue};
 use super::found::Found;
 use super::mistake::{Mistake, Origin, SHOWN_MAX};
 use super::sections::Sections;
+use crate::files::{FileError, Files};
 
 mod tables;
 
 /// Reads `path` against `settings` into `found`. Returns whether the file was read whole: if not,
 /// nothing can be said about what it leaves out.
 pub(super) fn read(
-    path: &Path,
+    (path, files): (&Path, &Files),
     settings: &Command,
     found: &mut Found,
     sections: &mut Sections,
 ) -> bool {
-    let bytes = match read_bytes(path) {
+    let bytes = match files.read(path, FILE_MAX).map_err(told) {
         Ok(bytes) => bytes,
         Err(message) => {
             let place = Origin::File {
@@ -79,24 +78,12 @@ pub(super) fn read(
     errors.is_empty()
 }
 
-fn read_bytes(path: &Path) -> Result<Vec<u8>, String> {
-    let cannot = |error: std::io::Error| format!("can't be read: {error}");
-    let is_file = |metadata: std::fs::Metadata| {
-        let refused = || "is not a regular file".to_owned();
-        metadata.is_file().then_some(()).ok_or_else(refused)
-    };
-    // Asked before opening too: opening a FIFO waits for a writer.
-    is_file(std::fs::metadata(path).map_err(cannot)?)?;
-    let file = File::open(path).map_err(cannot)?;
-    is_file(file.metadata().map_err(cannot)?)?;
-    let mut bytes = Vec::new();
-    file.take(FILE_MAX + 1)
-        .read_to_end(&mut bytes)
-        .map_err(cannot)?;
-    if bytes.len() as u64 > FILE_MAX {
-        return Err("is larger than 16 MiB".into());
+fn told(error: FileError) -> String {
+    match error {
+        FileError::NotRegular => "is not a regular file".to_owned(),
+        FileError::TooLarge(_) => "is larger than 16 MiB".to_owned(),
+        error => format!("can't be read: {error}"),
     }
-    Ok(bytes)
 }
 
 struct Reader<'a> {

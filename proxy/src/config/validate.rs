@@ -44,6 +44,7 @@ impl Config {
             upstream: flags.upstream,
             client_auth: flags.client_auth,
             reject_at_tls: flags.reject_at_tls,
+            denied_page: flags.denied_page,
             tls12: flags.tls_min == TlsVersion::Tls12,
             presets: flags.preset,
             headers,
@@ -51,6 +52,7 @@ impl Config {
             reason_spelling: flags.reason_style,
             allow_header_names: flags.allow_header_name,
             client: flags.client,
+            revocation: flags.revocation,
             workers: workers(flags.workers),
             ebpf: flags.ebpf,
             refuse,
@@ -68,6 +70,7 @@ impl Config {
             http2_stream_window: window,
             http2_connection_window: connection_window,
             drain_timeout: flags.drain_timeout.0,
+            handover: flags.handover,
             account: flags.account,
             drain_idle_timeout: flags.drain_idle_timeout.0,
             kernel: flags.kernel,
@@ -210,7 +213,7 @@ impl Checks<'_> {
             let folder = path.parent().filter(|folder| *folder != Path::new(""));
             let message = if path.is_dir() {
                 "is a directory"
-            } else if folder.is_some_and(|folder| !folder.is_dir()) {
+            } else if folder.is_some_and(is_missing) {
                 "its directory does not exist"
             } else {
                 continue;
@@ -240,6 +243,25 @@ impl Checks<'_> {
                 "client CAs are given, but client_auth is off and no certificate is asked for",
                 "leave client_ca out, or set client_auth to required, optional or forward-failed",
             );
+        }
+        let revocation = &flags.revocation;
+        if !asks && self.section.is_none() {
+            for (key, files) in [
+                ("client_crl", &revocation.client_crl),
+                ("client_revoked", &revocation.client_revoked),
+            ] {
+                if !files.is_empty() {
+                    let message = format!(
+                        "{key} is given, but client_auth is off and no certificate is asked for"
+                    );
+                    self.add(
+                        key,
+                        0,
+                        message,
+                        "client_auth required, optional or forward-failed",
+                    );
+                }
+            }
         }
         if flags.reject_at_tls && flags.client_auth != ClientAuth::Required {
             self.add(
@@ -338,6 +360,15 @@ impl Checks<'_> {
             self.add(key, 0, message, "65535 bytes to 1GiB");
         }
         window.unwrap_or(65_535)
+    }
+}
+
+/// Whether there is certainly no such folder: one that can't be looked at may have been open to the
+/// privileges of the start.
+fn is_missing(folder: &Path) -> bool {
+    match std::fs::metadata(folder) {
+        Ok(found) => !found.is_dir(),
+        Err(error) => error.kind() != std::io::ErrorKind::PermissionDenied,
     }
 }
 

@@ -38,7 +38,6 @@ enum Source {
     Template(Template),
     Boolean(Variable),
     Verified(Variable),
-    Quoted(Variable),
     Base64(Variable),
 }
 
@@ -79,7 +78,30 @@ impl Mapping {
         } else {
             presets
         };
-        let mut entries = preset_entries(presets);
+        Self::grown(preset_entries(presets), free)
+    }
+
+    /// This mapping with the headers of `presets` and the free entries added; each takes the place of
+    /// one with the same canonical name.
+    ///
+    /// # Errors
+    /// All mistakes of all free entries.
+    pub fn extended(
+        &self,
+        presets: &[Preset],
+        free: &[(String, String)],
+    ) -> Result<Self, Vec<MappingError>> {
+        let mut entries = self.entries.to_vec();
+        for entry in preset_entries(presets) {
+            put(&mut entries, entry);
+        }
+        Self::grown(entries, free)
+    }
+
+    fn grown(
+        mut entries: Vec<Entry>,
+        free: &[(String, String)],
+    ) -> Result<Self, Vec<MappingError>> {
         let mut errors = Vec::new();
         for (index, (name, template)) in free.iter().enumerate() {
             let earlier = free.iter().take(index).position(|(other, _)| {
@@ -163,9 +185,7 @@ impl Source {
     fn wanted(&self) -> VariableSet {
         match self {
             Self::Template(template) => template.wanted(),
-            Self::Boolean(variable) | Self::Quoted(variable) | Self::Base64(variable) => {
-                [*variable].into_iter().collect()
-            }
+            Self::Boolean(variable) | Self::Base64(variable) => [*variable].into_iter().collect(),
             Self::Verified(variable) => [*variable, Variable::Verified].into_iter().collect(),
         }
     }
@@ -183,18 +203,6 @@ impl Source {
                 let verified = values.get(Variable::Verified) == Some(identity::SUCCESS);
                 let value = values.get(*variable).filter(|_| verified);
                 out.extend_from_slice(value.unwrap_or_default());
-                value.is_some()
-            }
-            Self::Quoted(variable) => {
-                let value = values.get(*variable);
-                out.push(b'"');
-                for byte in value.unwrap_or_default() {
-                    match byte {
-                        b'"' => out.extend_from_slice(b"\\x22"),
-                        _ => out.push(*byte),
-                    }
-                }
-                out.push(b'"');
                 value.is_some()
             }
             Self::Base64(variable) => {
@@ -221,7 +229,6 @@ fn preset_entries(presets: &[Preset]) -> Vec<Entry> {
             Form::Plain => Source::Template(Template::of(*variable)),
             Form::Boolean => Source::Boolean(*variable),
             Form::Verified => Source::Verified(*variable),
-            Form::Quoted => Source::Quoted(*variable),
             Form::Base64 => Source::Base64(*variable),
         };
         if let Ok(name) = HeaderName::from_bytes(spelling.as_bytes()) {

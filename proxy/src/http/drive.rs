@@ -14,7 +14,7 @@ use tokio::time::{Instant as TokioInstant, sleep_until};
 
 use super::activity::Activity;
 use super::limits::Limits;
-use crate::drain::DrainWatch;
+use super::withdrawal::Endings;
 
 /// How a connection is asked to end when the drain starts.
 pub(super) enum Finish<C> {
@@ -28,6 +28,7 @@ pub(super) enum Finish<C> {
 enum Event {
     Over(Result<(), hyper::Error>),
     Drain,
+    Withdrawn,
     Tick,
 }
 
@@ -42,6 +43,9 @@ struct Deadlines<'a> {
     /// When a draining connection is closed though it may still be idle.
     last_call: Option<Instant>,
     finishing: bool,
+    /// Whether the caller may no longer pass, and until when what is under way may go on.
+    withdrawn: bool,
+    cut: Option<Instant>,
 }
 
 /// What follows from a look at the deadlines.
@@ -49,6 +53,16 @@ enum Due {
     Nothing,
     Finish,
     Abandon,
+    Cut,
+}
+
+/// How a connection was left.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Driven {
+    /// At its end, or where nobody does anything any more.
+    Left,
+    /// In the middle of answers, which must not seem complete.
+    Cut,
 }
 
 /// Polls the connection until it ends.
@@ -56,12 +70,17 @@ pub(super) async fn drive<C>(
     mut connection: Pin<&mut C>,
     finish: Finish<C>,
     (limits, heads): (&Limits, &HeadClock),
-    mut drain: DrainWatch,
+    endings: Endings,
     activity: &Activity,
-) -> Result<(), hyper::Error>
+) -> Result<Driven, hyper::Error>
 where
     C: Future<Output = Result<(), hyper::Error>>,
 {
+    let is_http2 = matches!(finish, Finish::AtOnce(_));
+    let Endings {
+        mut drain,
+        withdrawal,
+    } = endings;
     let (finish, delay) = match finish {
         Finish::AtOnce(finish) => (finish, Duration::ZERO),
         Finish::AfterLastAnswer(finish) => (finish, limits.drain_idle_timeout),
@@ -84,6 +103,12 @@ where
             {
                 return Poll::Ready(Event::Drain);
             }
+            if !deadlines.withdrawn
+                && (is_new || withdrawal.is_set())
+                && withdrawal.poll(cx).is_ready()
+            {
+                return Poll::Ready(Event::Withdrawn);
+            }
             if (is_new || timer.is_elapsed()) && timer.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Event::Tick);
             }
@@ -92,18 +117,20 @@ where
         })
         .await;
         let due = match event {
-            Event::Over(result) => return result,
+            Event::Over(result) => return result.map(|()| Driven::Left),
             Event::Drain => {
                 activity.announce_end(delay > Duration::ZERO);
                 deadlines.last_call = Some(Instant::now() + delay);
                 deadlines.look()
             }
+            Event::Withdrawn => deadlines.withdraw(is_http2),
             Event::Tick => deadlines.look(),
         };
         match due {
             Due::Nothing => {}
             Due::Finish => finish(connection.as_mut()),
-            Due::Abandon => return Ok(()),
+            Due::Abandon => return Ok(Driven::Left),
+            Due::Cut => return Ok(Driven::Cut),
         }
         timer.as_mut().reset(deadlines.next());
         is_new = true;
@@ -122,11 +149,32 @@ impl<'a> Deadlines<'a> {
             finished_before: activity.finished(),
             last_call: None,
             finishing: false,
+            withdrawn: false,
+            cut: None,
+        }
+    }
+
+    /// HTTP/2 is told at once, HTTP/1.1 with the refusal of its next request; what is under way has
+    /// its grace.
+    fn withdraw(&mut self, is_http2: bool) -> Due {
+        self.withdrawn = true;
+        self.finishing |= is_http2;
+        self.cut = Some(Instant::now() + self.limits.verdict_grace);
+        match is_http2 {
+            true => Due::Finish,
+            false => Due::Nothing,
         }
     }
 
     fn look(&mut self) -> Due {
         let now = Instant::now();
+        if self.cut.is_some_and(|cut| now >= cut) {
+            self.cut = None;
+            // An idle HTTP/1.1 connection is told with the answer to its next request.
+            if self.activity.in_flight() > 0 || self.finishing {
+                return Due::Cut;
+            }
+        }
         if now >= self.span_since + self.limits.write_timeout {
             self.span_since = now;
             if self.activity.next_span() {
@@ -165,7 +213,7 @@ impl<'a> Deadlines<'a> {
                 .idle_timeout
                 .min(limits.write_timeout)
                 .min(limits.head_timeout);
-        let others = [self.heads.deadline(), self.last_call];
+        let others = [self.heads.deadline(), self.last_call, self.cut];
         for other in others.into_iter().flatten() {
             if other > now {
                 next = next.min(other);

@@ -21,6 +21,8 @@ pub struct Limits {
     pub http2_resets_max: u32,
     /// A client that takes nothing of an answer for this long is cut off.
     pub write_timeout: Duration,
+    /// How long what is under way may go on once its caller may no longer pass.
+    pub verdict_grace: Duration,
     /// HTTP/2 flow-control window of a stream, bytes.
     pub http2_stream_window: u32,
     /// HTTP/2 flow-control window of a connection, bytes.

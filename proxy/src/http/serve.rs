@@ -16,11 +16,11 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioTimer;
 
 use super::activity::{Activity, InFlight};
-use super::drive::{Finish, HeadClock, drive};
+use super::drive::{Driven, Finish, HeadClock, drive};
 use super::guarded::Guarded;
 use super::limits::Limits;
 use super::records::RecordSized;
-use crate::drain::DrainWatch;
+use super::withdrawal::Endings;
 
 /// What ALPN chose (RFC 7301); without ALPN a client speaks HTTP/1.1.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -56,7 +56,7 @@ pub async fn serve<IO, F, R, B>(
     io: IO,
     protocol: Protocol,
     limits: &Limits,
-    drain: DrainWatch,
+    endings: Endings,
     exchange: F,
 ) -> Result<Option<Leftover<IO>>, hyper::Error>
 where
@@ -93,7 +93,10 @@ where
             let mut connection = builder.serve_connection(io, service);
             let finish = Finish::AfterLastAnswer(http1::Connection::graceful_shutdown);
             let pinned = Pin::new(&mut connection);
-            drive(pinned, finish, (limits, &heads), drain, &activity).await?;
+            let driven = drive(pinned, finish, (limits, &heads), endings, &activity).await?;
+            if driven == Driven::Cut {
+                return Ok(None);
+            }
             let parts = connection.into_parts();
             let (io, read) = (parts.io.into_inner(), parts.read_buf);
             Ok(Some(Leftover { io, read }))
@@ -102,7 +105,7 @@ where
             let connection = http2_builder(limits).serve_connection(io, service);
             let finish = Finish::AtOnce(http2::Connection::graceful_shutdown);
             let pinned = pin!(connection);
-            drive(pinned, finish, (limits, &heads), drain, &activity).await?;
+            drive(pinned, finish, (limits, &heads), endings, &activity).await?;
             Ok(None)
         }
     }

@@ -86,14 +86,19 @@ where
         }
     }
 
-    /// Copies until both sides have ended, nothing moves for as long as `idle`, or `may_go_on` says
-    /// no. It is asked at once, and whenever the time it gave has passed.
+    /// Copies until both sides have ended, nothing moves for as long as `idle`, `may_go_on` says no,
+    /// or `withdrawn` is over. `may_go_on` is asked at once, and whenever the time it gave has passed.
     pub async fn run(
         mut self,
         idle: Duration,
         may_go_on: impl FnMut() -> Option<Duration>,
+        withdrawn: impl Future<Output = ()>,
     ) -> (Totals, Result<(), TunnelError>) {
-        let result = self.copy(idle, may_go_on).await;
+        let result = tokio::select! {
+            biased;
+            () = withdrawn => Err(TunnelError::Withdrawn),
+            result = self.copy(idle, may_go_on) => result,
+        };
         if result.is_ok() {
             // Both have been told already. An error here means that the client is gone.
             drop(self.client.shutdown().await);

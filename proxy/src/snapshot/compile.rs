@@ -1,8 +1,6 @@
 //! From a configuration to a snapshot: reads the files it names, collects every mistake.
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,9 +9,10 @@ use rustls::server::danger::ClientCertVerifier;
 use super::{Application, KernelPart, Limits, Snapshot};
 use crate::caller::Standings;
 use crate::config::{
-    self, ClientAuth, Config, ForwardedStyle, LogFormat, LogTarget, Mistake, Mistakes, Origin,
-    ReasonSpelling,
+    self, ApplicationConfig, ClientAuth, Config, CrlMode, ForwardedStyle, LogFormat, LogTarget,
+    Mistake, Mistakes, Origin, ReasonSpelling,
 };
+use crate::files::{FileError, Files};
 use crate::headers::{Forwarding, Hygiene, Mapping, Preset};
 use crate::hosts::Hosts;
 use crate::http::{Upgrades, limits};
@@ -26,12 +25,23 @@ use crate::tls::{
 
 mod origins;
 mod policies;
+mod revocation;
+mod workers;
 
-pub(super) fn compile(config: &Config) -> Result<Snapshot, Mistakes> {
-    let kernel_tls = KernelPart::decide(config);
+use revocation::{Kind, Lists};
+
+pub(super) fn compile(
+    config: &Config,
+    files: &Files,
+    kernel_tls: Arc<KernelPart>,
+) -> Result<Snapshot, Mistakes> {
     let mut compiler = Compiler {
         taps_keys: kernel_tls.level().is_some(),
-        ..Compiler::default()
+        reading: files,
+        mistakes: Vec::new(),
+        files: HashMap::new(),
+        anonymous: HashMap::new(),
+        groups: HashMap::new(),
     };
     let stores = compiler.stores(config);
     let mut applications = Vec::with_capacity(config.applications.len().max(1));
@@ -44,17 +54,7 @@ pub(super) fn compile(config: &Config) -> Result<Snapshot, Mistakes> {
             for pattern in &application.hosts {
                 table.insert(pattern, number);
             }
-            let own = application.trusts.iter();
-            let own: Option<Vec<_>> = own.map(|at| stores.get(*at)?.clone()).collect();
-            // What is wrong with a store has been told where it is defined.
-            let Some(own) = own else { continue };
-            let trust = own
-                .split_first()
-                .map(|(first, others)| TrustStores::new(Arc::clone(first), others.to_vec()));
-            let (name, settings) = (&application.name, &application.settings);
-            let rules = policies::rules(application, &mut compiler.mistakes);
-            let compiled = compiler.application(settings, number, name, trust);
-            applications.extend(compiled.map(|compiled| Application { rules, ..compiled }));
+            applications.extend(compiler.named(application, number, &stores));
         }
         hosts = Some(table);
     }
@@ -65,12 +65,16 @@ pub(super) fn compile(config: &Config) -> Result<Snapshot, Mistakes> {
     let Some(default) = applications.first().cloned() else {
         return Err(Mistakes(Vec::new()));
     };
+    let numbers = applications.iter();
+    let numbers = numbers.map(|application| (application.name.clone(), application.number));
     let names = applications
         .iter()
-        .flat_map(|application| application.mapping.names());
+        .flat_map(|application| application.names());
     let allowed = config.allow_header_names.iter().map(String::as_str);
     Ok(Snapshot {
+        generation: 0,
         default,
+        names: numbers.collect(),
         hosts,
         hygiene: Hygiene::new(names, allowed),
         upgrades: Upgrades::new(config.client.upgrades()),
@@ -85,23 +89,28 @@ pub(super) fn compile(config: &Config) -> Result<Snapshot, Mistakes> {
     })
 }
 
+/// The files of a store of `client_ca`, and how its lists are read.
+type Anonymous = ([Vec<PathBuf>; 3], bool);
+
 /// The number of a trust, and the sessions that may be resumed under it.
 type Group = (usize, Option<Arc<Sessions>>);
 
 /// What compiling applications has made so far: what several of them name is read once.
-#[derive(Debug, Default)]
-struct Compiler {
+#[derive(Debug)]
+struct Compiler<'f> {
     /// Whether the kernel may be given keys.
     taps_keys: bool,
+    /// Where files are read.
+    reading: &'f Files,
     mistakes: Vec<Mistake>,
     files: HashMap<PathBuf, Vec<u8>>,
-    /// Stores of `client_ca`, by their files.
-    anonymous: HashMap<Vec<PathBuf>, Arc<TrustStore>>,
+    /// Stores of `client_ca`, by their files and those of revocation.
+    anonymous: HashMap<Anonymous, Arc<TrustStore>>,
     /// Sessions and number of each trust, by the digests of its stores.
     groups: HashMap<Vec<[u8; 32]>, Group>,
 }
 
-impl Compiler {
+impl Compiler<'_> {
     fn application(
         &mut self,
         config: &Config,
@@ -112,8 +121,9 @@ impl Compiler {
         let before = self.mistakes.len();
         let mapping = mapping(config, &mut self.mistakes);
         let trust = self.trust_of(config, named).map(Arc::new);
-        let origins = origins::compile(config, &mut self.mistakes);
+        let origins = origins::compile(config, self.reading, &mut self.mistakes);
         let health_check = origins::health_check(config, &mut self.mistakes);
+        let denied_page = self.denied_page(config);
         let chain_pem = self.read(&config.cert, || config.origin("cert", 0));
         let key_pem = self.read(&config.key, || config.origin("key", 0));
         let sound = self.mistakes.len() == before;
@@ -149,10 +159,13 @@ impl Compiler {
             client_auth: config.client_auth,
             tls: Arc::new(tls),
             origin_labels: origins.iter().map(ToString::to_string).collect(),
+            origins_digest: origins::digest(config, name, self.reading),
             origins,
             health_check,
             upstream: origins::settings(config),
+            denied_page,
             rules: None,
+            workers: Box::default(),
             group,
             trust,
             reject_at_tls: config.reject_at_tls,
@@ -168,6 +181,47 @@ impl Compiler {
         })
     }
 
+    /// One of several: the stores it trusts, its policies, its workers. `None` for one with a mistake.
+    fn named(
+        &mut self,
+        application: &ApplicationConfig,
+        number: usize,
+        stores: &[Option<Arc<TrustStore>>],
+    ) -> Option<Application> {
+        let own = application.trusts.iter();
+        // What is wrong with a store has been told where it is defined.
+        let own: Vec<_> = own
+            .map(|at| stores.get(*at)?.clone())
+            .collect::<Option<_>>()?;
+        let trust = own
+            .split_first()
+            .map(|(first, others)| TrustStores::new(Arc::clone(first), others.to_vec()));
+        let (name, settings) = (&application.name, &application.settings);
+        let rules = policies::rules(application, &mut self.mistakes);
+        let compiled = self.application(settings, number, name, trust)?;
+        let workers = workers::compile(application, &compiled, &mut self.mistakes);
+        Some(Application {
+            rules,
+            workers,
+            ..compiled
+        })
+    }
+
+    fn denied_page(&mut self, config: &Config) -> Option<Arc<str>> {
+        let path = config.denied_page.as_ref()?;
+        let origin = || config.origin("denied_page", 0);
+        let bytes = self.read(path, origin)?;
+        match String::from_utf8(bytes) {
+            Ok(page) if !page.is_empty() && page.len() <= PAGE_MAX => Some(page.into()),
+            _ => {
+                let message = format!("{} is no page", path.display());
+                let allowed = "HTML of 1 byte to 64 KiB, UTF-8";
+                self.mistakes.push(Mistake::new(origin(), message, allowed));
+                None
+            }
+        }
+    }
+
     /// The named stores, in the order of the configuration; `None` for one with a mistake.
     fn stores(&mut self, config: &Config) -> Vec<Option<Arc<TrustStore>>> {
         let trusts = config.trusts.iter();
@@ -175,7 +229,26 @@ impl Compiler {
             .map(|trust| {
                 let origin =
                     |index: usize| trust.origins.get(index).cloned().unwrap_or(Origin::Default);
-                self.store(&trust.name, &trust.ca, origin).map(Arc::new)
+                let store = self.store(&trust.name, &trust.ca, origin)?;
+                let paths = |placed: &[(PathBuf, Origin)]| -> Vec<PathBuf> {
+                    placed.iter().map(|(path, _)| path.clone()).collect()
+                };
+                let origin = |kind, index: usize| {
+                    let placed = match kind {
+                        Kind::List => &trust.crl,
+                        Kind::Denied => &trust.revoked,
+                    };
+                    placed
+                        .get(index)
+                        .map_or(Origin::Default, |(_, at)| at.clone())
+                };
+                let lists = Lists {
+                    lists: &paths(&trust.crl),
+                    denied: &paths(&trust.revoked),
+                    mode: trust.crl_mode,
+                    origin: &origin,
+                };
+                self.with_lists(store, &lists).map(Arc::new)
             })
             .collect()
     }
@@ -191,13 +264,33 @@ impl Compiler {
 
     /// The store of `client_ca`.
     fn trust(&mut self, config: &Config) -> Option<Arc<TrustStore>> {
-        if let Some(known) = self.anonymous.get(&config.client_ca) {
+        let revocation = &config.revocation;
+        let files = [
+            &config.client_ca,
+            &revocation.client_crl,
+            &revocation.client_revoked,
+        ];
+        let key = (
+            files.map(Clone::clone),
+            revocation.crl_mode == CrlMode::Soft,
+        );
+        if let Some(known) = self.anonymous.get(&key) {
             return Some(Arc::clone(known));
         }
         let origin = |index| config.origin("client_ca", index);
-        let store = Arc::new(self.store(STORE_NAME, &config.client_ca, origin)?);
-        self.anonymous
-            .insert(config.client_ca.clone(), Arc::clone(&store));
+        let store = self.store(STORE_NAME, &config.client_ca, origin)?;
+        let origin = |kind, index| match kind {
+            Kind::List => config.origin("client_crl", index),
+            Kind::Denied => config.origin("client_revoked", index),
+        };
+        let lists = Lists {
+            lists: &revocation.client_crl,
+            denied: &revocation.client_revoked,
+            mode: revocation.crl_mode,
+            origin: &origin,
+        };
+        let store = Arc::new(self.with_lists(store, &lists)?);
+        self.anonymous.insert(key, Arc::clone(&store));
         Some(store)
     }
 
@@ -232,7 +325,7 @@ impl Compiler {
         if let Some(known) = self.files.get(path) {
             return Some(known.clone());
         }
-        match read_file(path) {
+        match self.reading.read(path, FILE_MAX) {
             Ok(bytes) => {
                 self.files.insert(path.to_owned(), bytes.clone());
                 Some(bytes)
@@ -252,21 +345,9 @@ fn records(config: &Config) -> Option<LogFormat> {
 }
 
 fn mapping(config: &Config, mistakes: &mut Vec<Mistake>) -> Option<Mapping> {
-    let mut presets = Vec::with_capacity(config.presets.len());
-    for (index, name) in config.presets.iter().enumerate() {
-        match Preset::parse(name) {
-            Some(preset) => presets.push(preset),
-            None => {
-                let known: Vec<_> = Preset::all().map(Preset::name).collect();
-                let message = format!("`{name}` is not a preset");
-                mistakes.push(Mistake::new(
-                    config.origin("preset", index),
-                    message,
-                    known.join(", "),
-                ));
-            }
-        }
-    }
+    let named = config.presets.iter().enumerate();
+    let named = named.map(|(index, name)| (name.as_str(), config.origin("preset", index)));
+    let presets = presets(named, mistakes);
     Mapping::compile(&presets, &config.headers)
         .map_err(|errors| {
             let found = errors
@@ -275,6 +356,25 @@ fn mapping(config: &Config, mistakes: &mut Vec<Mistake>) -> Option<Mapping> {
             mistakes.extend(found);
         })
         .ok()
+}
+
+/// The presets of these names, each with its place.
+fn presets<'a>(
+    named: impl Iterator<Item = (&'a str, Origin)>,
+    mistakes: &mut Vec<Mistake>,
+) -> Vec<Preset> {
+    let mut presets = Vec::new();
+    for (name, origin) in named {
+        match Preset::parse(name) {
+            Some(preset) => presets.push(preset),
+            None => {
+                let known: Vec<_> = Preset::all().map(Preset::name).collect();
+                let message = format!("`{}` is not a preset", name.escape_debug());
+                mistakes.push(Mistake::new(origin, message, known.join(", ")));
+            }
+        }
+    }
+    presets
 }
 
 fn at_fault(error: &StoreError) -> Option<&PathBuf> {
@@ -322,36 +422,21 @@ fn pair_mistake(config: &Config, error: &ContextError) -> Mistake {
 
 /// A file that one setting names, with a mistake at its place if it can't be read.
 fn read(
-    config: &Config,
+    (config, files): (&Config, &Files),
     key: &str,
     index: usize,
     path: &Path,
     mistakes: &mut Vec<Mistake>,
 ) -> Option<Vec<u8>> {
-    read_file(path)
+    files
+        .read(path, FILE_MAX)
         .map_err(|what| mistakes.push(unreadable(config.origin(key, index), path, &what)))
         .ok()
 }
 
-fn unreadable(origin: Origin, path: &Path, what: &str) -> Mistake {
+fn unreadable(origin: Origin, path: &Path, what: &FileError) -> Mistake {
     let message = format!("{} can't be read: {what}", path.display());
     Mistake::new(origin, message, "a readable PEM file")
-}
-
-fn read_file(path: &Path) -> Result<Vec<u8>, String> {
-    let told = |error: std::io::Error| error.to_string();
-    let file = File::open(path).map_err(told)?;
-    if !file.metadata().map_err(told)?.is_file() {
-        return Err("it is not a regular file".to_owned());
-    }
-    let mut bytes = Vec::new();
-    file.take(FILE_MAX + 1)
-        .read_to_end(&mut bytes)
-        .map_err(told)?;
-    if bytes.len() as u64 > FILE_MAX {
-        return Err("it is larger than 16 MiB".to_owned());
-    }
-    Ok(bytes)
 }
 
 fn forwarding(config: &Config) -> Forwarding {
@@ -380,6 +465,7 @@ fn limits(config: &Config) -> Limits {
             http2_streams_max: config.http2_streams_max,
             http2_resets_max: config.client.http2_resets_max,
             write_timeout: config.client.write_timeout.0,
+            verdict_grace: config.client.verdict_grace.0,
             http2_stream_window: config.http2_stream_window,
             http2_connection_window: config.http2_connection_window,
         },
@@ -391,5 +477,7 @@ fn limits(config: &Config) -> Limits {
 
 /// With flags alone there is one store.
 const STORE_NAME: &str = "default";
+/// It is sent to whoever is refused.
+const PAGE_MAX: usize = 64 * 1024;
 /// CA bundles of large fleets stay far below.
 const FILE_MAX: u64 = 16 * 1024 * 1024;

@@ -21,16 +21,27 @@ pub(super) enum Which {
     ReuseportAlone,
 }
 
+/// What the programs know from the load on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Settings {
+    /// How many workers there are.
+    pub(super) workers: u32,
+    /// Whether somebody reads the events of connections that end.
+    pub(super) tells_ends: bool,
+}
+
 impl Loaded {
-    /// Makes the maps. `workers` is how many there are.
-    pub(super) fn new(which: Which, workers: u32) -> Result<Self, String> {
+    /// Makes the maps.
+    pub(super) fn new(which: Which, settings: Settings) -> Result<Self, String> {
         let mut loader = EbpfLoader::new();
         // No program reads a structure of the kernel, so its types need not be parsed.
         loader
             .btf(None)
             .verifier_log_level(VerifierLogLevel::DISABLE);
         loader.override_global(LAYOUT_GLOBAL, &LAYOUT_VERSION, true);
-        loader.override_global("WORKER_COUNT", &workers, true);
+        loader.override_global("WORKER_COUNT", &settings.workers, true);
+        let wants_events = u32::from(settings.tells_ends);
+        loader.override_global("WANTS_EVENTS", &wants_events, which == Which::All);
         let bytes = match which {
             Which::All => STEERING,
             Which::ReuseportAlone => BALANCE,

@@ -3,8 +3,10 @@
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::rc::Rc;
 
+use super::closing::{Watched, Wire};
 use super::fields::{Fields, name};
 use super::identity::Identity;
 use super::ledger::{Ledger, Pen};
@@ -52,6 +54,8 @@ pub struct ConnectionRecord {
     line: RefCell<Vec<u8>>,
     failure: Cell<Option<HandshakeFailure>>,
     end: Cell<ConnectionEnd>,
+    /// Where the kernel will tell of the end as well.
+    watched: Option<Watched>,
 }
 
 impl Scope {
@@ -123,7 +127,22 @@ impl ConnectionRecord {
             line: RefCell::default(),
             failure: Cell::new(None),
             end: Cell::new(ConnectionEnd::Stopped),
+            watched: None,
         }
+    }
+
+    /// Has the record wait for what the kernel tells of the end of `socket`, where it does; what
+    /// counts the bytes on the wire meanwhile.
+    pub fn watch(&mut self, socket: impl AsFd) -> Option<Rc<Wire>> {
+        self.scope.ledger.closing.as_ref()?;
+        // Without a cookie the record is written as if no program were attached.
+        let cookie = rustix::net::sockopt::socket_cookie(socket).ok()?;
+        let wire = Rc::<Wire>::default();
+        self.watched = Some(Watched {
+            cookie,
+            wire: Rc::clone(&wire),
+        });
+        Some(wire)
     }
 
     /// What records of its requests need.
@@ -178,7 +197,7 @@ impl ConnectionRecord {
         self.end.set(end);
     }
 
-    fn write(&self, pen: &Pen) {
+    fn write(&self, pen: &Rc<Pen>) {
         let (mut line, now, stamp) = pen.line();
         let mut fields = Fields::new(&mut line, pen.format);
         fields.begin(&stamp);
@@ -196,6 +215,9 @@ impl ConnectionRecord {
         fields.number(name!("bytes_out"), self.scope.sent.get());
         fields.seconds(name!("seconds"), now.saturating_sub(self.begun));
         fields.word(name!("end"), self.end.get().label());
+        if let (Some(watched), Some(closing)) = (&self.watched, &self.scope.ledger.closing) {
+            return closing.finish(watched, line, pen);
+        }
         fields.end();
         pen.write(line);
     }

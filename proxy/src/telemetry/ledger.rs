@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
+use super::closing::{Closing, Inbox};
 use super::metrics::Board;
 use super::sink::{BATCH_BYTES, Batch, Queue};
 use super::stamp::{Stamp, Stamps};
@@ -22,6 +23,8 @@ pub struct Ledger {
     pub board: Arc<Board>,
     pub(super) access: Option<Rc<Pen>>,
     pub(super) connections: Option<Rc<Pen>>,
+    /// Where the kernel tells of the end of connections, and that is written down.
+    pub(super) closing: Option<Rc<Closing>>,
     worker: usize,
     connection: Cell<u64>,
 }
@@ -50,9 +53,19 @@ impl Ledger {
             board,
             access,
             connections,
+            closing: None,
             worker,
             connection: Cell::new(0),
         }
+    }
+
+    /// Has records of connections wait for what the kernel tells by `inbox`.
+    pub(super) fn joining(mut self, inbox: Arc<Inbox>) -> Self {
+        if self.connections.is_some() {
+            let board = Arc::clone(&self.board);
+            self.closing = Some(Rc::new(Closing::new(inbox, board)));
+        }
+        self
     }
 
     /// A ledger that counts and writes nothing down.
@@ -62,10 +75,24 @@ impl Ledger {
 
     /// Hands over what is not full, again and again. Never ends; a task of the worker's.
     pub async fn keep_flushing(self: Rc<Self>) {
+        let joining = async {
+            if let Some(closing) = &self.closing {
+                Rc::clone(closing).keep_joining().await;
+            }
+        };
         tokio::join!(
             keep_flushing(self.access.as_deref()),
-            keep_flushing(self.connections.as_deref())
+            keep_flushing(self.connections.as_deref()),
+            joining,
         );
+    }
+
+    /// Hands everything over at the worker's end, what the kernel still tells in a moment included.
+    pub async fn finish(&self) {
+        if let Some(closing) = &self.closing {
+            closing.settle().await;
+        }
+        self.flush();
     }
 
     /// Hands everything over now.

@@ -34,6 +34,8 @@ impl Counter {
 #[repr(align(128))]
 #[derive(Debug)]
 pub struct Board {
+    /// The configuration it serves by.
+    pub generation: Counter,
     /// Connections accepted.
     pub connections_opened: Counter,
     /// Connections that are over.
@@ -50,6 +52,8 @@ pub struct Board {
     pub verdicts: [Counter; VerdictKind::COUNT],
     /// Requests that were not served to their end.
     pub reasons: [Counter; Reason::COUNT],
+    /// Requests that a policy in shadow mode would have denied.
+    pub shadow_denials: Counter,
     /// Bytes of request bodies.
     pub request_body_bytes: Counter,
     /// Bytes of response bodies.
@@ -58,6 +62,12 @@ pub struct Board {
     pub received_bytes: Counter,
     /// HTTP bytes sent to clients, without TLS.
     pub sent_bytes: Counter,
+    /// Records of connections that got what the kernel told of their end.
+    pub closes_joined: Counter,
+    /// Records that were written without, though it was to be told.
+    pub closes_missed: Counter,
+    /// Ends that were told of connections without a record.
+    pub closes_unclaimed: Counter,
     /// From a request's head to the end of its answer.
     pub duration: Histogram,
     /// Monotonic nanoseconds of the worker's last tick.
@@ -97,6 +107,7 @@ pub struct Histogram {
 impl Default for Board {
     fn default() -> Self {
         Self {
+            generation: Counter::default(),
             connections_opened: Counter::default(),
             connections_closed: Counter::default(),
             handshakes_full: Counter::default(),
@@ -105,10 +116,14 @@ impl Default for Board {
             requests: std::array::from_fn(|_| zeros()),
             verdicts: zeros(),
             reasons: zeros(),
+            shadow_denials: Counter::default(),
             request_body_bytes: Counter::default(),
             response_body_bytes: Counter::default(),
             received_bytes: Counter::default(),
             sent_bytes: Counter::default(),
+            closes_joined: Counter::default(),
+            closes_missed: Counter::default(),
+            closes_unclaimed: Counter::default(),
             duration: Histogram {
                 buckets: zeros(),
                 nanos: Counter::default(),

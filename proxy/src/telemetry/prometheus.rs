@@ -12,6 +12,7 @@ pub fn page(telemetry: &Telemetry) -> String {
     process(&mut page, telemetry);
     connections(&mut page, &telemetry.boards);
     requests(&mut page, &telemetry.boards);
+    shadows(&mut page, &telemetry.boards);
     durations(&mut page, &telemetry.boards);
     upstreams(&mut page, &origins(telemetry));
     kernel(&mut page, telemetry);
@@ -102,6 +103,19 @@ fn process(page: &mut Page, telemetry: &Telemetry) {
         "gauge",
         "1 while new connections are accepted, 0 before and while stopping.",
         u8::from(telemetry.is_ready()),
+    );
+    let reloads = telemetry.reloads.now();
+    page.single(
+        "herald_config_generation",
+        "gauge",
+        "The configuration in force, counted from 1 at the start.",
+        reloads.generation,
+    );
+    page.single(
+        "herald_reloads_refused_total",
+        "counter",
+        "Configurations that were not put in force.",
+        reloads.refused,
     );
     page.single(
         "herald_workers",
@@ -216,6 +230,15 @@ fn requests(page: &mut Page, boards: &[std::sync::Arc<Board>]) {
     );
 }
 
+fn shadows(page: &mut Page, boards: &[std::sync::Arc<Board>]) {
+    page.single(
+        "herald_shadow_denials_total",
+        "counter",
+        "Requests that a policy in shadow mode would have denied.",
+        total(boards, |board| &board.shadow_denials),
+    );
+}
+
 fn durations(page: &mut Page, boards: &[std::sync::Arc<Board>]) {
     let name = "herald_request_duration_seconds";
     page.family(
@@ -296,6 +319,17 @@ fn kernel(page: &mut Page, telemetry: &Telemetry) {
         page.family(name, "counter", "Decisions of the kernel programs (eBPF).");
         for (decision, count) in counts {
             page.sample(name, &[("decision", decision)], count);
+        }
+        let name = "herald_close_events_total";
+        page.family(name, "counter", "Ends of connections told by the kernel.");
+        let outcomes: [(_, fn(&Board) -> &Counter); 3] = [
+            ("joined", |board| &board.closes_joined),
+            ("missed", |board| &board.closes_missed),
+            ("unclaimed", |board| &board.closes_unclaimed),
+        ];
+        for (outcome, counter) in outcomes {
+            let count = total(&telemetry.boards, counter);
+            page.sample(name, &[("outcome", outcome)], count);
         }
     }
 }

@@ -285,6 +285,7 @@ fn subtrees(body: &[u8]) -> Option<Vec<Subtree>> {
 pub(super) const DIGITAL_SIGNATURE: u16 = 0x80;
 pub(super) const KEY_AGREEMENT: u16 = 0x08;
 pub(super) const KEY_CERT_SIGN: u16 = 0x04;
+pub(super) const CRL_SIGN: u16 = 0x02;
 /// Netscape certificate type bits.
 pub(super) const NETSCAPE_SSL_CLIENT: u8 = 0x80;
 pub(super) const NETSCAPE_SSL_CA: u8 = 0x04;

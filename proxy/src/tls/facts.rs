@@ -7,7 +7,7 @@ use rustls::pki_types::SignatureVerificationAlgorithm;
 use super::der::{
     self, BIT_STRING, INTEGER, OID, Reader, SEQUENCE, explicit, implicit, whole_octets,
 };
-use super::extensions::{Extensions, KEY_CERT_SIGN, NETSCAPE_ANY_CA};
+use super::extensions::{CRL_SIGN, Extensions, KEY_CERT_SIGN, NETSCAPE_ANY_CA};
 use super::name::CanonicalName;
 use super::reason::Reason;
 use super::time::unix_seconds;
@@ -18,7 +18,8 @@ pub(super) struct Facts {
     pub(super) der: Vec<u8>,
     /// 1, 2 or 3; whatever else was written counts as it stands.
     version: u8,
-    serial: Vec<u8>,
+    /// Content octets of its INTEGER.
+    pub(super) serial: Vec<u8>,
     pub(super) issuer: CanonicalName,
     pub(super) subject: CanonicalName,
     /// Content octets of the subject's SEQUENCE.
@@ -27,6 +28,8 @@ pub(super) struct Facts {
     pub(super) not_before: Option<i64>,
     pub(super) not_after: Option<i64>,
     pub(super) key: PublicKey,
+    /// The whole SubjectPublicKeyInfo.
+    pub(super) spki: Vec<u8>,
     pub(super) signed: Signed,
     pub(super) extensions: Extensions,
 }
@@ -85,7 +88,8 @@ impl Facts {
         let issuer = CanonicalName::read(fields.expect(SEQUENCE)?.body)?;
         let mut validity = Reader::new(fields.expect(SEQUENCE)?.body);
         let subject_der = fields.expect(SEQUENCE)?.body.to_vec();
-        let key = PublicKey::read(fields.expect(SEQUENCE)?.body)?;
+        let spki = fields.expect(SEQUENCE)?;
+        let key = PublicKey::read(spki.body)?;
         let (_issuer_id, _subject_id) =
             (fields.optional(implicit(1))?, fields.optional(implicit(2))?);
         let extensions = match fields.optional(explicit(3))? {
@@ -102,6 +106,7 @@ impl Facts {
             not_before: validity.read().and_then(unix_seconds),
             not_after: validity.read().and_then(unix_seconds),
             key,
+            spki: spki.whole.to_vec(),
             signed: Signed {
                 tbs: tbs.whole.to_vec(),
                 outer,
@@ -182,6 +187,13 @@ impl Facts {
             .is_none_or(|bits| bits & KEY_CERT_SIGN != 0)
     }
 
+    /// RFC 5280 §6.3.3 (f): key usage, where present, includes cRLSign.
+    pub(super) fn may_sign_lists(&self) -> bool {
+        self.extensions
+            .key_usage
+            .is_none_or(|bits| bits & CRL_SIGN != 0)
+    }
+
     /// The time checks of `ossl_x509_check_cert_time`; the last fault counts. `notAfter` itself is
     /// already too late there, though RFC 5280 §4.1.2.5 includes it.
     pub(super) fn time_fault(&self, now: i64) -> Option<Reason> {
@@ -249,6 +261,16 @@ impl PublicKey {
 }
 
 impl Signed {
+    /// What was signed, the algorithm as it stands outside and inside of that, and the signature.
+    pub(super) fn new(tbs: &[u8], (outer, inner): (&[u8], &[u8]), signature: &[u8]) -> Self {
+        Self {
+            tbs: tbs.to_vec(),
+            outer: outer.to_vec(),
+            inner: inner.to_vec(),
+            signature: signature.to_vec(),
+        }
+    }
+
     /// Whether both algorithm identifiers are the same, as RFC 5280 §4.1.1.2 demands.
     pub(super) fn is_consistent(&self) -> bool {
         self.inner == self.outer

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::pin::pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor};
 use super::kernel::{self, Gate, KernelTls, Keys, Sender};
 use super::socket::{ClientSocket, TooLarge};
 use super::stream::ClientStream;
+use crate::telemetry::Wire;
 use crate::telemetry::reason::HandshakeFailure;
 
 /// The limits of one handshake.
@@ -128,14 +130,19 @@ impl HandshakeError {
     }
 }
 
-/// Completes the handshake on `tcp`; with `kernel` the connection may be handed to the kernel later.
+/// Completes the handshake on `tcp`; with `kernel` the connection may be handed to the kernel later;
+/// `wire` learns how many bytes pass.
 pub async fn handshake(
     server: Server<'_>,
     tcp: TcpStream,
     limits: HandshakeLimits,
     kernel: Option<&Arc<KernelTls>>,
+    wire: Option<Rc<Wire>>,
 ) -> Result<Handshaken, HandshakeError> {
-    let socket = Gate::new(ClientSocket::new(tcp, limits.bytes_max), kernel.is_some());
+    let socket = Gate::new(
+        ClientSocket::new(tcp, limits.bytes_max, wire),
+        kernel.is_some(),
+    );
     let accept = pin!(accept(server, socket));
     let accept = kernel::catch(accept);
     let (accepted, secret) = tokio::time::timeout(limits.deadline, accept)

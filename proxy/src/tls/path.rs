@@ -40,7 +40,7 @@ impl Path<'_> {
         self.leaf_first().map(|c| c.not_after).min()?
     }
 
-    fn leaf_first(&self) -> impl Iterator<Item = &Facts> {
+    pub(super) fn leaf_first(&self) -> impl Iterator<Item = &Facts> {
         std::iter::once(self.leaf)
             .chain(self.intermediates)
             .chain(std::iter::once(self.anchor))

@@ -32,6 +32,8 @@ pub enum Reason {
     NotYetValid = 9,
     /// 10
     Expired = 10,
+    /// 11
+    CrlNotYetValid = 11,
     /// 12
     CrlExpired = 12,
     /// 13: notBefore is not a time RFC 5280 §4.1.2.5 knows.
@@ -129,6 +131,7 @@ impl Reason {
             Self::SignatureFailure => "certificate signature failure",
             Self::NotYetValid => "certificate is not yet valid",
             Self::Expired => "certificate has expired",
+            Self::CrlNotYetValid => "CRL is not yet valid",
             Self::CrlExpired => "CRL has expired",
             Self::NotBeforeFormat => "format error in certificate's notBefore field",
             Self::NotAfterFormat => "format error in certificate's notAfter field",
@@ -207,7 +210,8 @@ mod tests {
         }
     }
 
-    const ALL: [Reason; 37] = [
+    const ALL: [Reason; 38] = [
+        Reason::CrlNotYetValid,
         Reason::Unspecified,
         Reason::UnableToGetIssuer,
         Reason::UnableToGetCrl,

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -11,6 +12,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
+use crate::telemetry::Wire;
+
 /// See the module's documentation.
 #[derive(Debug)]
 pub struct ClientSocket {
@@ -18,6 +21,8 @@ pub struct ClientSocket {
     /// Bytes the client may still send in its handshake.
     budget: Option<usize>,
     linger: Option<Linger>,
+    /// Counts what passes, where somebody wants to know.
+    wire: Option<Rc<Wire>>,
 }
 
 /// The time after our FIN: what the client still sends is read and thrown away. Closed with unread
@@ -35,11 +40,12 @@ struct Linger {
 pub(super) struct TooLarge;
 
 impl ClientSocket {
-    pub(super) fn new(tcp: TcpStream, budget: usize) -> Self {
+    pub(super) fn new(tcp: TcpStream, budget: usize, wire: Option<Rc<Wire>>) -> Self {
         Self {
             tcp,
             budget: Some(budget),
             linger: None,
+            wire,
         }
     }
 
@@ -48,9 +54,18 @@ impl ClientSocket {
         self.budget = None;
     }
 
-    /// The socket itself.
+    /// The socket itself. What is written to it from here on is not counted.
     pub fn tcp(&self) -> &TcpStream {
+        if let Some(wire) = &self.wire {
+            wire.bypassed();
+        }
         &self.tcp
+    }
+
+    fn sent(&self, written: &Poll<io::Result<usize>>) {
+        if let (Some(wire), Poll::Ready(Ok(count))) = (&self.wire, written) {
+            wire.sent(*count);
+        }
     }
 
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -70,6 +85,9 @@ impl ClientSocket {
                 break;
             }
             linger.bytes += read.filled().len();
+            if let Some(wire) = &self.wire {
+                wire.received(read.filled().len());
+            }
         }
         Poll::Ready(())
     }
@@ -83,6 +101,9 @@ impl AsyncRead for ClientSocket {
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let result = Pin::new(&mut self.tcp).poll_read(cx, buf);
+        if let Some(wire) = &self.wire {
+            wire.received(buf.filled().len() - before);
+        }
         if let Some(budget) = &mut self.budget {
             match budget.checked_sub(buf.filled().len() - before) {
                 Some(rest) => *budget = rest,
@@ -99,7 +120,9 @@ impl AsyncWrite for ClientSocket {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.tcp).poll_write(cx, buf)
+        let written = Pin::new(&mut self.tcp).poll_write(cx, buf);
+        self.sent(&written);
+        written
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -132,11 +155,13 @@ impl AsyncWrite for ClientSocket {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match bufs {
+        let written = match bufs {
             // One record, as for any small answer: send(2) is the cheaper call.
             [record] => Pin::new(&mut self.tcp).poll_write(cx, record),
             records => Pin::new(&mut self.tcp).poll_write_vectored(cx, records),
-        }
+        };
+        self.sent(&written);
+        written
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -25,6 +25,7 @@ use super::explain::Refused;
 use super::facts::Facts;
 use super::path::Path;
 use super::reason::Reason;
+use super::revocation::Revocation;
 use super::verdict::{Judgement, ValidPath, Verdict};
 
 mod load;
@@ -42,6 +43,7 @@ pub struct TrustStore {
     facts: Vec<Facts>,
     digest: [u8; 32],
     algorithms: WebPkiSupportedAlgorithms,
+    revocation: Revocation,
 }
 
 #[derive(Debug)]
@@ -71,12 +73,38 @@ impl TrustStore {
             digest: [0; 32],
             algorithms: rustls::crypto::aws_lc_rs::default_provider()
                 .signature_verification_algorithms,
+            revocation: Revocation::default(),
         };
         for (file, pem) in pems {
             store.add_file(file, pem)?;
         }
         store.digest = digest(&store.anchors);
         Ok(store)
+    }
+
+    /// The same store with what counts no more of its CAs' certificates.
+    ///
+    /// # Errors
+    /// Which list (from 1) is named after a CA of the store that did not sign it.
+    pub fn with_revocation(mut self, revocation: Revocation) -> Result<Self, usize> {
+        match revocation.forged(&self.facts, &self.algorithms) {
+            Some(list) => Err(list),
+            None => {
+                self.revocation = revocation;
+                Ok(self)
+            }
+        }
+    }
+
+    /// What counts no more.
+    pub fn revocation(&self) -> &Revocation {
+        &self.revocation
+    }
+
+    /// How many revocation lists are out of date at `now_unix`, in Unix seconds.
+    pub fn stale_lists(&self, now_unix: u64) -> usize {
+        self.revocation
+            .stale(i64::try_from(now_unix).unwrap_or(i64::MAX))
     }
 
     /// The configured name.
@@ -169,7 +197,10 @@ impl TrustStore {
         let demand_more = |path: &VerifiedPath<'_>| {
             let outcome = self.with_path(&leaf_facts, path, |path| {
                 path.fault(now)?;
-                path.ends().ok_or(Reason::NotAfterFormat)
+                self.revocation.fault(path, now, &self.algorithms)?;
+                let ends = path.ends().ok_or(Reason::NotAfterFormat)?;
+                let lists = self.revocation.next_change(now);
+                Ok(lists.map_or(ends, |second| second.min(ends)))
             });
             match outcome {
                 Ok(second) => {
@@ -267,6 +298,7 @@ impl TrustStore {
             .chain(&self.facts)
             .flat_map(|certificate| [certificate.not_before, certificate.not_after])
             .flatten()
+            .chain(self.revocation.next_change(now))
             .filter(|second| *second > now)
             .min()
             .and_then(|second| u64::try_from(second).ok())

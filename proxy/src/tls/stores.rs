@@ -32,6 +32,14 @@ impl TrustStores {
         self.iter().map(|store| store.len()).sum()
     }
 
+    /// What counts no more, a sentence a store that says anything; begins with a space.
+    pub fn revocation_summary(&self) -> String {
+        let stores = self.iter().filter(|store| !store.revocation().is_empty());
+        stores
+            .map(|store| format!(" Store {}: {}.", store.name(), store.revocation().summary()))
+            .collect()
+    }
+
     /// The digests of the stores, sorted, each once: the same for sets that decide alike.
     pub fn digests(&self) -> Vec<[u8; 32]> {
         let mut digests: Vec<_> = self.iter().map(|store| store.digest()).collect();
@@ -54,9 +62,34 @@ impl TrustStores {
         subjects
     }
 
+    /// The verdict of each store, with its name, in the order of the configuration.
+    pub fn judge_each(
+        &self,
+        chain: &[CertificateDer<'_>],
+        now_unix: u64,
+    ) -> Vec<(Arc<str>, Judgement)> {
+        self.iter()
+            .map(|store| (Arc::clone(store.name()), store.judge(chain, now_unix)))
+            .collect()
+    }
+
     /// The verdict of the first store that takes the chain; if none does, the reason of the store
     /// that came nearest: one that knows the issuer says more than one that does not.
     pub fn judge(&self, chain: &[CertificateDer<'_>], now_unix: u64) -> Judgement {
+        let judgement = self.judge_by_any(chain, now_unix);
+        if !matches!(judgement.verdict, Verdict::Success(_)) {
+            return judgement;
+        }
+        // Revoked is revoked, whichever store knows it.
+        let mut others = self.iter().filter(|store| !store.revocation().is_empty());
+        let revoked = others.find_map(|store| {
+            let other = store.judge(chain, now_unix);
+            matches!(other.verdict, Verdict::Failed(Reason::Revoked)).then_some(other)
+        });
+        revoked.unwrap_or(judgement)
+    }
+
+    fn judge_by_any(&self, chain: &[CertificateDer<'_>], now_unix: u64) -> Judgement {
         let mut refusal = self.first.judge(chain, now_unix);
         if !matches!(refusal.verdict, Verdict::Failed(_)) {
             return refusal;

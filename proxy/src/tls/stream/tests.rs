@@ -27,7 +27,7 @@ fn what_follows_close_notify_is_not_looked_at() {
             let (tcp, _) = listener.accept().unwrap();
             tcp.set_nonblocking(true).unwrap();
             let tcp = tokio::net::TcpStream::from_std(tcp).unwrap();
-            let mut io = handshake(Server::Only(server), tcp, LIMITS, None)
+            let mut io = handshake(Server::Only(server), tcp, LIMITS, None, None)
                 .await
                 .unwrap()
                 .io;
@@ -87,7 +87,7 @@ fn a_hand_over_with_records_unflushed_is_refused_and_nothing_is_lost() {
             let (tcp, _) = listener.accept().unwrap();
             tcp.set_nonblocking(true).unwrap();
             let tcp = tokio::net::TcpStream::from_std(tcp).unwrap();
-            let shaken = handshake(Server::Only(server), tcp, LIMITS, Some(&kernel));
+            let shaken = handshake(Server::Only(server), tcp, LIMITS, Some(&kernel), None);
             let mut io = shaken.await.unwrap().io;
             io.lane(true).unwrap().note_large();
             io.tls.writer().write_all(b"sealed, ").unwrap();
