@@ -5,24 +5,26 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::server::danger::ClientCertVerifier;
+use sha2::{Digest, Sha256};
 
-use super::{Application, KernelPart, Limits, Snapshot};
+use super::{Application, KernelPart, Snapshot};
 use crate::caller::Standings;
 use crate::config::{
-    self, ClientAuth, Config, CrlMode, ForwardedStyle, LogFormat, LogTarget, Mistake, Mistakes,
-    Origin, ReasonSpelling,
+    self, ClientAuth, Config, CrlMode, LogFormat, LogTarget, Mistake, Mistakes, Origin,
+    ReasonSpelling,
 };
 use crate::files::{FileError, Files};
-use crate::headers::{Forwarding, Hygiene, Mapping, Preset};
+use crate::headers::{Hygiene, Mapping, Preset};
 use crate::hosts::Hosts;
-use crate::http::{Upgrades, limits};
+use crate::http::Upgrades;
 use crate::identity::OnFailure;
 use crate::tls::context::{self, ContextError, Settings};
 use crate::tls::{
-    AtHandshake, ClientVerifier, HandshakeLimits, ReasonStyle, Sessions, StoreError, TrustStore,
-    TrustStores,
+    AtHandshake, ClientVerifier, ReasonStyle, SecretError, StoreError, TicketSecrets, Tickets,
+    TrustStore, TrustStores,
 };
 
+mod limits;
 mod origins;
 mod policies;
 mod revocation;
@@ -33,6 +35,7 @@ pub(super) fn compile(
     config: &Config,
     files: &Files,
     kernel_tls: Arc<KernelPart>,
+    own: Option<TicketSecrets>,
 ) -> Result<Snapshot, Mistakes> {
     let mut compiler = Compiler {
         taps_keys: kernel_tls.level().is_some(),
@@ -41,32 +44,15 @@ pub(super) fn compile(
         files: HashMap::new(),
         anonymous: HashMap::new(),
         groups: HashMap::new(),
+        tickets: HashMap::new(),
+        secrets: None,
     };
+    let own_secrets = own
+        .map_or_else(TicketSecrets::random, Ok)
+        .map_err(no_secrets)?;
+    compiler.secrets = compiler.secrets(config, &own_secrets);
     let stores = compiler.stores(config);
-    let mut applications = Vec::with_capacity(config.applications.len().max(1));
-    let mut hosts = None;
-    if config.applications.is_empty() {
-        applications.extend(compiler.application(config, 0, "default", None));
-    } else {
-        let mut table = Hosts::default();
-        for (number, application) in config.applications.iter().enumerate() {
-            for pattern in &application.hosts {
-                table.insert(pattern, number);
-            }
-            let own = application.trusts.iter();
-            let own: Option<Vec<_>> = own.map(|at| stores.get(*at)?.clone()).collect();
-            // What is wrong with a store has been told where it is defined.
-            let Some(own) = own else { continue };
-            let trust = own
-                .split_first()
-                .map(|(first, others)| TrustStores::new(Arc::clone(first), others.to_vec()));
-            let (name, settings) = (&application.name, &application.settings);
-            let rules = policies::rules(application, &mut compiler.mistakes);
-            let compiled = compiler.application(settings, number, name, trust);
-            applications.extend(compiled.map(|compiled| Application { rules, ..compiled }));
-        }
-        hosts = Some(table);
-    }
+    let (applications, hosts) = compiler.applications(config, &stores);
     if !compiler.mistakes.is_empty() {
         return Err(Mistakes(compiler.mistakes));
     }
@@ -87,12 +73,13 @@ pub(super) fn compile(
         hosts,
         hygiene: Hygiene::new(names, allowed),
         upgrades: Upgrades::new(config.client.upgrades()),
-        forwarding: forwarding(config),
+        forwarding: limits::forwarding(config),
         resolve_interval: config.upstream.upstream_resolve.0,
         fallback_authority: origins::authority(config)?,
-        limits: limits(config),
+        limits: limits::limits(config),
         kernel_tls,
         standings: Standings::new(config.callers_max),
+        own_secrets,
         records: records(config),
         applications,
     })
@@ -101,8 +88,8 @@ pub(super) fn compile(
 /// The files of a store of `client_ca`, and how its lists are read.
 type Anonymous = ([Vec<PathBuf>; 3], bool);
 
-/// The number of a trust, and the sessions that may be resumed under it.
-type Group = (usize, Option<Arc<Sessions>>);
+/// The number of a trust.
+type Group = usize;
 
 /// What compiling applications has made so far: what several of them name is read once.
 #[derive(Debug)]
@@ -115,11 +102,48 @@ struct Compiler<'f> {
     files: HashMap<PathBuf, Vec<u8>>,
     /// Stores of `client_ca`, by their files and those of revocation.
     anonymous: HashMap<Anonymous, Arc<TrustStore>>,
-    /// Sessions and number of each trust, by the digests of its stores.
+    /// The number of each trust, by the digests of its stores.
     groups: HashMap<Vec<[u8; 32]>, Group>,
+    /// Tickets by trust and mode.
+    tickets: HashMap<[u8; 32], Arc<Tickets>>,
+    /// What they are derived from; `None` where sessions are not resumed.
+    secrets: Option<TicketSecrets>,
 }
 
 impl Compiler<'_> {
+    /// All applications, and the table of their hosts if there are any but the only one.
+    fn applications(
+        &mut self,
+        config: &Config,
+        stores: &[Option<Arc<TrustStore>>],
+    ) -> (Vec<Application>, Option<Hosts>) {
+        let mut applications = Vec::with_capacity(config.applications.len().max(1));
+        let mut hosts = None;
+        if config.applications.is_empty() {
+            applications.extend(self.application(config, 0, "default", None));
+        } else {
+            let mut table = Hosts::default();
+            for (number, application) in config.applications.iter().enumerate() {
+                for pattern in &application.hosts {
+                    table.insert(pattern, number);
+                }
+                let own = application.trusts.iter();
+                let own: Option<Vec<_>> = own.map(|at| stores.get(*at)?.clone()).collect();
+                // What is wrong with a store has been told where it is defined.
+                let Some(own) = own else { continue };
+                let trust = own
+                    .split_first()
+                    .map(|(first, others)| TrustStores::new(Arc::clone(first), others.to_vec()));
+                let (name, settings) = (&application.name, &application.settings);
+                let rules = policies::rules(application, &mut self.mistakes);
+                let compiled = self.application(settings, number, name, trust);
+                applications.extend(compiled.map(|compiled| Application { rules, ..compiled }));
+            }
+            hosts = Some(table);
+        }
+        (applications, hosts)
+    }
+
     fn application(
         &mut self,
         config: &Config,
@@ -144,19 +168,15 @@ impl Compiler<'_> {
             .as_ref()
             .map(|trust| trust.digests())
             .unwrap_or_default();
+        let tickets = self.tickets_for(config, &digests);
         let next = self.groups.len();
-        let sessions = || config.sessions_max.map(|max| Arc::new(Sessions::new(max)));
-        let (group, sessions) = self
-            .groups
-            .entry(digests)
-            .or_insert_with(|| (next, sessions()))
-            .clone();
+        let group = *self.groups.entry(digests).or_insert(next);
         let tls = context::server_config(Settings {
             chain_pem,
             key_pem,
             verifier: trust.as_ref().map(|trust| verifier(config, trust)),
             tls12: config.tls12,
-            sessions,
+            resumption: tickets.is_some(),
             taps_keys: self.taps_keys,
         })
         .map_err(|error| self.mistakes.push(pair_mistake(config, &error)))
@@ -166,6 +186,7 @@ impl Compiler<'_> {
             name: name.to_owned(),
             client_auth: config.client_auth,
             tls: Arc::new(tls),
+            tickets,
             origin_labels: origins.iter().map(ToString::to_string).collect(),
             origins_digest: origins::digest(config, name, self.reading),
             origins,
@@ -185,6 +206,45 @@ impl Compiler<'_> {
                 config::OnFailure::Send => OnFailure::Send,
             },
         })
+    }
+
+    /// What ticket keys are derived from: a file of the operator's, else what is the process's `own`.
+    fn secrets(&mut self, config: &Config, own: &TicketSecrets) -> Option<TicketSecrets> {
+        if !config.resumption.resumption {
+            return None;
+        }
+        let Some(path) = &config.resumption.ticket_keys else {
+            return Some(own.clone());
+        };
+        let bytes = self.read(path, || config.origin("ticket_keys", 0))?;
+        TicketSecrets::parse(&bytes)
+            .map_err(|error| {
+                let message = format!("{}: {error}", path.display());
+                let allowed =
+                    "1 to 16 lines of 64 hexadecimal digits, such as `openssl rand -hex 32` makes";
+                let origin = config.origin("ticket_keys", 0);
+                self.mistakes.push(Mistake::new(origin, message, allowed));
+            })
+            .ok()
+    }
+
+    /// The tickets of an application of this mode that trusts stores of these digests. Lists of what
+    /// is revoked have no part in it: they void verdicts, not sessions.
+    fn tickets_for(&mut self, config: &Config, digests: &[[u8; 32]]) -> Option<Arc<Tickets>> {
+        let secrets = self.secrets.as_ref()?;
+        let mut trust = Sha256::new();
+        trust.update([config.client_auth as u8, u8::from(config.reject_at_tls)]);
+        digests.iter().for_each(|digest| trust.update(digest));
+        let trust: [u8; 32] = trust.finalize().into();
+        if let Some(known) = self.tickets.get(&trust) {
+            return Some(Arc::clone(known));
+        }
+        let lifetime = config.resumption.ticket_lifetime.0;
+        let tickets = Tickets::new(secrets, &trust, lifetime)
+            .map_err(|error| self.mistakes.extend(no_secrets(error).0))
+            .ok()?;
+        self.tickets.insert(trust, Arc::clone(&tickets));
+        Some(tickets)
     }
 
     /// The named stores, in the order of the configuration; `None` for one with a mistake.
@@ -303,6 +363,11 @@ impl Compiler<'_> {
     }
 }
 
+fn no_secrets(error: SecretError) -> Mistakes {
+    let mistake = Mistake::new(Origin::Default, format!("session tickets: {error}"), "");
+    Mistakes(vec![mistake])
+}
+
 fn records(config: &Config) -> Option<LogFormat> {
     let off = config.observe.access_log == LogTarget::Off
         && config.observe.connection_log == LogTarget::Off;
@@ -395,42 +460,6 @@ fn read(
 fn unreadable(origin: Origin, path: &Path, what: &FileError) -> Mistake {
     let message = format!("{} can't be read: {what}", path.display());
     Mistake::new(origin, message, "a readable PEM file")
-}
-
-fn forwarding(config: &Config) -> Forwarding {
-    let style = config.client.forwarded;
-    Forwarding {
-        x_forwarded: matches!(style, ForwardedStyle::XForwarded | ForwardedStyle::Both),
-        forwarded: matches!(style, ForwardedStyle::Forwarded | ForwardedStyle::Both),
-        request_id: config.client.request_id,
-        trusted: config.client.trusted_proxy.clone(),
-    }
-}
-
-fn limits(config: &Config) -> Limits {
-    Limits {
-        handshake: HandshakeLimits {
-            deadline: config.handshake_timeout,
-            bytes_max: config.handshake_max,
-        },
-        http: limits::Limits {
-            head_timeout: config.head_timeout,
-            idle_timeout: config.idle_timeout,
-            // Idle connections alone never make a stop a forced one.
-            drain_idle_timeout: config.drain_idle_timeout.min(config.drain_timeout / 2),
-            head_bytes_max: config.head_max,
-            head_fields_max: config.head_fields_max,
-            http2_streams_max: config.http2_streams_max,
-            http2_resets_max: config.client.http2_resets_max,
-            write_timeout: config.client.write_timeout.0,
-            verdict_grace: config.client.verdict_grace.0,
-            http2_stream_window: config.http2_stream_window,
-            http2_connection_window: config.http2_connection_window,
-        },
-        exchange_idle: config.client.exchange_idle_timeout.0,
-        tunnel_idle: config.client.tunnel_idle_timeout.0,
-        body_max: config.client.body_max.0,
-    }
 }
 
 /// With flags alone there is one store.

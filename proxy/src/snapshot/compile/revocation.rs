@@ -63,7 +63,7 @@ impl Compiler<'_> {
         if self.mistakes.len() > before {
             return None;
         }
-        let name = store.name().clone();
+        let name = std::sync::Arc::clone(store.name());
         let store = store.with_revocation(revocation).map_err(|list| {
             let message = format!(
                 "trust store {name}: revocation list {list} bears the name of a CA that did not sign it"
