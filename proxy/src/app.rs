@@ -75,6 +75,7 @@ pub struct App {
     drain: DrainTrigger,
     drain_timeout: Duration,
     telemetry: Arc<Telemetry>,
+    snapshots: watch::Receiver<Arc<Snapshot>>,
     admin: Option<Admin>,
     reloader: Option<Reloader>,
     /// What is attached goes with this.
@@ -148,6 +149,7 @@ impl App {
                     telemetry: Arc::clone(&self.telemetry),
                     reloads: calls,
                     listeners: self.bound.clone(),
+                    snapshots: self.snapshots.clone(),
                 };
                 drop(tokio::spawn(admin.serve(Arc::new(subject))));
             }
@@ -250,6 +252,7 @@ impl Bound {
             ),
         };
         let (publisher, snapshots) = watch::channel(self.snapshot);
+        let shown = snapshots.clone();
         let common = worker::Common {
             snapshots,
             places,
@@ -290,6 +293,7 @@ impl Bound {
             workers,
             drain,
             drain_timeout: config.drain_timeout,
+            snapshots: shown,
             telemetry: Arc::clone(&telemetry),
             admin: self.admin,
             reloader: Some(Reloader::new(

@@ -22,6 +22,8 @@ pub struct Standing {
     pub verdict: Verdict,
     /// What the origin is told.
     pub block: HeaderBlock,
+    /// What it is told on the paths of each worker of the application.
+    pub workers: Box<[HeaderBlock]>,
     /// SHA-256 of the certificate, if there is one: the caller's name for balancing and isolation.
     pub fingerprint: Option<[u8; 32]>,
     /// Which policies it meets.
@@ -30,6 +32,21 @@ pub struct Standing {
     pub identity: Identity,
     /// Unix seconds from which both must be asked again.
     pub holds_until: u64,
+}
+
+impl Standing {
+    /// What the origin is told of a request that `worker` is for, or none of them.
+    pub fn block_of(&self, worker: Option<usize>) -> &HeaderBlock {
+        worker
+            .and_then(|worker| self.workers.get(worker))
+            .unwrap_or(&self.block)
+    }
+
+    /// Bytes of all its blocks.
+    fn bytes(&self) -> usize {
+        let blocks = std::iter::once(&self.block).chain(&self.workers);
+        blocks.map(|block| block.http1.len()).sum()
+    }
 }
 
 /// What an application answers about callers.
@@ -74,6 +91,11 @@ impl Caller {
             },
             others: RefCell::default(),
         }
+    }
+
+    /// What it presented, leaf first.
+    pub fn chain(&self) -> Arc<[CertificateDer<'static>]> {
+        Arc::clone(&self.chain)
     }
 
     /// The same caller before another judge, after another configuration was published.
@@ -156,9 +178,8 @@ impl Standings {
             Verdict::Success(_) | Verdict::None => &self.succeeded,
             Verdict::Failed(_) => &self.failed,
         };
-        let bytes = ENTRY_OVERHEAD
-            + standing.block.http1.len()
-            + chain.iter().map(|der| der.len()).sum::<usize>();
+        let bytes =
+            ENTRY_OVERHEAD + standing.bytes() + chain.iter().map(|der| der.len()).sum::<usize>();
         let mut table = table.lock().unwrap_or_else(PoisonError::into_inner);
         table.insert(key, (Arc::clone(&chain), Arc::clone(&standing)), bytes);
         (chain, standing)
@@ -240,6 +261,7 @@ mod tests {
                     pairs: Box::new([]),
                     holds_until: u64::MAX,
                 },
+                workers: Box::default(),
                 fingerprint: None,
                 met: Met::default(),
                 identity: Identity::counted(VerdictKind::None),

@@ -23,6 +23,8 @@ use crate::snapshot::Snapshot;
 use crate::steering::Steering;
 use crate::{demo, telemetry};
 
+mod explain;
+
 /// Herald stands in front of HTTP origins, terminates mutual TLS, and tells the origin on every
 /// request, in headers it can trust, who is calling.
 #[derive(Debug, Parser)]
@@ -42,6 +44,8 @@ enum Action {
     Demo(Demo),
     /// Shows what a running Herald does, asked at its --admin address.
     Status(Ask),
+    /// Tells why a caller is served or refused, check by check, and what the origin gets.
+    Explain(explain::Ask),
     /// Has a running Herald read its configuration again, at its --admin address (a Unix socket).
     ///
     /// Exit code 0: it is in force. 2: it is refused, and the old one stays.
@@ -122,6 +126,7 @@ pub fn main() -> ExitCode {
         (Action::Check(_), Some(given)) => check(given),
         (Action::Demo(Demo { once }), _) => demonstrate(once),
         (Action::Status(ask), _) => show_status(&ask),
+        (Action::Explain(ask), _) => explain::run(&ask),
         (Action::Reload(Reload { admin }), _) => reload(&admin),
         (Action::Presets, _) => presets(),
         (Action::Man, _) => man(),

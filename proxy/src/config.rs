@@ -27,5 +27,7 @@ pub use flags::{
     OnFailure, ReasonSpelling, UpstreamFlags,
 };
 pub use mistake::{Mistake, Mistakes, Origin};
-pub use model::{ApplicationConfig, Config, PolicyAction, PolicyConfig, Refusal, TrustConfig};
+pub use model::{
+    ApplicationConfig, Config, PolicyAction, PolicyConfig, Refusal, TrustConfig, WorkerConfig,
+};
 pub use observe::{AdminAddr, LogFormat, LogTarget};

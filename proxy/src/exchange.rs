@@ -22,11 +22,12 @@ use crate::clock;
 use crate::headers::{self, Outbound, Way};
 use crate::http::{RequestBody, RequestHead, Withdrawal};
 use crate::net::HalfClose;
-use crate::policy::{self, Denied, Rules};
+use crate::policy::{self, Denied};
 use crate::relay::{End, IdleLimit, RelayBody, RelayError, Totals, Tunnel, TunnelError, Watch};
-use crate::respond::{Asked, Failure, Misdirected, upstream_reason};
-use crate::snapshot::Current;
+use crate::respond::{Asked, Failure, Misdirected, Turned, upstream_reason};
+use crate::snapshot::{Application, Current};
 use crate::telemetry::reason::{Ending, Reason};
+use crate::telemetry::refusals::Refusal;
 use crate::telemetry::{Record, RequestId, RequestIds, Scope, Telemetry};
 use crate::tls::kernel::Lane;
 use crate::upstream::{OriginBody, OriginSide, UpstreamError};
@@ -135,10 +136,14 @@ impl Exchange {
         record.failed(failure.reason());
         record.answered(failure.status().as_u16());
         let is_head = *asked.method() == Method::HEAD;
-        let mut response = failure.response(asked, id);
-        if matches!(failure, Failure::Denied(_)) {
-            self.review();
-        }
+        let own = match failure {
+            Failure::Denied(turned) => {
+                self.review();
+                self.remember(turned, id)
+            }
+            _ => None,
+        };
+        let mut response = failure.response(asked, id, own.as_deref());
         if self.withdrawal.is_set() {
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(header::CONNECTION, close);
@@ -239,11 +244,13 @@ impl Exchange {
         let application = bound.asked_for(&opened.authority)?;
         let standing = bound.standing(application);
         let permit = policy::authorize(application.client_auth, &standing.verdict).ok()?;
-        let rules = application.rules.as_ref();
-        if !opened.is_canonical && rules.is_some_and(Rules::have_paths) {
+        if !opened.is_canonical && application.has_path_rules() {
             return None;
         }
-        policy::narrow(permit, rules, &standing.met, &opened.method, &opened.path).ok()?;
+        let rules = application.rules.as_ref();
+        let decision = rules.map(|rules| rules.decide(&standing.met, &opened.method, &opened.path));
+        let is_shadow = rules.is_some_and(|rules| rules.shadow);
+        policy::narrow(permit, decision, is_shadow).ok()?;
         Some(Duration::from_secs(
             standing.holds_until.saturating_sub(now),
         ))
@@ -262,23 +269,33 @@ impl Exchange {
         let mut head = RequestHead::check(parts, &body, &snapshot.fallback_authority)?;
         // ... and be for an application that this connection's handshake would have done for ...
         let application = bound.asked_for(head.authority()).ok_or(Misdirected)?;
+        record.application(&application.name);
         let standing = match application.number == bound.application().number {
             true => standing,
             false => bound.standing(application),
         };
         // ... then the caller may pass or not, as it stands now, not as of the handshake ...
-        let permit = policy::authorize(application.client_auth, &standing.verdict)?;
-        let rules = application.rules.as_ref();
-        let is_canonical = rules.is_some_and(Rules::have_paths);
+        let permit = policy::authorize(application.client_auth, &standing.verdict)
+            .map_err(|denied| turned(denied, application, &head))?;
+        let is_canonical = application.has_path_rules();
         if is_canonical {
             head.canonicalize()?;
         }
-        let (method, path) = (head.method().as_str(), head.path());
-        let (permit, shadow) = policy::narrow(permit, rules, &standing.met, method, path)?;
+        let rules = application.rules.as_ref();
+        let decision =
+            rules.map(|rules| rules.decide(&standing.met, head.method().as_str(), head.path()));
+        if let Some(decision) = &decision {
+            record.rule(decision.policy().map(|policy| policy.name.as_str()));
+        }
+        let is_shadow = rules.is_some_and(|rules| rules.shadow);
+        let (permit, shadow) = policy::narrow(permit, decision, is_shadow)
+            .map_err(|denied| turned(denied, application, &head))?;
         if let Some(denied) = shadow {
+            record.shadowed();
             self.tell_shadow(&application.name, &denied, id);
         }
         bound.passed(application);
+        let block = standing.block_of(application.worker_of(head.path()));
         let body = RequestBody::new(body, snapshot.limits.body_max)?;
         // ... then what the client said of itself goes and what Herald knows comes in ...
         let way = Way {
@@ -287,8 +304,8 @@ impl Exchange {
         };
         let hygiene = &bound.serving.hygiene;
         let opening = Opened::of(&head, is_canonical);
-        let outbound = Outbound::new(head, permit, hygiene, &standing.block, way)?
-            .with_upgrade(&snapshot.upgrades);
+        let mut outbound = Outbound::new(head, permit, hygiene, block, way)?;
+        outbound.ask_upgrade(&snapshot.upgrades);
         record.forwarding();
         let caller = standing.fingerprint.as_ref();
         let upstreams = &bound.serving.upstreams;
@@ -331,6 +348,24 @@ impl Exchange {
         if !self.withdrawal.is_set() && !self.bound().still_passes() {
             self.withdrawal.set();
         }
+    }
+
+    /// Keeps a refusal for whoever asks why, and gives the application's page for it.
+    fn remember(&self, turned: &Turned, id: &RequestId) -> Option<Arc<str>> {
+        let bound = self.bound();
+        let application = bound.serving.snapshot.application(turned.application);
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        self.telemetry.refusals.push(Refusal {
+            id: id.as_str().to_owned(),
+            time: clock::unix_now(),
+            application: application.name.clone(),
+            method: turned.method.to_string(),
+            host: text(&turned.host),
+            path: text(&turned.path),
+            why: turned.denied.to_string(),
+            chain: bound.chain(),
+        });
+        application.denied_page.clone()
     }
 
     /// A line about what a policy in shadow mode would have denied.
@@ -396,6 +431,16 @@ impl Watch for Recorded {
             }
         }
     }
+}
+
+fn turned(denied: Denied, application: &Application, head: &RequestHead) -> Box<Turned> {
+    Box::new(Turned {
+        denied,
+        application: application.number,
+        method: head.method().clone(),
+        host: head.authority().into(),
+        path: head.path().into(),
+    })
 }
 
 fn tunnel_reason(error: &TunnelError) -> Reason {

@@ -27,6 +27,7 @@ pub(crate) mod encode;
 mod name;
 mod objects;
 mod time;
+mod usage;
 mod variable;
 mod vendor;
 
@@ -97,6 +98,13 @@ impl Values {
             });
         }
     }
+}
+
+/// First and last second of a certificate's validity, Unix; None if it can't be read.
+pub fn validity(der: &[u8]) -> Option<(i64, i64)> {
+    let certificate = Certificate::parse(der)?;
+    let [from, to] = [&certificate.not_before, &certificate.not_after].map(Time::parse);
+    Some((from?.unix(), to?.unix()))
 }
 
 /// Computes the wanted values, and only those.
@@ -242,6 +250,11 @@ impl<'a> Path<'a> {
         self.issuer.get_or_init(|| Certificate::parse(der)).as_ref()
     }
 
+    /// The subject of the CA certificate that the path ends with.
+    fn root(&self) -> Option<Name<'a>> {
+        Name::parse(Certificate::parse(&self.path.anchor)?.subject)
+    }
+
     fn chain_too_large(&self) -> bool {
         let lengths = self.path.intermediates.iter();
         let total: usize = lengths.map(|der| encode::byte_sequence_len(der) + 2).sum();
@@ -269,10 +282,9 @@ impl<'a> Path<'a> {
             Variable::ChainRfc9440 => self.chain()?,
             Variable::ChainRfc9440TooLarge => return Some(flag(self.chain_too_large())),
             Variable::TrustStore => alone(self.path.store.as_bytes()),
-            Variable::RootDnLegacy => {
-                let anchor = Certificate::parse(&self.path.anchor)?;
-                Name::parse(anchor.subject)?.legacy()
-            }
+            Variable::RootDn => self.root()?.rfc2253(),
+            Variable::RootDnLegacy => self.root()?.legacy(),
+            Variable::RootFingerprintSha256 => lower(&Sha256::digest(&self.path.anchor)),
             _ => return None,
         };
         Some(value.into())

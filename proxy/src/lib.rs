@@ -25,6 +25,7 @@ pub mod connection;
 pub mod demo;
 pub mod drain;
 pub mod exchange;
+pub mod explain;
 pub mod files;
 pub mod headers;
 pub mod hosts;

@@ -1,8 +1,10 @@
 //! Sockets that clients connect to: one per worker and address (SO_REUSEPORT), and the accept
 //! loop with its limit on connections. Gives `Accepted`.
 
+use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +13,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 pub mod sources;
+
+use crate::sys::hops::set_least_hops;
 
 use sources::{SourcePlace, Sources};
 
@@ -67,6 +71,9 @@ pub fn listen(socket: &std::net::TcpListener) -> io::Result<()> {
 #[derive(Debug)]
 pub struct Acceptor {
     listener: TcpListener,
+    is_ipv6: bool,
+    /// Whether new connections inherit a limit on hops: the last call was made.
+    limits_hops: Cell<bool>,
     places: Places,
 }
 
@@ -83,6 +90,8 @@ impl Acceptor {
     /// Takes a bound socket into the worker's runtime.
     pub fn new(listener: std::net::TcpListener, places: Places) -> io::Result<Self> {
         Ok(Self {
+            is_ipv6: listener.local_addr()?.is_ipv6(),
+            limits_hops: Cell::new(false),
             listener: TcpListener::from_std(listener)?,
             places,
         })
@@ -95,7 +104,7 @@ impl Acceptor {
     /// turned away first, without an answer: the client repeats its SYN after a second (RFC 6298
     /// §2.1) and meets whoever listens then.
     pub fn last_call(&self) -> Duration {
-        match SockRef::from(&self.listener).attach_filter(&NO_SYN) {
+        match self.turn_away() {
             Ok(()) => LAST_CALL,
             Err(error) => {
                 tracing::warn!(%error, "new connections can't be turned away: some will be reset");
@@ -104,22 +113,58 @@ impl Acceptor {
         }
     }
 
+    /// Lets the kernel drop what a SYN finds here, but not the ACK that ends a handshake.
+    ///
+    /// A filter says exactly that. Where it may not be attached (some kernels ask for a privilege
+    /// that is gone by now), a limit on hops does nearly the same, since a listening socket's own
+    /// packets are SYNs only: no sender starts at 255 but routers' own protocols (RFC 5082). The
+    /// connections made meanwhile inherit the limit, which `admit` lifts.
+    fn turn_away(&self) -> io::Result<()> {
+        let Err(refused) = SockRef::from(&self.listener).attach_filter(&NO_SYN) else {
+            return Ok(());
+        };
+        tracing::debug!(%refused, "no filter on the listening socket; a limit on hops instead");
+        self.limit_hops()
+    }
+
+    fn limit_hops(&self) -> io::Result<()> {
+        self.limits_hops.set(true);
+        set_least_hops(self.listener.as_fd(), self.is_ipv6, HOPS_OF_NO_ONE)
+    }
+
+    /// Counts a new connection and makes its socket ready to serve. `None`: its client is gone.
+    fn admit(
+        &self,
+        tcp: TcpStream,
+        client: SocketAddr,
+        among_all: OwnedSemaphorePermit,
+    ) -> Option<Accepted> {
+        if let Err(error) = tcp.set_nodelay(true) {
+            tracing::debug!(%client, %error, "TCP_NODELAY refused: the client is gone");
+            return None;
+        }
+        if self.limits_hops.get()
+            && let Err(error) = set_least_hops(tcp.as_fd(), self.is_ipv6, 0)
+        {
+            tracing::warn!(%client, %error, "the limit on hops stays: this client is not heard");
+        }
+        let place = Place {
+            _among_all: among_all,
+            of_source: self.places.sources.place(client.ip()),
+        };
+        Some(Accepted { tcp, client, place })
+    }
+
     /// Closes the socket; what waited in its queue, as far as the limit allows, is returned.
     pub fn close(self) -> io::Result<Vec<Accepted>> {
-        let listener = self.listener.into_std()?;
         let mut accepted = Vec::new();
         while let Ok(among_all) = Arc::clone(&self.places.all).try_acquire_owned() {
-            match listener.accept() {
+            match SockRef::from(&self.listener).accept() {
                 Ok((tcp, client)) => {
                     tcp.set_nonblocking(true)?;
-                    let tcp = TcpStream::from_std(tcp)?;
-                    // An error means that the client is gone, which its handshake will find.
-                    drop(tcp.set_nodelay(true));
-                    let place = Place {
-                        _among_all: among_all,
-                        of_source: self.places.sources.place(client.ip()),
-                    };
-                    accepted.push(Accepted { tcp, client, place });
+                    let tcp = TcpStream::from_std(tcp.into())?;
+                    let client = client.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
+                    accepted.extend(self.admit(tcp, client, among_all));
                 }
                 Err(error) if is_about_one_connection(&error) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
@@ -136,15 +181,9 @@ impl Acceptor {
             let among_all = Arc::clone(&self.places.all).acquire_owned().await.ok()?;
             match self.listener.accept().await {
                 Ok((tcp, client)) => {
-                    if let Err(error) = tcp.set_nodelay(true) {
-                        tracing::debug!(%client, %error, "TCP_NODELAY refused: the client is gone");
-                        continue;
+                    if let Some(accepted) = self.admit(tcp, client, among_all) {
+                        return Some(accepted);
                     }
-                    let place = Place {
-                        _among_all: among_all,
-                        of_source: self.places.sources.place(client.ip()),
-                    };
-                    return Some(Accepted { tcp, client, place });
                 }
                 Err(error) if is_about_one_connection(&error) => {}
                 Err(error) => {
@@ -188,17 +227,41 @@ const BPF_RET_K: u16 = 0x06;
 const LAST_CALL: Duration = Duration::from_millis(250);
 /// Capped by net.core.somaxconn.
 const BACKLOG: i32 = 4096;
+/// The greatest TTL there is, which senders' first packets do not have.
+const HOPS_OF_NO_ONE: u8 = u8::MAX;
 const PAUSE: Duration = Duration::from_millis(50);
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::AsyncWriteExt as _;
+
     use super::*;
+
+    const IPV4: &str = "127.0.0.1:0";
+    const IPV6: &str = "[::1]:0";
 
     /// A client whose handshake ended before the close is served; one that comes after the last
     /// call is not answered at all, so that it tries again and meets another instance.
     #[tokio::test(flavor = "current_thread")]
     async fn the_last_call_loses_no_connection() {
-        let first = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        for address in [IPV4, IPV6] {
+            let way = |acceptor: &Acceptor| assert_eq!(acceptor.last_call(), LAST_CALL);
+            stop_with_a_client_in_the_queue(address, way).await;
+        }
+    }
+
+    /// The same where the kernel wants a privilege for a filter, which is gone when a stop begins:
+    /// connections were reset there.
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_limit_on_hops_does_where_no_filter_may_be_attached() {
+        for address in [IPV4, IPV6] {
+            let way = |acceptor: &Acceptor| acceptor.limit_hops().unwrap();
+            stop_with_a_client_in_the_queue(address, way).await;
+        }
+    }
+
+    async fn stop_with_a_client_in_the_queue(address: &str, last_call: impl Fn(&Acceptor)) {
+        let first = bind(address.parse().unwrap()).unwrap();
         listen(&first).unwrap();
         let address = first.local_addr().unwrap();
         let places = Places {
@@ -206,8 +269,8 @@ mod tests {
             sources: Sources::new(None, &[]),
         };
         let acceptor = Acceptor::new(first, places.clone()).unwrap();
-        let waiting = TcpStream::connect(address).await.unwrap();
-        assert!(acceptor.last_call() > Duration::ZERO);
+        let mut waiting = TcpStream::connect(address).await.unwrap();
+        last_call(&acceptor);
         let late = tokio::spawn(TcpStream::connect(address));
         tokio::time::sleep(Duration::from_millis(100)).await;
         assert!(
@@ -217,11 +280,38 @@ mod tests {
         let accepted = acceptor.close().unwrap();
         let clients: Vec<_> = accepted.iter().map(|accepted| accepted.client).collect();
         assert_eq!(clients, [waiting.local_addr().unwrap()]);
+        waiting.write_all(b"x").await.unwrap();
+        accepted[0].tcp.readable().await.unwrap();
         let second = bind(address).unwrap();
         listen(&second).unwrap();
         let acceptor = Acceptor::new(second, places).unwrap();
         let accepted = acceptor.accept().await.unwrap();
         let late = late.await.unwrap().unwrap();
         assert_eq!(accepted.client, late.local_addr().unwrap());
+    }
+
+    /// What a connection inherits from a listening socket after the last call does not deafen it.
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_limit_on_hops_is_lifted_from_what_is_accepted() {
+        for address in [IPV4, IPV6] {
+            let socket = bind(address.parse().unwrap()).unwrap();
+            listen(&socket).unwrap();
+            let address = socket.local_addr().unwrap();
+            let places = Places {
+                all: Arc::new(Semaphore::new(8)),
+                sources: Sources::new(None, &[]),
+            };
+            let acceptor = Acceptor::new(socket, places).unwrap();
+            let mut client = TcpStream::connect(address).await.unwrap();
+            acceptor.limits_hops.set(true);
+            // As if it had been inherited: the limit is the connection's before it is admitted.
+            let (tcp, peer) = acceptor.listener.accept().await.unwrap();
+            set_least_hops(tcp.as_fd(), acceptor.is_ipv6, HOPS_OF_NO_ONE).unwrap();
+            let place = Arc::clone(&acceptor.places.all).try_acquire_owned();
+            let accepted = acceptor.admit(tcp, peer, place.unwrap()).unwrap();
+            client.write_all(b"x").await.unwrap();
+            let heard = tokio::time::timeout(LAST_CALL, accepted.tcp.readable()).await;
+            heard.expect("the connection hears its client").unwrap();
+        }
     }
 }

@@ -9,7 +9,8 @@ use thiserror::Error;
 use crate::config::ClientAuth;
 use crate::tls::{Reason, Verdict};
 
-pub use rules::{Decision, Met, Rules};
+pub use pattern::Pattern;
+pub use rules::{Decision, Met, Rules, Trace};
 
 /// Proof that one request may go to the origin. Made only by [`authorize`], spent by
 /// `headers::Outbound`, never cloned: a right withdrawn ends at the next request.
@@ -46,22 +47,16 @@ pub fn authorize(mode: ClientAuth, verdict: &Verdict) -> Result<Permit, Denied> 
     }
 }
 
-/// Asks the policies of an application, if it has any, after the mode has let the caller through.
-/// `path` is canonical wherever a policy is for paths. A shadow never withdraws the permit; it gives
-/// the denial back that would have been.
+/// Applies what the policies of an application say, if it has any, after the mode has let the caller
+/// through. A shadow never withdraws the permit; it gives the denial back that would have been.
 pub fn narrow(
     permit: Permit,
-    rules: Option<&Rules>,
-    met: &Met,
-    method: &str,
-    path: &[u8],
+    decision: Option<Decision<'_>>,
+    is_shadow: bool,
 ) -> Result<(Permit, Option<Denied>), Denied> {
-    let Some(rules) = rules else {
-        return Ok((permit, None));
-    };
-    match rules.decide(met, method, path) {
-        Decision::Pass(_) => Ok((permit, None)),
-        Decision::Deny(_) if rules.shadow => Ok((permit, Some(Denied::ByPolicy))),
-        Decision::Deny(_) => Err(Denied::ByPolicy),
+    match decision {
+        None | Some(Decision::Pass(_)) => Ok((permit, None)),
+        Some(Decision::Deny(_)) if is_shadow => Ok((permit, Some(Denied::ByPolicy))),
+        Some(Decision::Deny(_)) => Err(Denied::ByPolicy),
     }
 }

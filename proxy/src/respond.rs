@@ -23,6 +23,22 @@ mod page;
 #[error("this connection can't be used for the host of the request")]
 pub struct Misdirected;
 
+/// A caller that may not pass, and what it asked for.
+#[derive(Debug, Error)]
+#[error("{denied}")]
+pub struct Turned {
+    /// Why.
+    pub denied: Denied,
+    /// The number of the application that does not let it pass.
+    pub application: usize,
+    /// The method.
+    pub method: Method,
+    /// The authority of the request.
+    pub host: Box<[u8]>,
+    /// The path, in the form that was judged.
+    pub path: Box<[u8]>,
+}
+
 /// Why a request got no answer from the origin.
 #[derive(Debug, Error)]
 pub enum Failure {
@@ -37,7 +53,7 @@ pub enum Failure {
     Refused(#[from] Refusal),
     /// The caller may not pass.
     #[error(transparent)]
-    Denied(#[from] Denied),
+    Denied(#[from] Box<Turned>),
     /// The request's body is too large.
     #[error(transparent)]
     BodyTooLarge(#[from] BodyTooLarge),
@@ -100,9 +116,11 @@ impl Failure {
                 Refusal::ConnectionNamesProtected => Reason::ConnectionNamesProtected,
                 Refusal::ConnectionTooLong => Reason::ConnectionTooLong,
             },
-            Self::Denied(Denied::ByPolicy) => Reason::DeniedByPolicy,
-            Self::Denied(Denied::NoCertificate) => Reason::NoCertificate,
-            Self::Denied(Denied::CertificateFailed(_)) => Reason::CertificateFailed,
+            Self::Denied(turned) => match turned.denied {
+                Denied::ByPolicy => Reason::DeniedByPolicy,
+                Denied::NoCertificate => Reason::NoCertificate,
+                Denied::CertificateFailed(_) => Reason::CertificateFailed,
+            },
             Self::BodyTooLarge(_) => Reason::BodyTooLarge,
             Self::Upstream(error) => upstream_reason(error),
         }
@@ -135,19 +153,25 @@ impl Failure {
         }
     }
 
-    /// The answer to a request that `asked` for it and is known as `id`.
-    pub fn response(&self, asked: &Asked, id: &RequestId) -> Response<Bytes> {
+    /// The answer to a request that `asked` for it and is known as `id`. People whom an application
+    /// does not let pass are shown its own page, if it has one.
+    pub fn response(&self, asked: &Asked, id: &RequestId, own: Option<&str>) -> Response<Bytes> {
         let status = self.status();
-        let page = asked
-            .format
-            .render(status, &self.explanation(), id.as_str());
+        let format = match own {
+            Some(_) if asked.format == page::Format::Text => page::Format::Html,
+            _ => asked.format,
+        };
+        let page = match (format, own) {
+            (page::Format::Html, Some(own)) => page::filled(own, id.as_str()),
+            _ => format.render(status, &self.explanation(), id.as_str()),
+        };
         let length = page.len();
         // hyper would send a body after HEAD on HTTP/2.
         let is_head = asked.method == Method::HEAD;
         let mut response = Response::new(Bytes::from(if is_head { String::new() } else { page }));
         *response.status_mut() = status;
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, asked.format.media_type());
+        headers.insert(header::CONTENT_TYPE, format.media_type());
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         // The page chosen depends on it, and so would a cache's, if it kept one.

@@ -24,6 +24,7 @@ pub mod log;
 pub mod metrics;
 pub mod prometheus;
 pub mod reason;
+pub mod refusals;
 pub mod reloads;
 pub mod request_id;
 pub mod sink;
@@ -41,6 +42,7 @@ pub use request_id::{RequestId, RequestIds};
 use ledger::Pen;
 use limit::SourceLimit;
 use metrics::Board;
+use refusals::Refusals;
 use sink::{Sink, SinkCounts, Target};
 
 /// A log that can't be written.
@@ -70,6 +72,8 @@ pub struct Telemetry {
     features: Mutex<Vec<Feature>>,
     /// Decisions of the kernel programs.
     pub kernel: KernelCounts,
+    /// The last callers that were refused.
+    pub refusals: Refusals,
     /// Which configuration is in force.
     pub reloads: Reloads,
     ready: AtomicBool,
@@ -137,6 +141,7 @@ impl Telemetry {
             format: config.observe.access_log_format,
             features: Mutex::new(features::features()),
             kernel: KernelCounts::default(),
+            refusals: Refusals::default(),
             ready: AtomicBool::new(false),
         }))
     }

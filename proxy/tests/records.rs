@@ -68,6 +68,8 @@ fn identity() -> Identity {
         subject: Some(b"CN=client.example,O=Example,C=DE"),
         serial: Some(b"0A1B2C3D4E5F"),
         fingerprint: Some(&[b'a'; 64]),
+        trust_store: Some(b"partners"),
+        root: Some(b"CN=Partners' CA,O=Example,C=DE"),
     };
     Identity::rendered(
         VerdictKind::Success,

@@ -7,6 +7,7 @@ use herald_tests::client::Settings;
 use herald_tests::herald::{self, Herald, Launch};
 use herald_tests::origin::Origin;
 use herald_tests::pki::{Identity, Key, Pki};
+use herald_tests::records::Folder;
 use herald_tests::table::{Table, check};
 use herald_tests::wait;
 use rcgen::{DnType, SanType};
@@ -244,6 +245,49 @@ fn a_shadow_lets_through_and_tells() {
     assert_eq!(bench.ask(None, "GET", "/x%2fadmin").0, 400);
 }
 
+/// Records name the application, the policy that decided, and the store and CA that the certificate led to.
+#[test]
+fn records_tell_who_decided() {
+    let (folder, origin) = (Folder::default(), Origin::echo());
+    let file = folder.path("herald.toml");
+    let told = |mode: &str| {
+        let text = configuration(&origin, "optional", mode, FLEET);
+        fs::write(&file, text.replace("admin = \"off\"\n", "")).unwrap();
+        let launch = Launch::bare(["run".as_ref(), "--config".as_ref(), file.as_os_str()]);
+        folder.launch(launch).start()
+    };
+    let ask = |herald: &Herald, caller: Option<&Identity>, target: &str| {
+        let mut client = Settings::new(caller).connect(herald.address()).unwrap();
+        let head = format!("GET {target} HTTP/1.1\r\nHost: app.test\r\n\r\n");
+        client.send(head.as_bytes()).unwrap();
+        client.response_to("GET").unwrap().status
+    };
+    let herald = told("policy_mode = \"shadow\"");
+    let truck = named("truck-7");
+    assert_eq!(ask(&herald, Some(&truck), "/x"), 200);
+    assert_eq!(ask(&herald, Some(&truck), "/admin"), 200);
+    assert_eq!(ask(&herald, None, "/x"), 200);
+    let records = folder.requests(3);
+    let field = |at: usize, name: &str| records[at][name].as_str().unwrap_or("-").to_owned();
+    let row =
+        |at| ["application", "rule", "shadow", "policy", "trust_store"].map(|name| field(at, name));
+    assert_eq!(row(0), ["app", "fleet", "-", "allow", "default"]);
+    assert_eq!(
+        row(1),
+        ["app", "no other admin", "deny", "allow", "default"]
+    );
+    assert_eq!(row(2), ["app", "none", "deny", "allow", "-"]);
+    assert!(field(0, "root").starts_with("CN="), "{}", records[0]);
+    assert_eq!(folder.metric("herald_shadow_denials_total"), 2);
+    drop(herald);
+    let herald = told("");
+    assert_eq!(ask(&herald, Some(&truck), "/admin"), 403);
+    let record = folder.requests(4).pop().unwrap();
+    assert_eq!(record["policy"], "deny");
+    assert_eq!(record["rule"], "no other admin");
+    assert_eq!(folder.metric("herald_shadow_denials_total"), 0);
+}
+
 #[test]
 fn mistakes_in_policies_are_told_with_line_and_key() {
     let folder = tempfile::tempdir().unwrap();
@@ -289,4 +333,160 @@ fn mistakes_in_policies_are_told_with_line_and_key() {
         told.contains("include: `comon_name:x` is no selector") || told.contains(": include: "),
         "{told}"
     );
+}
+
+/// The seed's nine headers everywhere but where a worker says otherwise; the first worker that matches decides, in every
+/// spelling of its path, and what any of them sets is no client's to say on any path.
+const WORKERS: &str = r#"
+[[application.worker]]
+path = ["/api", "/api/**"]
+mode = "add"
+header = { X-Who = "{certSubjectCN}", X-Cert-Serial = "{certTrustStore}" }
+
+[[application.worker]]
+path = "/legacy/*"
+preset = "nginx"
+
+[[application.worker]]
+path = "/**"
+header = { X-Any = "{certVerified}" }
+"#;
+
+#[test]
+fn a_path_chooses_the_headers() {
+    let bench = bench("optional", "", WORKERS);
+    let caller = named("truck-7");
+    let mut table = Table::new("path and headers");
+    let nine = ["x-cert-verify", "x-cert-subject-dn", "x-cert-presented"];
+    for (target, there, absent) in [
+        (
+            "/api",
+            [nine.as_slice(), &["x-who", "x-cert-serial"]].concat(),
+            vec!["x-any", "x-ssl-client-verify"],
+        ),
+        (
+            "/x/../%61pi/y",
+            [nine.as_slice(), &["x-who"]].concat(),
+            vec!["x-any"],
+        ),
+        (
+            "/legacy/x",
+            vec!["x-ssl-client-verify", "x-ssl-client-s-dn"],
+            [nine.as_slice(), &["x-any", "x-who"]].concat(),
+        ),
+        (
+            "/legacy/x/y",
+            vec!["x-any"],
+            [nine.as_slice(), &["x-ssl-client-verify"]].concat(),
+        ),
+        ("/", vec!["x-any"], nine.to_vec()),
+    ] {
+        let mut client = Settings::new(Some(&caller))
+            .connect(bench.herald.address())
+            .unwrap();
+        let forged = "X-Who: forged\r\nX_Any: forged\r\nX-SSL-Client-Verify: forged\r\nX-Cert-Verify: forged\r\n";
+        let head = format!("GET {target} HTTP/1.1\r\nHost: app.test\r\n{forged}\r\n");
+        client.send(head.as_bytes()).unwrap();
+        assert_eq!(client.response_to("GET").unwrap().status, 200);
+        let headers = bench.origin.take().pop().unwrap().headers;
+        let values = |name: &str| headers.texts(name);
+        let clean = !headers.lines().concat().contains("forged");
+        let holds = clean
+            && there.iter().all(|name| values(name).len() == 1)
+            && absent.iter().all(|name| values(name).is_empty());
+        table.row(target, check(holds, || format!("{:?}", headers.lines())));
+    }
+    table.finish();
+    let mut client = Settings::new(Some(&caller))
+        .connect(bench.herald.address())
+        .unwrap();
+    client
+        .send(b"GET /api HTTP/1.1\r\nHost: app.test\r\n\r\n")
+        .unwrap();
+    client.response_to("GET").unwrap();
+    let headers = bench.origin.take().pop().unwrap().headers;
+    assert_eq!(headers.only("x-who").as_deref(), Some("truck-7"));
+    assert_eq!(headers.only("x-cert-serial").as_deref(), Some("default"));
+}
+
+#[test]
+fn mistakes_in_workers_are_told_with_their_places() {
+    let folder = tempfile::tempdir().unwrap();
+    let origin = Origin::echo();
+    let wrong = "[[application.worker]]\nmode = \"add\"\n[[application.worker]]\npath = \"api\"\nmode = \"x\"\n\
+                 preset = \"nope\"\nheader = { Host = \"{certSerial}\", X = \"{nope}\" }\nmethod = \"GET\"\n";
+    let file = folder.path().join("herald.toml");
+    fs::write(&file, configuration(&origin, "required", "", wrong)).unwrap();
+    let told = |text: &str| {
+        fs::write(&file, text).unwrap();
+        let output = herald::run(&["check", "--config", file.to_str().unwrap()]);
+        assert_eq!(output.status.code(), Some(2));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let first = told(&configuration(&origin, "required", "", wrong));
+    for part in [
+        "this worker has no path",
+        "this worker adds nothing",
+        "`api` is no pattern",
+        "`x` is not allowed",
+        "method",
+    ] {
+        assert!(first.contains(part), "{part} in {first}");
+    }
+    let later = wrong.replace("[[application.worker]]\nmode = \"add\"\n", "");
+    let later = later
+        .replace("\"api\"", "\"/api\"")
+        .replace("mode = \"x\"\n", "")
+        .replace("method = \"GET\"\n", "");
+    let second = told(&configuration(&origin, "required", "", &later));
+    for part in ["`nope` is not a preset", "`Host`", "no variable `nope`"] {
+        assert!(second.contains(part), "{part} in {second}");
+    }
+}
+
+/// The shipped worker, written out, says what Herald says by default, with a certificate and without.
+#[test]
+fn the_shipped_worker_is_the_default() {
+    let pki = Pki::shared();
+    let (cert, key) = pki.server(Key::Ec);
+    let (origin, folder) = (Origin::echo(), tempfile::tempdir().unwrap());
+    let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/../packaging/worker.toml");
+    let text = fs::read_to_string(shipped).unwrap();
+    let text = text
+        .replace("0.0.0.0:443", "127.0.0.1:0")
+        .replace("/etc/herald/server.pem", cert.to_str().unwrap())
+        .replace("/etc/herald/server.key", key.to_str().unwrap())
+        .replace(
+            "/etc/herald/clients-ca.pem",
+            pki.path("ca.pem").to_str().unwrap(),
+        )
+        .replace("127.0.0.1:8080", &origin.address().to_string());
+    let without = text
+        .split("[[application.worker]]")
+        .next()
+        .unwrap()
+        .to_owned();
+    let caller = pki.good();
+    let told = |text: &str| {
+        let file = folder.path().join("herald.toml");
+        fs::write(&file, text).unwrap();
+        let check = herald::run(&["check", "--config", file.to_str().unwrap()]);
+        assert!(check.status.success(), "{check:?}");
+        let herald = Launch::bare(["run".as_ref(), "--config".as_ref(), file.as_os_str()]).start();
+        [Some(&caller), None].map(|caller| {
+            let mut client = Settings::new(caller).connect(herald.address()).unwrap();
+            client
+                .send(b"GET / HTTP/1.1\r\nHost: app.test\r\n\r\n")
+                .unwrap();
+            assert_eq!(client.response_to("GET").unwrap().status, 200);
+            let headers = origin.take().pop().unwrap().headers;
+            let lines = headers.lines().into_iter();
+            let mut ours: Vec<_> = lines.filter(|line| line.starts_with("X-CERT-")).collect();
+            ours.sort();
+            ours
+        })
+    };
+    let [with, none] = told(&text);
+    assert_eq!((with.len(), none.len()), (10, 2));
+    assert_eq!([with, none], told(&without));
 }

@@ -14,6 +14,7 @@ use crate::vm;
 mod acquire;
 mod check;
 mod compare;
+pub(crate) mod counts;
 mod load;
 mod machine;
 mod measure;
@@ -65,6 +66,8 @@ enum Action {
         #[arg(long)]
         kernel: Vec<String>,
     },
+    /// Instructions of a request, a handshake and their parts, beside benches/baseline.toml.
+    Counts(counts::Options),
     /// Sets two runs side by side.
     Compare {
         /// The earlier run.
@@ -80,6 +83,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<(), Failure> {
         Some(Action::Compare { before, after }) => {
             return compare::print(&Record::read(before)?, &Record::read(after)?);
         }
+        Some(Action::Counts(options)) => return counts::run(root, options),
         Some(Action::Ktls { kernel }) => return vm::count(root, kernel),
         None => {}
     }

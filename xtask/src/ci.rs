@@ -5,6 +5,7 @@
 use std::path::Path;
 use std::time::Instant;
 
+use crate::bench::counts;
 use crate::command::{self, Failure};
 use crate::{ebpf, fuzz, test, tidy};
 
@@ -30,7 +31,7 @@ pub(crate) fn run(root: &Path) -> Result<(), Failure> {
 type Step = fn(&Path) -> Result<(), Failure>;
 
 /// Cheap steps first; the tests close, since CI reads the last counting line.
-const STEPS: [(&str, Step); 8] = [
+const STEPS: [(&str, Step); 9] = [
     ("formatting", formatting),
     ("tidy", tidy::run),
     ("dependencies", dependencies),
@@ -38,6 +39,7 @@ const STEPS: [(&str, Step); 8] = [
     ("documentation", documentation),
     ("kernel programs", ebpf::verify),
     ("fuzzing", fuzzing),
+    ("instructions", instructions),
     ("tests", tests),
 ];
 
@@ -73,6 +75,10 @@ fn documentation(root: &Path) -> Result<(), Failure> {
 
 fn fuzzing(root: &Path) -> Result<(), Failure> {
     fuzz::run(root, &fuzz::Options::default())
+}
+
+fn instructions(root: &Path) -> Result<(), Failure> {
+    counts::run(root, &counts::Options::default())
 }
 
 fn tests(root: &Path) -> Result<(), Failure> {

@@ -99,7 +99,7 @@ const GENERATED: &[(&str, &[&str])] = &[
     ("herald.fish", &["completions", "fish"]),
 ];
 
-const FILES: [(&str, &str); 10] = [
+const FILES: [(&str, &str); 11] = [
     ("-rwxr-xr-x", "./usr/bin/herald"),
     ("-rw-r--r--", "./etc/herald/herald.toml"),
     ("-rw-r--r--", "./usr/lib/systemd/system/herald.service"),
@@ -113,6 +113,7 @@ const FILES: [(&str, &str); 10] = [
         "-rw-r--r--",
         "./usr/share/fish/vendor_completions.d/herald.fish",
     ),
+    ("-rw-r--r--", "./usr/share/doc/herald/examples/worker.toml"),
     ("-rw-r--r--", "./usr/share/doc/herald/copyright"),
     ("-rw-r--r--", "./usr/share/doc/herald/changelog.Debian.gz"),
     ("-rw-r--r--", "./usr/share/doc/herald/config.md"),

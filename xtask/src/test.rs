@@ -20,7 +20,7 @@ mod suite;
 
 pub(crate) use build::{TestBinary, herald, tests};
 pub(crate) use report::{Report, Row};
-pub(crate) use setup::prepare;
+pub(crate) use setup::{Need, prepare};
 pub(crate) use suite::{Environment, execute};
 
 /// What to run, and how strictly.

@@ -10,6 +10,8 @@ use tokio::sync::oneshot;
 
 use super::status::{Status, Subject, is_alive};
 use crate::clock;
+use crate::explain::{Question, explain};
+use crate::telemetry::refusals::Refusal;
 use crate::telemetry::{Telemetry, prometheus};
 
 /// Whether the owner of the Unix socket wants another configuration.
@@ -78,11 +80,57 @@ pub(super) fn answer<B>(
                 format!("{error}\n"),
             ),
         },
+        // Who asks here may read what clients presented.
+        "/refusals" if !is_tcp => page(StatusCode::OK, PLAIN, refusals(telemetry)),
+        path if !is_tcp && path.starts_with(EXPLAIN) => {
+            let id = path.strip_prefix(EXPLAIN).unwrap_or_default();
+            match telemetry.refusals.find(id) {
+                Some(refusal) => page(StatusCode::OK, PLAIN, explained(subject, &refusal)),
+                None => {
+                    let text = "no refusal of this id is among the last 1000\n";
+                    page(StatusCode::NOT_FOUND, PLAIN, text.into())
+                }
+            }
+        }
         _ => {
-            let text = "there are /metrics, /livez, /readyz and /status\n";
+            let text = "there are /metrics, /livez, /readyz and /status; on a Unix socket /refusals and /explain/ID\n";
             page(StatusCode::NOT_FOUND, PLAIN, text.into())
         }
     }
+}
+
+/// A line a refusal, the newest first.
+fn refusals(telemetry: &Telemetry) -> String {
+    let refusals = telemetry.refusals.all().into_iter();
+    let lines = refusals.map(|refusal| {
+        let Refusal {
+            id,
+            time,
+            application,
+            method,
+            host,
+            path,
+            why,
+            ..
+        } = &*refusal;
+        let [host, path] = [host, path].map(|text| text.escape_default());
+        format!("{id} {time} {application}: {method} {host}{path}: {why}\n")
+    });
+    lines.collect()
+}
+
+/// A refusal as it was, and what the configuration of now makes of it at that time.
+fn explained(subject: &Subject, refusal: &Refusal) -> String {
+    let question = Question {
+        chain: &refusal.chain,
+        host: &refusal.host,
+        method: &refusal.method,
+        path: &refusal.path,
+        at: refusal.time,
+    };
+    let head = format!("{:<12} {}\n", "Refused", refusal.why);
+    let snapshot = subject.snapshots.borrow().clone();
+    head + &explain(&snapshot, &question)
 }
 
 /// A worker that has not ticked for too long.
@@ -119,6 +167,7 @@ fn page(status: StatusCode, kind: &'static str, text: String) -> Response<Full<B
     response
 }
 
+const EXPLAIN: &str = "/explain/";
 const PLAIN: &str = "text/plain; charset=utf-8";
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 const JSON: &str = "application/json";

@@ -5,9 +5,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::clock::{self, NANOS_PER_SECOND};
+use crate::snapshot::Snapshot;
 use crate::telemetry::metrics::{Board, Counter, OriginState};
 use crate::telemetry::prometheus::{origins, total, total_at};
 use crate::telemetry::reason::{HandshakeFailure, Protocol, Reason, VerdictKind};
@@ -21,6 +22,8 @@ pub struct Subject {
     pub telemetry: Arc<Telemetry>,
     /// The addresses listened on.
     pub listeners: Vec<SocketAddr>,
+    /// The configuration in force.
+    pub snapshots: watch::Receiver<Arc<Snapshot>>,
     /// Where a reload is asked for.
     pub reloads: mpsc::Sender<ReloadCall>,
 }

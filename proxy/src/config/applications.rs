@@ -15,6 +15,7 @@ use super::sections::{Section, Sections};
 use crate::hosts::{HostPattern, Hosts};
 
 mod policies;
+mod workers;
 
 impl Sections {
     /// The whole configuration: the first application's settings are also those of the process,
@@ -37,6 +38,7 @@ impl Sections {
             let stores = section.stores(&trusts, &mut mistakes);
             let name = section.name(&applications, &mut mistakes);
             let (policies, shadow) = policies::policies(&section, &mut mistakes);
+            let workers = workers::workers(&section, &mut mistakes);
             let has_stores = !section.own("trust").is_empty();
             let (origin, found) = (section.origin, section.found.over(base.clone()));
             match configure(found, settings, Some((&origin, has_stores))) {
@@ -45,6 +47,7 @@ impl Sections {
                     hosts: names,
                     trusts: stores,
                     policies,
+                    workers,
                     shadow,
                     settings: config,
                 }),

@@ -130,6 +130,10 @@ pub struct Flags {
     )]
     pub reject_at_tls: bool,
 
+    /// An HTML page for people who are refused with 403, at most 64 KiB; `{request_id}` in it becomes the request's id. Programs that ask for JSON get problem+json.
+    #[arg(long, value_name = "HTML", value_parser = path_parser())]
+    pub denied_page: Option<PathBuf>,
+
     /// Least TLS version.
     #[arg(long, value_enum, value_name = "VERSION", default_value = "1.2")]
     pub tls_min: TlsVersion,

@@ -33,6 +33,8 @@ pub struct Config {
     pub client_auth: ClientAuth,
     /// Whether a TLS alert takes the place of 403.
     pub reject_at_tls: bool,
+    /// The page of a 403.
+    pub denied_page: Option<PathBuf>,
     /// Whether TLS 1.2 is spoken.
     pub tls12: bool,
     /// Names of presets.
@@ -131,10 +133,27 @@ pub struct ApplicationConfig {
     pub trusts: Vec<usize>,
     /// Its policies, in their order; without any the mode alone decides.
     pub policies: Vec<PolicyConfig>,
+    /// Its workers, in their order.
+    pub workers: Vec<WorkerConfig>,
     /// Whether policies only tell what they would do.
     pub shadow: bool,
     /// All its settings.
     pub settings: Config,
+}
+
+/// What the origin is told on some paths of an application.
+#[derive(Clone, Debug)]
+pub struct WorkerConfig {
+    /// Where it begins.
+    pub origin: Origin,
+    /// Patterns of paths, at least one.
+    pub paths: Vec<Placed>,
+    /// Whether its headers come beside those of the application, or in their place.
+    pub adds: bool,
+    /// Names of presets.
+    pub presets: Vec<Placed>,
+    /// Header names and templates, each with its place.
+    pub headers: Vec<(Placed, String)>,
 }
 
 /// A text of the file and its place.
@@ -168,6 +187,17 @@ pub enum PolicyAction {
     Block,
     /// It may pass whoever sends it.
     Bypass,
+}
+
+impl PolicyAction {
+    /// As it is written.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Block => "block",
+            Self::Bypass => "bypass",
+        }
+    }
 }
 
 /// How fast one source may complete connections.

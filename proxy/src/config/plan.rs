@@ -1,7 +1,7 @@
 //! `herald check`: every setting with its value and where it came from.
 
 use super::file::definition;
-use super::model::Config;
+use super::model::{Config, Placed};
 use super::sections::is_applications;
 
 type Row = (String, String, String);
@@ -24,6 +24,24 @@ impl Config {
             text.push_str(&format!("  hostnames   {}\n", hosts.join(", ")));
             if !stores.is_empty() {
                 text.push_str(&format!("  trust       {}\n", stores.join(", ")));
+            }
+            for policy in &application.policies {
+                let (name, paths) = (&policy.name, listed(&policy.paths));
+                let action = policy.action.word();
+                text.push_str(&format!("  policy      {action} {name}{paths}\n"));
+            }
+            for worker in &application.workers {
+                let (mode, paths) = (
+                    if worker.adds { "add" } else { "replace" },
+                    listed(&worker.paths),
+                );
+                let names = worker
+                    .presets
+                    .iter()
+                    .chain(worker.headers.iter().map(|(name, _)| name));
+                let names: Vec<_> = names.map(|(name, _)| name.as_str()).collect();
+                let names = names.join(", ");
+                text.push_str(&format!("  worker      {mode} {names}{paths}\n"));
             }
             text.push_str(&table(&application.settings.rows(is_applications)));
         }
@@ -68,6 +86,15 @@ impl Config {
                 .map(|text| text.escape_debug().to_string())
                 .collect(),
         }
+    }
+}
+
+/// Paths, if there are any.
+fn listed(paths: &[Placed]) -> String {
+    let paths: Vec<_> = paths.iter().map(|(path, _)| path.as_str()).collect();
+    match paths.is_empty() {
+        true => String::new(),
+        false => format!(" on {}", paths.join(", ")),
     }
 }
 

@@ -16,6 +16,8 @@ pub(super) struct Section {
     pub(super) found: Found,
     /// `[[application.policy]]` tables.
     pub(super) policies: Vec<Self>,
+    /// `[[application.worker]]` tables.
+    pub(super) workers: Vec<Self>,
 }
 
 /// All such tables of a file.
@@ -33,6 +35,7 @@ impl Section {
             own: HashMap::new(),
             found: Found::default(),
             policies: Vec::new(),
+            workers: Vec::new(),
         }
     }
 
@@ -63,6 +66,7 @@ pub(super) fn is_applications(key: &str) -> bool {
         "crl_mode",
         "client_auth",
         "reject_at_tls",
+        "denied_page",
         "tls_min",
         "preset",
         "header",

@@ -44,6 +44,7 @@ impl Config {
             upstream: flags.upstream,
             client_auth: flags.client_auth,
             reject_at_tls: flags.reject_at_tls,
+            denied_page: flags.denied_page,
             tls12: flags.tls_min == TlsVersion::Tls12,
             presets: flags.preset,
             headers,

@@ -7,6 +7,8 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use rustls::pki_types::CertificateDer;
+
 use crate::caller::{Caller, Standing};
 use crate::clock;
 use crate::headers::ClientHop;
@@ -102,6 +104,11 @@ impl Bound {
     pub fn standing(&self, application: &Application) -> Arc<Standing> {
         let judging = self.serving.snapshot.judging(application);
         self.caller.standing(&judging, clock::unix_now())
+    }
+
+    /// What the caller presented, leaf first.
+    pub(super) fn chain(&self) -> Arc<[CertificateDer<'static>]> {
+        self.caller.chain()
     }
 
     /// Notes that `application` let a request through.

@@ -79,7 +79,30 @@ impl Mapping {
         } else {
             presets
         };
-        let mut entries = preset_entries(presets);
+        Self::grown(preset_entries(presets), free)
+    }
+
+    /// This mapping with the headers of `presets` and the free entries added; each takes the place of
+    /// one with the same canonical name.
+    ///
+    /// # Errors
+    /// All mistakes of all free entries.
+    pub fn extended(
+        &self,
+        presets: &[Preset],
+        free: &[(String, String)],
+    ) -> Result<Self, Vec<MappingError>> {
+        let mut entries = self.entries.to_vec();
+        for entry in preset_entries(presets) {
+            put(&mut entries, entry);
+        }
+        Self::grown(entries, free)
+    }
+
+    fn grown(
+        mut entries: Vec<Entry>,
+        free: &[(String, String)],
+    ) -> Result<Self, Vec<MappingError>> {
         let mut errors = Vec::new();
         for (index, (name, template)) in free.iter().enumerate() {
             let earlier = free.iter().take(index).position(|(other, _)| {

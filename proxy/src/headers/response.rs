@@ -8,6 +8,51 @@ use super::names::{Hygiene, is_connection_field};
 /// Removes what a client may not learn or be misled by. Framing is hyper's: the body it is given
 /// decides, so `Transfer-Encoding` goes and a `Content-Length` that framed the body stays.
 pub fn clean_response(headers: &mut HeaderMap, hygiene: &Hygiene) {
+    // One look at every name, since most answers have none of what follows.
+    let seen = Seen::of(headers, hygiene);
+    if seen.connection {
+        remove_listed(headers);
+    }
+    if seen.kept_back {
+        remove_kept_back(headers, hygiene);
+    }
+    if let Some(date) = headers.get_mut(header::DATE) {
+        // New every second: indexed by HTTP/2 it would only push better entries out of each
+        // connection's table, and hold 60 heads in memory there (RFC 7541 §6.2.3).
+        date.set_sensitive(true);
+    }
+    if seen.vary && varies_on_protected(headers, hygiene) {
+        // RFC 9440 §2.4: the client never sent the field, so no cache below can select on it.
+        headers.insert(header::VARY, HeaderValue::from_static("*"));
+    }
+    if seen.trailer && headers.contains_key(header::TRAILER) {
+        clean_announcement(headers, hygiene);
+    }
+}
+
+/// Which fields a response has, of those that need a second look.
+#[derive(Default)]
+struct Seen {
+    connection: bool,
+    kept_back: bool,
+    trailer: bool,
+    vary: bool,
+}
+
+impl Seen {
+    fn of(headers: &HeaderMap, hygiene: &Hygiene) -> Self {
+        let mut seen = Self::default();
+        for name in headers.keys() {
+            seen.connection |= name == header::CONNECTION;
+            seen.trailer |= name == header::TRAILER;
+            seen.vary |= name == header::VARY;
+            seen.kept_back |= is_kept_back(name, hygiene);
+        }
+        seen
+    }
+}
+
+fn remove_listed(headers: &mut HeaderMap) {
     let hop = HopList::of_response(headers);
     for name in hop.iter() {
         // Removing these would change what the message is, whatever the origin says.
@@ -15,24 +60,15 @@ pub fn clean_response(headers: &mut HeaderMap, hygiene: &Hygiene) {
             headers.remove(HeaderName::from_bytes(name).unwrap_or(header::CONNECTION));
         }
     }
+}
+
+fn remove_kept_back(headers: &mut HeaderMap, hygiene: &Hygiene) {
     while let Some(name) = headers
         .keys()
         .find(|name| is_kept_back(name, hygiene))
         .cloned()
     {
         headers.remove(name);
-    }
-    if let Some(date) = headers.get_mut(header::DATE) {
-        // New every second: indexed by HTTP/2 it would only push better entries out of each
-        // connection's table, and hold 60 heads in memory there (RFC 7541 §6.2.3).
-        date.set_sensitive(true);
-    }
-    if varies_on_protected(headers, hygiene) {
-        // RFC 9440 §2.4: the client never sent the field, so no cache below can select on it.
-        headers.insert(header::VARY, HeaderValue::from_static("*"));
-    }
-    if headers.contains_key(header::TRAILER) {
-        clean_announcement(headers, hygiene);
     }
 }
 

@@ -61,8 +61,7 @@ impl<'a> Outbound<'a> {
     /// Passes on the request's question for another protocol, if it is a valid one for a protocol
     /// in `listed`: on HTTP/1.1, a GET without a body, and `upgrade` among the options of
     /// `Connection` (RFC 9110 §7.8). Any other question is left out, as if nobody had asked.
-    #[must_use]
-    pub fn with_upgrade(mut self, listed: &'a Upgrades) -> Self {
+    pub fn ask_upgrade(&mut self, listed: &'a Upgrades) {
         let head = &self.head;
         // In this order an ordinary request costs one look at an empty list.
         if self.hop.names(b"upgrade")
@@ -72,7 +71,6 @@ impl<'a> Outbound<'a> {
         {
             self.upgrade = listed.asked(head.headers());
         }
-        self
     }
 
     /// The protocol that the origin is asked to switch to.
@@ -99,15 +97,22 @@ impl<'a> Outbound<'a> {
         out.put_slice(head.target());
         out.put_slice(b" HTTP/1.1\r\n");
         put_field(out, b"host", head.authority());
-        for (name, value) in self.client_fields() {
-            put_field(out, name.as_str().as_bytes(), value.as_bytes());
+        let mut seen = Seen::default();
+        for (name, value) in head.headers() {
+            seen.te |= name == header::TE;
+            seen.trailer |= name == header::TRAILER;
+            if self.travels(name) {
+                put_field(out, name.as_str().as_bytes(), value.as_bytes());
+            }
         }
         self.put_cookies(out);
-        self.put_trailer_names(out);
+        if seen.trailer {
+            self.put_trailer_names(out);
+        }
         if let Some(protocol) = self.upgrade {
             out.put_slice(b"connection: upgrade\r\n");
             put_field(out, b"upgrade", protocol.as_bytes());
-        } else if asks_for_trailers(head.headers()) {
+        } else if seen.te && asks_for_trailers(head.headers()) {
             // RFC 9110 §10.1.4: a sender of TE must list it in Connection.
             out.put_slice(b"te: trailers\r\nconnection: te\r\n");
         }
@@ -191,6 +196,13 @@ impl<'a> Outbound<'a> {
             out.put_slice(b"\r\n");
         }
     }
+}
+
+/// Which fields a request has, of those that are written anew. Few requests have one.
+#[derive(Default)]
+struct Seen {
+    te: bool,
+    trailer: bool,
 }
 
 /// Whether any `TE` line asks for trailers, the one coding that is the end points' business.

@@ -7,8 +7,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::alternative::{self, Kind};
 use super::certificate::Certificate;
-use super::encode;
 use super::name::Name;
+use super::{encode, usage};
 use crate::tls::ValidPath;
 
 /// The attributes of one caller, as texts.
@@ -16,12 +16,26 @@ use crate::tls::ValidPath;
 pub struct Attributes {
     /// The only common name; none with two of them.
     pub common_name: Vec<String>,
+    /// Countries of the subject.
+    pub country: Vec<String>,
+    /// States or provinces of the subject.
+    pub state: Vec<String>,
+    /// Localities of the subject.
+    pub locality: Vec<String>,
+    /// Domain components of the subject.
+    pub domain_component: Vec<String>,
+    /// User identifiers of the subject.
+    pub user_id: Vec<String>,
     /// Organizations of the subject.
     pub organization: Vec<String>,
     /// Organizational units of the subject.
     pub organizational_unit: Vec<String>,
     /// The issuer's only common name.
     pub issuer_common_name: Vec<String>,
+    /// Organizations of the issuer.
+    pub issuer_organization: Vec<String>,
+    /// Organizational units of the issuer.
+    pub issuer_organizational_unit: Vec<String>,
     /// DNS names, lower case.
     pub san_dns: Vec<String>,
     /// URIs.
@@ -40,8 +54,20 @@ pub struct Attributes {
     pub serial: Vec<String>,
     /// Subject key identifier of the issuer, upper-case hexadecimal.
     pub issuer_ski: Vec<String>,
+    /// Purposes of the key, dotted; only those the certificate names.
+    pub eku: Vec<String>,
+    /// Certificate policies, dotted.
+    pub policy_oid: Vec<String>,
+    /// All extensions, `1.2.3=HEX`: dotted, and their DER in lower-case hexadecimal.
+    pub extension: Vec<String>,
+    /// The kind of key, and with its size or curve: `rsa` and `rsa-2048`.
+    pub key_type: Vec<String>,
+    /// Seconds between the first and the last second of validity.
+    pub lifetime: Option<u64>,
     /// The name of the trust store that verified the certificate.
     pub trust_store: Vec<String>,
+    /// SHA-256 of the CA certificate that it leads to, lower-case hexadecimal.
+    pub root: Vec<String>,
 }
 
 impl Attributes {
@@ -54,6 +80,7 @@ impl Attributes {
                 hex(&Sha256::digest(der), encode::hex_lower),
             ],
             trust_store: vec![path.store.to_string()],
+            root: vec![hex(&Sha256::digest(&path.anchor), encode::hex_lower)],
             ..Self::default()
         };
         let issuer = path.intermediates.first().unwrap_or(&path.anchor);
@@ -74,10 +101,22 @@ impl Attributes {
             self.common_name = subject.common_name().into_iter().collect();
             self.organization = texts(&subject, ORGANIZATION);
             self.organizational_unit = texts(&subject, ORGANIZATIONAL_UNIT);
+            self.country = texts(&subject, COUNTRY);
+            self.state = texts(&subject, STATE);
+            self.locality = texts(&subject, LOCALITY);
+            self.domain_component = texts(&subject, DOMAIN_COMPONENT);
+            self.user_id = texts(&subject, USER_ID);
         }
         if let Some(issuer) = Name::parse(certificate.issuer) {
             self.issuer_common_name = issuer.common_name().into_iter().collect();
+            self.issuer_organization = texts(&issuer, ORGANIZATION);
+            self.issuer_organizational_unit = texts(&issuer, ORGANIZATIONAL_UNIT);
         }
+        self.eku = usage::purposes(certificate).unwrap_or_default();
+        self.policy_oid = usage::policies(certificate).unwrap_or_default();
+        self.extension = usage::extensions(certificate).unwrap_or_default();
+        self.key_type = usage::key_type(certificate.spki).unwrap_or_default();
+        self.lifetime = usage::lifetime(certificate);
         self.spki = vec![hex(&Sha256::digest(certificate.spki), encode::hex_lower)];
         let serial =
             encode::serial(certificate.serial).and_then(|text| String::from_utf8(text).ok());
@@ -125,5 +164,10 @@ fn hex(bytes: &[u8], write: fn(&mut Vec<u8>, &[u8])) -> String {
     String::from_utf8(out).unwrap_or_default()
 }
 
+const COUNTRY: &[u8] = &[0x55, 4, 6];
+const LOCALITY: &[u8] = &[0x55, 4, 7];
+const STATE: &[u8] = &[0x55, 4, 8];
+const DOMAIN_COMPONENT: &[u8] = &[0x09, 0x92, 0x26, 0x89, 0x93, 0xf2, 0x2c, 0x64, 1, 25];
+const USER_ID: &[u8] = &[0x09, 0x92, 0x26, 0x89, 0x93, 0xf2, 0x2c, 0x64, 1, 1];
 const ORGANIZATION: &[u8] = &[0x55, 4, 10];
 const ORGANIZATIONAL_UNIT: &[u8] = &[0x55, 4, 11];

@@ -64,6 +64,24 @@ impl<'a> Certificate<'a> {
         })
     }
 
+    /// All extensions, type and value, in order. None if one is malformed or a type occurs twice.
+    pub(super) fn extensions(&self) -> Option<Vec<(&'a [u8], &'a [u8])>> {
+        let mut found = Vec::new();
+        let mut list = Reader::new(self.extensions);
+        while !list.is_empty() {
+            let mut extension = list.next(der::SEQUENCE)?.inside();
+            let kind = extension.next(der::OBJECT_IDENTIFIER)?.content;
+            extension.next_if(|element| element.is(der::BOOLEAN));
+            let value = extension.next(der::OCTET_STRING)?.content;
+            found.push((kind, value));
+        }
+        let mut kinds: Vec<_> = found.iter().map(|(kind, _)| *kind).collect();
+        kinds.sort_unstable();
+        let count = kinds.len();
+        kinds.dedup();
+        (kinds.len() == count).then_some(found)
+    }
+
     /// The value of the only extension of this type. None if there is none, if there are two (no
     /// one can say which of them counts; `X509_get_ext_d2i` answers the same), or if the list of
     /// extensions is malformed.

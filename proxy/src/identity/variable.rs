@@ -109,6 +109,10 @@ variables! {
     SubjectDnDer = "certSubjectDNDER",
     /// The issuer's DER as base64.
     IssuerDnDer = "certIssuerDNDER",
+    /// Subject of the trust anchor as RFC 2253 prints it.
+    RootDn = "certRootDN",
+    /// SHA-256 of the trust anchor, lower-case hexadecimal.
+    RootFingerprintSha256 = "certRootFingerprintSHA256",
     /// Subject of the trust anchor as `/C=US/O=...`.
     RootDnLegacy = "certRootDNLegacy",
     /// DNS names, each as base64, joined by `,`.
@@ -232,7 +236,7 @@ mod tests {
 
     #[test]
     fn every_name_parses_back_and_only_exactly() {
-        assert_eq!(Variable::COUNT, 56);
+        assert_eq!(Variable::COUNT, 58);
         for variable in Variable::all() {
             assert_eq!(Variable::parse(variable.name()), Some(variable));
             assert_eq!(Variable::parse(&variable.name().to_lowercase()), None);

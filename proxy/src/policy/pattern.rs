@@ -1,6 +1,8 @@
 //! Patterns of rules: exact text with `*`. In a path `*` stays within a segment and `**` does not; in
 //! other texts `*` is any run. Matching takes at most pattern times text steps, whatever both hold.
 
+use std::fmt;
+
 /// A compiled pattern.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Pattern {
@@ -47,15 +49,23 @@ impl Pattern {
     /// Whether all of `text` matches.
     pub fn matches(&self, text: &[u8]) -> bool {
         // Which prefixes of the pattern match what was read so far.
-        let mut states = vec![false; self.tokens.len() + 1];
+        let length = self.tokens.len() + 1;
+        let (mut small, mut large);
+        let states: &mut [bool] = if length <= SMALL {
+            small = [false; 2 * SMALL];
+            small.get_mut(..2 * length).unwrap_or_default()
+        } else {
+            large = vec![false; 2 * length];
+            &mut large
+        };
+        let (mut states, mut next) = states.split_at_mut(length);
         if let Some(first) = states.first_mut() {
             *first = true;
         }
-        self.spread(&mut states);
-        let mut next = vec![false; states.len()];
+        self.spread(states);
         for byte in text {
             next.fill(false);
-            for ((token, from), at) in self.tokens.iter().zip(&states).zip(0..) {
+            for ((token, from), at) in self.tokens.iter().zip(&*states).zip(0..) {
                 if !from {
                     continue;
                 }
@@ -71,12 +81,31 @@ impl Pattern {
                         .for_each(|state| *state = true);
                 }
             }
-            self.spread(&mut next);
+            self.spread(next);
             std::mem::swap(&mut states, &mut next);
         }
         states.last() == Some(&true)
     }
+}
 
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.tokens.contains(&Token::Segment)
+            || self.tokens.first() == Some(&Token::Byte(b'/'));
+        let mut text = Vec::with_capacity(self.tokens.len());
+        for token in &self.tokens {
+            match token {
+                Token::Byte(byte) => text.push(*byte),
+                Token::Segment => text.push(b'*'),
+                Token::Run if path => text.extend_from_slice(b"**"),
+                Token::Run => text.push(b'*'),
+            }
+        }
+        f.write_str(&String::from_utf8_lossy(&text))
+    }
+}
+
+impl Pattern {
     /// A star may also match nothing.
     fn spread(&self, states: &mut [bool]) {
         let mut before = false;
@@ -88,6 +117,9 @@ impl Pattern {
         }
     }
 }
+
+/// Patterns with fewer tokens are matched without allocating: nearly all.
+const SMALL: usize = 128;
 
 #[cfg(test)]
 mod tests {

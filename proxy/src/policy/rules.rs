@@ -9,6 +9,12 @@ use crate::identity::Attributes;
 
 use super::pattern::Pattern;
 
+mod selector;
+mod trace;
+
+pub use selector::{Attribute, Selector};
+pub use trace::Trace;
+
 /// What a policy that matches does.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Action {
@@ -18,37 +24,6 @@ pub enum Action {
     Block,
     /// It may pass whoever sends it: for preflights and health checks.
     Bypass,
-}
-
-/// Something a caller's certificate has, or has not.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Selector {
-    /// Anybody, with a certificate or without.
-    Everyone,
-    /// A certificate that verifies.
-    ValidCertificate,
-    /// One of the attribute's values matches.
-    Attribute(Attribute, Pattern),
-}
-
-/// Attributes that selectors name.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[expect(missing_docs, reason = "as the fields of `Attributes`")]
-pub enum Attribute {
-    CommonName,
-    Organization,
-    OrganizationalUnit,
-    IssuerCommonName,
-    SanDns,
-    SanUri,
-    SanEmail,
-    SanIp,
-    Spiffe,
-    Fingerprint,
-    Spki,
-    Serial,
-    IssuerSki,
-    TrustStore,
 }
 
 /// One policy.
@@ -89,6 +64,16 @@ pub enum Decision<'a> {
     Pass(&'a Policy),
     /// By this policy, which blocks; by none if no policy matched.
     Deny(Option<&'a Policy>),
+}
+
+impl<'a> Decision<'a> {
+    /// The policy that decided; none where none matched.
+    pub fn policy(&self) -> Option<&'a Policy> {
+        match *self {
+            Self::Pass(policy) => Some(policy),
+            Self::Deny(policy) => policy,
+        }
+    }
 }
 
 impl PartialEq for Policy {
@@ -155,110 +140,6 @@ impl Policy {
         by_method && (self.paths.is_empty() || self.paths.iter().any(|known| known.matches(path)))
     }
 }
-
-impl Selector {
-    fn holds(&self, attributes: Option<&Attributes>) -> bool {
-        match (self, attributes) {
-            (Self::Everyone, _) => true,
-            (_, None) => false,
-            (Self::ValidCertificate, Some(_)) => true,
-            (Self::Attribute(attribute, pattern), Some(attributes)) => {
-                let values = attribute.of(attributes).iter();
-                values
-                    .into_iter()
-                    .any(|value| pattern.matches(value.as_bytes()))
-            }
-        }
-    }
-
-    /// Reads `everyone`, `valid_certificate` or `ATTRIBUTE:PATTERN`.
-    ///
-    /// # Errors
-    /// What is allowed.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        match text {
-            "everyone" => return Ok(Self::Everyone),
-            "valid_certificate" => return Ok(Self::ValidCertificate),
-            _ => {}
-        }
-        let known = |name: &str| ATTRIBUTES.iter().find(|(_, known)| *known == name);
-        match text
-            .split_once(':')
-            .map(|(name, pattern)| (known(name.trim()), pattern.trim()))
-        {
-            Some((Some((attribute, _)), pattern)) if !pattern.is_empty() => {
-                let pattern = attribute.spelled(pattern)?;
-                Ok(Self::Attribute(*attribute, Pattern::text(&pattern)))
-            }
-            _ => {
-                let names: Vec<_> = ATTRIBUTES.iter().map(|(_, name)| *name).collect();
-                Err(format!(
-                    "everyone, valid_certificate, or NAME:PATTERN with one of {}",
-                    names.join(", ")
-                ))
-            }
-        }
-    }
-}
-
-impl Attribute {
-    fn of(self, attributes: &Attributes) -> &[String] {
-        match self {
-            Self::CommonName => &attributes.common_name,
-            Self::Organization => &attributes.organization,
-            Self::OrganizationalUnit => &attributes.organizational_unit,
-            Self::IssuerCommonName => &attributes.issuer_common_name,
-            Self::SanDns => &attributes.san_dns,
-            Self::SanUri => &attributes.san_uri,
-            Self::SanEmail => &attributes.san_email,
-            Self::SanIp => &attributes.san_ip,
-            Self::Spiffe => &attributes.spiffe,
-            Self::Fingerprint => &attributes.fingerprint,
-            Self::Spki => &attributes.spki,
-            Self::Serial => &attributes.serial,
-            Self::IssuerSki => &attributes.issuer_ski,
-            Self::TrustStore => &attributes.trust_store,
-        }
-    }
-
-    /// A pattern in the spelling of the attribute's values.
-    fn spelled(self, pattern: &str) -> Result<String, String> {
-        let digits = |lengths: &[usize]| {
-            let plain: String = pattern.chars().filter(|c| *c != ':').collect();
-            let sound =
-                lengths.contains(&plain.len()) && plain.bytes().all(|b| b.is_ascii_hexdigit());
-            sound.then_some(plain).ok_or_else(|| {
-                let lengths: Vec<_> = lengths.iter().map(ToString::to_string).collect();
-                format!("{} hexadecimal digits", lengths.join(" or "))
-            })
-        };
-        match self {
-            Self::Fingerprint => Ok(digits(&[40, 64])?.to_ascii_lowercase()),
-            Self::Spki => Ok(digits(&[64])?.to_ascii_lowercase()),
-            Self::IssuerSki => Ok(digits(&[40])?.to_ascii_uppercase()),
-            Self::Serial => Ok(pattern.to_ascii_uppercase()),
-            Self::SanDns => Ok(pattern.to_ascii_lowercase()),
-            _ => Ok(pattern.to_owned()),
-        }
-    }
-}
-
-const ATTRIBUTES: &[(Attribute, &str)] = &[
-    (Attribute::CommonName, "common_name"),
-    (Attribute::Organization, "organization"),
-    (Attribute::OrganizationalUnit, "organizational_unit"),
-    (Attribute::IssuerCommonName, "issuer_common_name"),
-    (Attribute::SanDns, "san_dns"),
-    (Attribute::SanUri, "san_uri"),
-    (Attribute::SanEmail, "san_email"),
-    (Attribute::SanIp, "san_ip"),
-    (Attribute::Spiffe, "spiffe"),
-    (Attribute::Fingerprint, "fingerprint"),
-    (Attribute::Spki, "spki"),
-    (Attribute::Serial, "serial"),
-    (Attribute::IssuerSki, "issuer_ski"),
-    (Attribute::TrustStore, "trust_store"),
-];
 
 #[cfg(test)]
 mod tests;

@@ -11,6 +11,13 @@ pub(super) enum Format {
     Text,
     /// `application/problem+json`.
     Problem,
+    /// The operator's page.
+    Html,
+}
+
+/// The operator's `page` with the request's id, which has no byte that HTML would take for markup.
+pub(super) fn filled(page: &str, id: &str) -> String {
+    page.replace("{request_id}", &plain(id))
 }
 
 impl Format {
@@ -48,6 +55,7 @@ impl Format {
         HeaderValue::from_static(match self {
             Self::Text => "text/plain; charset=utf-8",
             Self::Problem => "application/problem+json",
+            Self::Html => "text/html; charset=utf-8",
         })
     }
 
@@ -55,7 +63,7 @@ impl Format {
     /// one that did would be left out.
     pub(super) fn render(self, status: StatusCode, reason: &str, id: &str) -> String {
         match self {
-            Self::Text => format!("{status}\n{reason}\nrequest {id}\n"),
+            Self::Text | Self::Html => format!("{status}\n{reason}\nrequest {id}\n"),
             Self::Problem => {
                 let code = status.as_u16();
                 let title = status.canonical_reason().unwrap_or("Error");

@@ -8,9 +8,9 @@ use sha2::{Digest, Sha256};
 
 use crate::caller::{Judge, Standing, Standings};
 use crate::config::{ClientAuth, LogFormat};
-use crate::headers::Mapping;
+use crate::headers::{HeaderBlock, Mapping};
 use crate::identity::{self, Attributes, Facts, OnFailure, Variable, VariableSet};
-use crate::policy::Rules;
+use crate::policy::{Pattern, Rules};
 use crate::telemetry::identity::Certificate;
 use crate::telemetry::{Identity, reason::VerdictKind};
 use crate::tls::{ReasonStyle, Tickets, TrustStores, Verdict};
@@ -35,6 +35,8 @@ pub struct Application {
     pub upstream: upstream::Settings,
     /// How they are checked, if they are.
     pub health_check: Option<upstream::HealthCheck>,
+    /// The page of a 403, if it has one of its own.
+    pub denied_page: Option<Arc<str>>,
     /// Its policies, if it has any.
     pub rules: Option<Rules>,
     /// The same for applications whose requests may share connections to their origins: a digest of
@@ -47,11 +49,47 @@ pub struct Application {
     pub(super) trust: Option<Arc<TrustStores>>,
     pub(super) reject_at_tls: bool,
     pub(super) mapping: Mapping,
+    /// What its origin is told on some paths instead, the first that matches.
+    pub(super) workers: Box<[Worker]>,
     pub(super) reason_style: ReasonStyle,
     pub(super) on_failure: OnFailure,
 }
 
+/// Paths, and what the origin is told of callers there.
+#[derive(Clone, Debug)]
+pub(super) struct Worker {
+    pub(super) paths: Box<[Pattern]>,
+    pub(super) mapping: Mapping,
+}
+
 impl Application {
+    /// Whether anything depends on paths, so that they must have one form.
+    pub fn has_path_rules(&self) -> bool {
+        !self.workers.is_empty() || self.rules.as_ref().is_some_and(Rules::have_paths)
+    }
+
+    /// The trust stores, if certificates are asked for.
+    pub fn trust(&self) -> Option<&TrustStores> {
+        self.trust.as_deref()
+    }
+
+    /// The number of the worker for a canonical path, if there is one.
+    pub fn worker_of(&self, path: &[u8]) -> Option<usize> {
+        self.workers
+            .iter()
+            .position(|worker| worker.paths.iter().any(|known| known.matches(path)))
+    }
+
+    /// All names of headers that its origin may be sent.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.mappings().flat_map(Mapping::names)
+    }
+
+    fn mappings(&self) -> impl Iterator<Item = &Mapping> {
+        let workers = self.workers.iter().map(|worker| &worker.mapping);
+        std::iter::once(&self.mapping).chain(workers)
+    }
+
     /// Whether a connection may be served at all: with TLS-level rejection a certificate that does
     /// not verify ends it, also when a resumed session skipped the verifier.
     pub fn admits(&self, verdict: &Verdict) -> bool {
@@ -102,9 +140,13 @@ impl Application {
                 )
             },
         );
+        let workers = match self.workers.len() {
+            0 => "",
+            _ => " Some paths have other headers.",
+        };
         let origins: Vec<_> = self.origins.iter().map(ToString::to_string).collect();
         let (origins, names) = (origins.join(" or "), names.join(", "));
-        format!("The origin at {origins} is told: {names}.\n{trust}\n")
+        format!("The origin at {origins} is told: {names}.{workers}\n{trust}\n")
     }
 }
 
@@ -138,9 +180,16 @@ impl Judge for Judging<'_> {
             on_failure: application.on_failure,
             now,
         };
-        let values = identity::values(&facts, application.mapping.wanted());
+        let wanted = application.mappings().map(Mapping::wanted);
+        let values = identity::values(&facts, wanted.fold(VariableSet::EMPTY, VariableSet::union));
         let block = application.mapping.render(&values);
-        let holds_until = holds_until.min(block.holds_until);
+        let workers = application.workers.iter();
+        let workers: Box<[HeaderBlock]> = workers
+            .map(|worker| worker.mapping.render(&values))
+            .collect();
+        let holds_until = std::iter::once(&block)
+            .chain(&workers)
+            .fold(holds_until, |least, block| least.min(block.holds_until));
         let met = application.rules.as_ref().map(|rules| {
             let attributes = match (chain.first(), &verdict) {
                 (Some(leaf), Verdict::Success(path)) => Some(Attributes::of(leaf, path)),
@@ -153,6 +202,7 @@ impl Judge for Judging<'_> {
             identity: identity(&facts, self.records),
             verdict,
             block,
+            workers,
             fingerprint: chain.first().map(|leaf| Sha256::digest(leaf).into()),
             holds_until,
         }
@@ -182,6 +232,8 @@ fn identity(facts: &Facts<'_>, records: Option<LogFormat>) -> Identity {
         Variable::SubjectDn,
         Variable::Serial,
         Variable::FingerprintSha256,
+        Variable::TrustStore,
+        Variable::RootDn,
     ];
     let values = identity::values(&facts, VariableSet::from_iter(wanted));
     let verified = values.get(Variable::Verified).unwrap_or_default();
@@ -189,6 +241,8 @@ fn identity(facts: &Facts<'_>, records: Option<LogFormat>) -> Identity {
         subject: values.get(Variable::SubjectDn),
         serial: values.get(Variable::Serial),
         fingerprint: values.get(Variable::FingerprintSha256),
+        trust_store: values.get(Variable::TrustStore),
+        root: values.get(Variable::RootDn),
     };
     Identity::rendered(verdict, format, verified, certificate)
 }

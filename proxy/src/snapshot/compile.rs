@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::server::danger::ClientCertVerifier;
-use sha2::{Digest, Sha256};
 
 use super::{Application, KernelPart, Snapshot};
 use crate::caller::Standings;
@@ -20,14 +19,16 @@ use crate::http::Upgrades;
 use crate::identity::OnFailure;
 use crate::tls::context::{self, ContextError, Settings};
 use crate::tls::{
-    AtHandshake, ClientVerifier, ReasonStyle, SecretError, StoreError, TicketSecrets, Tickets,
-    TrustStore, TrustStores,
+    AtHandshake, ClientVerifier, ReasonStyle, StoreError, TicketSecrets, Tickets, TrustStore,
+    TrustStores,
 };
 
 mod limits;
 mod origins;
 mod policies;
 mod revocation;
+mod tickets;
+mod workers;
 
 use revocation::{Kind, Lists};
 
@@ -49,7 +50,7 @@ pub(super) fn compile(
     };
     let own_secrets = own
         .map_or_else(TicketSecrets::random, Ok)
-        .map_err(no_secrets)?;
+        .map_err(tickets::no_secrets)?;
     compiler.secrets = compiler.secrets(config, &own_secrets);
     let stores = compiler.stores(config);
     let (applications, hosts) = compiler.applications(config, &stores);
@@ -64,7 +65,7 @@ pub(super) fn compile(
     let numbers = numbers.map(|application| (application.name.clone(), application.number));
     let names = applications
         .iter()
-        .flat_map(|application| application.mapping.names());
+        .flat_map(|application| application.names());
     let allowed = config.allow_header_names.iter().map(String::as_str);
     Ok(Snapshot {
         generation: 0,
@@ -137,7 +138,14 @@ impl Compiler<'_> {
                 let (name, settings) = (&application.name, &application.settings);
                 let rules = policies::rules(application, &mut self.mistakes);
                 let compiled = self.application(settings, number, name, trust);
-                applications.extend(compiled.map(|compiled| Application { rules, ..compiled }));
+                let compiled = compiled.map(|compiled| Application { rules, ..compiled });
+                applications.extend(compiled.map(|compiled| {
+                    let workers = workers::compile(application, &compiled, &mut self.mistakes);
+                    Application {
+                        workers,
+                        ..compiled
+                    }
+                }));
             }
             hosts = Some(table);
         }
@@ -156,6 +164,7 @@ impl Compiler<'_> {
         let trust = self.trust_of(config, named).map(Arc::new);
         let origins = origins::compile(config, self.reading, &mut self.mistakes);
         let health_check = origins::health_check(config, &mut self.mistakes);
+        let denied_page = self.denied_page(config);
         let chain_pem = self.read(&config.cert, || config.origin("cert", 0));
         let key_pem = self.read(&config.key, || config.origin("key", 0));
         let sound = self.mistakes.len() == before;
@@ -192,7 +201,9 @@ impl Compiler<'_> {
             origins,
             health_check,
             upstream: origins::settings(config),
+            denied_page,
             rules: None,
+            workers: Box::default(),
             group,
             trust,
             reject_at_tls: config.reject_at_tls,
@@ -208,43 +219,19 @@ impl Compiler<'_> {
         })
     }
 
-    /// What ticket keys are derived from: a file of the operator's, else what is the process's `own`.
-    fn secrets(&mut self, config: &Config, own: &TicketSecrets) -> Option<TicketSecrets> {
-        if !config.resumption.resumption {
-            return None;
+    fn denied_page(&mut self, config: &Config) -> Option<Arc<str>> {
+        let path = config.denied_page.as_ref()?;
+        let origin = || config.origin("denied_page", 0);
+        let bytes = self.read(path, origin)?;
+        match String::from_utf8(bytes) {
+            Ok(page) if !page.is_empty() && page.len() <= PAGE_MAX => Some(page.into()),
+            _ => {
+                let message = format!("{} is no page", path.display());
+                let allowed = "HTML of 1 byte to 64 KiB, UTF-8";
+                self.mistakes.push(Mistake::new(origin(), message, allowed));
+                None
+            }
         }
-        let Some(path) = &config.resumption.ticket_keys else {
-            return Some(own.clone());
-        };
-        let bytes = self.read(path, || config.origin("ticket_keys", 0))?;
-        TicketSecrets::parse(&bytes)
-            .map_err(|error| {
-                let message = format!("{}: {error}", path.display());
-                let allowed =
-                    "1 to 16 lines of 64 hexadecimal digits, such as `openssl rand -hex 32` makes";
-                let origin = config.origin("ticket_keys", 0);
-                self.mistakes.push(Mistake::new(origin, message, allowed));
-            })
-            .ok()
-    }
-
-    /// The tickets of an application of this mode that trusts stores of these digests. Lists of what
-    /// is revoked have no part in it: they void verdicts, not sessions.
-    fn tickets_for(&mut self, config: &Config, digests: &[[u8; 32]]) -> Option<Arc<Tickets>> {
-        let secrets = self.secrets.as_ref()?;
-        let mut trust = Sha256::new();
-        trust.update([config.client_auth as u8, u8::from(config.reject_at_tls)]);
-        digests.iter().for_each(|digest| trust.update(digest));
-        let trust: [u8; 32] = trust.finalize().into();
-        if let Some(known) = self.tickets.get(&trust) {
-            return Some(Arc::clone(known));
-        }
-        let lifetime = config.resumption.ticket_lifetime.0;
-        let tickets = Tickets::new(secrets, &trust, lifetime)
-            .map_err(|error| self.mistakes.extend(no_secrets(error).0))
-            .ok()?;
-        self.tickets.insert(trust, Arc::clone(&tickets));
-        Some(tickets)
     }
 
     /// The named stores, in the order of the configuration; `None` for one with a mistake.
@@ -363,11 +350,6 @@ impl Compiler<'_> {
     }
 }
 
-fn no_secrets(error: SecretError) -> Mistakes {
-    let mistake = Mistake::new(Origin::Default, format!("session tickets: {error}"), "");
-    Mistakes(vec![mistake])
-}
-
 fn records(config: &Config) -> Option<LogFormat> {
     let off = config.observe.access_log == LogTarget::Off
         && config.observe.connection_log == LogTarget::Off;
@@ -375,21 +357,9 @@ fn records(config: &Config) -> Option<LogFormat> {
 }
 
 fn mapping(config: &Config, mistakes: &mut Vec<Mistake>) -> Option<Mapping> {
-    let mut presets = Vec::with_capacity(config.presets.len());
-    for (index, name) in config.presets.iter().enumerate() {
-        match Preset::parse(name) {
-            Some(preset) => presets.push(preset),
-            None => {
-                let known: Vec<_> = Preset::all().map(Preset::name).collect();
-                let message = format!("`{name}` is not a preset");
-                mistakes.push(Mistake::new(
-                    config.origin("preset", index),
-                    message,
-                    known.join(", "),
-                ));
-            }
-        }
-    }
+    let named = config.presets.iter().enumerate();
+    let named = named.map(|(index, name)| (name.as_str(), config.origin("preset", index)));
+    let presets = presets(named, mistakes);
     Mapping::compile(&presets, &config.headers)
         .map_err(|errors| {
             let found = errors
@@ -398,6 +368,25 @@ fn mapping(config: &Config, mistakes: &mut Vec<Mistake>) -> Option<Mapping> {
             mistakes.extend(found);
         })
         .ok()
+}
+
+/// The presets of these names, each with its place.
+fn presets<'a>(
+    named: impl Iterator<Item = (&'a str, Origin)>,
+    mistakes: &mut Vec<Mistake>,
+) -> Vec<Preset> {
+    let mut presets = Vec::new();
+    for (name, origin) in named {
+        match Preset::parse(name) {
+            Some(preset) => presets.push(preset),
+            None => {
+                let known: Vec<_> = Preset::all().map(Preset::name).collect();
+                let message = format!("`{}` is not a preset", name.escape_debug());
+                mistakes.push(Mistake::new(origin, message, known.join(", ")));
+            }
+        }
+    }
+    presets
 }
 
 fn at_fault(error: &StoreError) -> Option<&PathBuf> {
@@ -464,5 +453,7 @@ fn unreadable(origin: Origin, path: &Path, what: &FileError) -> Mistake {
 
 /// With flags alone there is one store.
 const STORE_NAME: &str = "default";
+/// It is sent to whoever is refused.
+const PAGE_MAX: usize = 64 * 1024;
 /// CA bundles of large fleets stay far below.
 const FILE_MAX: u64 = 16 * 1024 * 1024;

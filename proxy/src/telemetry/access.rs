@@ -107,6 +107,31 @@ impl Record {
         }
     }
 
+    /// The application that the request is for.
+    pub fn application(&mut self, name: &str) {
+        if let Some(mut fields) = self.fields() {
+            fields.bytes(name!("application"), name.as_bytes(), HOST_MAX);
+        }
+    }
+
+    /// The policy that decided, or that none did.
+    pub fn rule(&mut self, name: Option<&str>) {
+        if let Some(mut fields) = self.fields() {
+            match name {
+                Some(name) => fields.bytes(name!("rule"), name.as_bytes(), HOST_MAX),
+                None => fields.word(name!("rule"), "none"),
+            }
+        }
+    }
+
+    /// A shadow would have denied the request.
+    pub fn shadowed(&mut self) {
+        self.scope.ledger().board.shadow_denials.add(1);
+        if let Some(mut fields) = self.fields() {
+            fields.word(name!("shadow"), "deny");
+        }
+    }
+
     /// The request passed the policy and goes to an origin now.
     pub fn forwarding(&mut self) {
         if let Some(mut fields) = self.fields() {
@@ -183,7 +208,12 @@ impl Record {
             return;
         };
         let mut fields = Fields::new(&mut line, pen.format);
-        if let Some(Reason::NoCertificate | Reason::CertificateFailed) = self.reason {
+        let denied = [
+            Reason::NoCertificate,
+            Reason::CertificateFailed,
+            Reason::DeniedByPolicy,
+        ];
+        if self.reason.is_some_and(|reason| denied.contains(&reason)) {
             fields.word(name!("policy"), "deny");
         }
         if self.status > 0 {

@@ -22,6 +22,10 @@ pub struct Certificate<'a> {
     pub serial: Option<&'a [u8]>,
     /// SHA-256 of the certificate, hexadecimal.
     pub fingerprint: Option<&'a [u8]>,
+    /// The name of the trust store that verified it.
+    pub trust_store: Option<&'a [u8]>,
+    /// The subject of the CA certificate that it leads to, RFC 2253.
+    pub root: Option<&'a [u8]>,
 }
 
 impl Identity {
@@ -47,6 +51,8 @@ impl Identity {
             (name!("subject"), certificate.subject),
             (name!("serial"), certificate.serial),
             (name!("fingerprint"), certificate.fingerprint),
+            (name!("trust_store"), certificate.trust_store),
+            (name!("root"), certificate.root),
         ];
         for (name, value) in parts {
             if let Some(value) = value {

@@ -52,6 +52,8 @@ pub struct Board {
     pub verdicts: [Counter; VerdictKind::COUNT],
     /// Requests that were not served to their end.
     pub reasons: [Counter; Reason::COUNT],
+    /// Requests that a policy in shadow mode would have denied.
+    pub shadow_denials: Counter,
     /// Bytes of request bodies.
     pub request_body_bytes: Counter,
     /// Bytes of response bodies.
@@ -108,6 +110,7 @@ impl Default for Board {
             requests: std::array::from_fn(|_| zeros()),
             verdicts: zeros(),
             reasons: zeros(),
+            shadow_denials: Counter::default(),
             request_body_bytes: Counter::default(),
             response_body_bytes: Counter::default(),
             received_bytes: Counter::default(),

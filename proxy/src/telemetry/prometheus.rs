@@ -12,6 +12,7 @@ pub fn page(telemetry: &Telemetry) -> String {
     process(&mut page, telemetry);
     connections(&mut page, &telemetry.boards);
     requests(&mut page, &telemetry.boards);
+    shadows(&mut page, &telemetry.boards);
     durations(&mut page, &telemetry.boards);
     upstreams(&mut page, &origins(telemetry));
     kernel(&mut page, telemetry);
@@ -225,6 +226,15 @@ fn requests(page: &mut Page, boards: &[std::sync::Arc<Board>]) {
         "counter",
         "Bytes of response bodies given to clients.",
         total(boards, |board| &board.response_body_bytes),
+    );
+}
+
+fn shadows(page: &mut Page, boards: &[std::sync::Arc<Board>]) {
+    page.single(
+        "herald_shadow_denials_total",
+        "counter",
+        "Requests that a policy in shadow mode would have denied.",
+        total(boards, |board| &board.shadow_denials),
     );
 }
 

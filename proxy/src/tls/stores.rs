@@ -62,6 +62,17 @@ impl TrustStores {
         subjects
     }
 
+    /// The verdict of each store, with its name, in the order of the configuration.
+    pub fn judge_each(
+        &self,
+        chain: &[CertificateDer<'_>],
+        now_unix: u64,
+    ) -> Vec<(Arc<str>, Judgement)> {
+        self.iter()
+            .map(|store| (Arc::clone(store.name()), store.judge(chain, now_unix)))
+            .collect()
+    }
+
     /// The verdict of the first store that takes the chain; if none does, the reason of the store
     /// that came nearest: one that knows the issuer says more than one that does not.
     pub fn judge(&self, chain: &[CertificateDer<'_>], now_unix: u64) -> Judgement {

@@ -115,7 +115,7 @@ impl<C: Connect> Endpoint<C> {
             self.spoken.set(Some(version));
         }
         Ok(match version {
-            Version::Http1 => Channel::Http1(self.pool.lease(Connection::new(io), owner)),
+            Version::Http1 => Channel::Http1(self.pool.lease(Box::new(Connection::new(io)), owner)),
             Version::Http2 => Channel::Http2(self.shared.open(io, owner, limits).await?),
         })
     }

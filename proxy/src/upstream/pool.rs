@@ -45,7 +45,8 @@ pub(super) struct Pool<S> {
 }
 
 struct Idle<S> {
-    connection: Connection<S>,
+    /// Boxed: it changes hands some ten times a request.
+    connection: Box<Connection<S>>,
     owner: Owner,
     since: Instant,
 }
@@ -108,7 +109,7 @@ impl<S> Pool<S> {
         discarded.set(discarded.get().wrapping_add(closed as u64));
     }
 
-    fn put(&self, connection: Connection<S>, owner: Owner) {
+    fn put(&self, connection: Box<Connection<S>>, owner: Owner) {
         if self.limits.max_idle == 0 {
             bump(&self.stats.discarded);
             return;
@@ -165,7 +166,7 @@ impl<S: AsyncRead + Unpin> Pool<S> {
         });
     }
 
-    pub(super) fn lease(self: &Rc<Self>, connection: Connection<S>, owner: Owner) -> Lease<S> {
+    pub(super) fn lease(self: &Rc<Self>, connection: Box<Connection<S>>, owner: Owner) -> Lease<S> {
         Lease {
             connection,
             owner,
@@ -205,7 +206,7 @@ impl fmt::Debug for TrailerFilters {
 /// [`Self::complete`] gives it back, so no error path can reuse one by omission.
 #[derive(Debug)]
 pub(super) struct Lease<S> {
-    pub(super) connection: Connection<S>,
+    pub(super) connection: Box<Connection<S>>,
     pub(super) pool: Rc<Pool<S>>,
     owner: Owner,
 }

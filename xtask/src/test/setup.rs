@@ -9,7 +9,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::command;
+use crate::command::{self, Failure};
 
 /// What the machine offers after set-up.
 #[derive(Debug, Default)]
@@ -20,13 +20,13 @@ pub(crate) struct Ready {
     pub(crate) missing: Vec<String>,
 }
 
-/// A program that tests start.
-struct Need {
-    program: &'static str,
+/// A program that is started, from Debian.
+pub(crate) struct Need {
+    pub(crate) program: &'static str,
     /// Arguments that prove it works and change nothing.
-    probe: &'static [&'static str],
-    packages: &'static [&'static str],
-    why: &'static str,
+    pub(crate) probe: &'static [&'static str],
+    pub(crate) packages: &'static [&'static str],
+    pub(crate) why: &'static str,
 }
 
 const NEEDS: [Need; 7] = [
@@ -112,6 +112,21 @@ pub(crate) fn prepare(target: &Path) -> Ready {
 }
 
 impl Need {
+    /// Installs it if it is missing; fails with what to do where that is not possible.
+    pub(crate) fn have(&self) -> Result<(), Failure> {
+        if !self.works() && may_install() {
+            install(&[self]);
+        }
+        if self.works() {
+            return Ok(());
+        }
+        let packages = self.packages.join(" ");
+        let (program, why) = (self.program, self.why);
+        Err(Failure::new(format!(
+            "{program} is missing ({why}): apt-get install {packages}"
+        )))
+    }
+
     fn works(&self) -> bool {
         command::succeeds(Command::new(self.program).args(self.probe))
             // Debian keeps nginx where only root's PATH looks.

@@ -1,7 +1,7 @@
 //! `[[application.policy]]` tables.
 
 use crate::config::mistake::{Mistake, quoted};
-use crate::config::model::{PolicyAction, PolicyConfig};
+use crate::config::model::{Placed, PolicyAction, PolicyConfig};
 use crate::config::sections::Section;
 
 /// The policies of an application's table, in their order, and whether they are shadows.
@@ -94,18 +94,7 @@ fn check(policy: &PolicyConfig, table: &Section, mistakes: &mut Vec<Mistake>) {
             mistakes.push(Mistake::new(table.origin.clone(), message, allowed));
         }
     }
-    for (path, origin) in &policy.paths {
-        if !path.starts_with('/')
-            || path.contains("//")
-            || path
-                .bytes()
-                .any(|byte| !byte.is_ascii_graphic() || b"%\\?#".contains(&byte))
-        {
-            let message = format!("{} is no pattern of canonical paths", quoted(path));
-            let allowed = "/..., decoded; `*` for a segment, `**` for any rest";
-            mistakes.push(Mistake::new(origin.clone(), message, allowed));
-        }
-    }
+    check_paths(&policy.paths, mistakes);
     for (method, origin) in &policy.methods {
         if method.is_empty()
             || !method
@@ -118,6 +107,22 @@ fn check(policy: &PolicyConfig, table: &Section, mistakes: &mut Vec<Mistake>) {
                 message,
                 "GET, POST ..., upper case",
             ));
+        }
+    }
+}
+
+/// Patterns of paths in the form that paths have when they are matched.
+pub(super) fn check_paths(paths: &[Placed], mistakes: &mut Vec<Mistake>) {
+    for (path, origin) in paths {
+        if !path.starts_with('/')
+            || path.contains("//")
+            || path
+                .bytes()
+                .any(|byte| !byte.is_ascii_graphic() || b"%\\?#".contains(&byte))
+        {
+            let message = format!("{} is no pattern of canonical paths", quoted(path));
+            let allowed = "/..., decoded; `*` for a segment, `**` for any rest";
+            mistakes.push(Mistake::new(origin.clone(), message, allowed));
         }
     }
 }

@@ -13,11 +13,23 @@ use crate::config::sections::{Section, is_applications};
 /// Keys of a `[[trust]]` table; no other is known there.
 const TRUST: &[&str] = &["name", "ca", "crl", "crl_mode", "revoked"];
 /// Keys of an `[[application]]` table beside the settings.
-const APPLICATION: &[&str] = &["name", "hostnames", "trust", "policy_mode", "policy"];
+const APPLICATION: &[&str] = &[
+    "name",
+    "hostnames",
+    "trust",
+    "policy_mode",
+    "policy",
+    "worker",
+];
 /// Keys of an `[[application.policy]]` table; no other is known there.
 const POLICY: &[&str] = &[
     "name", "action", "path", "method", "include", "require", "exclude",
 ];
+
+/// Keys of an `[[application.worker]]` table beside [`WORKER_SETTINGS`]; no other is known there.
+const WORKER: &[&str] = &["path", "mode", "preset", "header"];
+/// Those of them that are read as the settings of the same name.
+const WORKER_SETTINGS: &[&str] = &["preset", "header"];
 
 impl Reader<'_> {
     /// An array of tables, as `[[key]]` makes it.
@@ -32,6 +44,7 @@ impl Reader<'_> {
         let own = match name {
             "trust" => TRUST,
             "policy" => POLICY,
+            "worker" => WORKER,
             _ => APPLICATION,
         };
         let tables = match value.get_ref() {
@@ -63,11 +76,18 @@ impl Reader<'_> {
     fn section(&self, keys: &DeTable<'_>, own: &[&str], section: &mut Section) {
         for (key, value) in keys {
             let name = key.get_ref().as_ref();
+            let Section {
+                found,
+                policies,
+                workers,
+                ..
+            } = &mut *section;
             if own == APPLICATION && name == "policy" {
-                let Section {
-                    found, policies, ..
-                } = &mut *section;
                 self.sections(key, value, found, policies);
+            } else if own == APPLICATION && name == "worker" {
+                self.sections(key, value, found, workers);
+            } else if own == WORKER && WORKER_SETTINGS.contains(&name) {
+                self.setting(key, value, found);
             } else if own.contains(&name) {
                 self.texts(name, value, section);
             } else if own == APPLICATION && is_applications(name) {

@@ -33,6 +33,13 @@ fn device(common_name: &str) -> Attributes {
         spiffe: vec!["spiffe://example/ns/x".to_owned()],
         fingerprint: vec!["ab".repeat(20), "cd".repeat(32)],
         serial: vec!["0A0B".to_owned()],
+        country: vec!["AU".to_owned()],
+        issuer_organization: vec!["Example CA".to_owned()],
+        eku: vec!["1.3.6.1.5.5.7.3.2".to_owned()],
+        policy_oid: vec!["1.2.3.4".to_owned()],
+        extension: vec!["1.2.3.4.5=0c0161".to_owned()],
+        key_type: vec!["rsa".to_owned(), "rsa-3072".to_owned()],
+        lifetime: Some(90 * 86_400),
         ..Attributes::default()
     }
 }
@@ -151,7 +158,11 @@ fn selectors_are_exact_or_globs_on_parsed_values() {
         ("san_dns:A.EXAMPLE", true),
         ("san_dns:c.example", false),
         ("spiffe:spiffe://example/ns/*", true),
-        ("spiffe:spiffe://other/*", false),
+        ("spiffe:spiffe://example/*", false),
+        ("spiffe:spiffe://example/**", true),
+        ("spiffe:spiffe://example", false),
+        ("spiffe:spiffe://exam", false),
+        ("spiffe:spiffe://other/**", false),
         ("serial:0a0b", true),
         (FINGERPRINT, true),
         (
@@ -166,6 +177,39 @@ fn selectors_are_exact_or_globs_on_parsed_values() {
     ] {
         assert_eq!(holds(selector), expected, "{selector}");
     }
+}
+
+/// What a certificate is for, and of what kind it is.
+#[test]
+fn selectors_of_use_and_kind() {
+    let holds = |text: &str| Selector::parse(text).unwrap().holds(Some(&device("x")));
+    for (selector, expected) in [
+        ("eku:client_auth", true),
+        ("eku:1.3.6.1.5.5.7.3.2", true),
+        ("eku:server_auth", false),
+        ("eku:any", false),
+        ("policy_oid:1.2.3.4", true),
+        ("policy_oid:1.2.3", false),
+        ("extension_oid:1.2.3.4.5", true),
+        ("extension_oid:1.2.3.4", false),
+        ("extension_oid:1.2.3.4.5=0C0161", true),
+        ("extension_oid:1.2.3.4.5=0c01", false),
+        ("key_type:rsa", true),
+        ("key_type:rsa-3072", true),
+        ("key_type:rsa-2048", false),
+        ("key_type:ec", false),
+        ("max_lifetime:90d", true),
+        ("max_lifetime:2160h", true),
+        ("max_lifetime:7775999s", false),
+        ("country:AU", true),
+        ("issuer_organization:Example CA", true),
+    ] {
+        assert_eq!(holds(selector), expected, "{selector}");
+    }
+}
+
+#[test]
+fn what_is_no_selector() {
     for text in [
         "",
         "nobody",
@@ -175,7 +219,39 @@ fn selectors_are_exact_or_globs_on_parsed_values() {
         "spki:zz",
         "everyone:x",
         "valid_certificate:1",
+        "spiffe:example/x",
+        "spiffe:spiffe://*/x",
+        "spiffe:spiffe://example*",
+        "eku:client",
+        "policy_oid:1",
+        "policy_oid:1.*",
+        "policy_oid:1.02",
+        "extension_oid:1.2=",
+        "extension_oid:1.2=f",
+        "extension_oid:=ff",
+        "key_type:dsa",
+        "key_type:rsa-",
+        "max_lifetime:90",
+        "max_lifetime:0d",
+        "max_lifetime:+1d",
+        "max_lifetime:99999999999999999999d",
     ] {
         assert!(Selector::parse(text).is_err(), "{text}");
+    }
+}
+
+/// No selector is true of nobody, and `max_lifetime` not of a certificate whose dates can't be read.
+#[test]
+fn every_selector_needs_a_good_certificate() {
+    for text in [
+        "valid_certificate",
+        "max_lifetime:9999d",
+        "eku:client_auth",
+        "extension_oid:1.2.3.4.5",
+        "common_name:*",
+    ] {
+        let selector = Selector::parse(text).unwrap();
+        assert!(!selector.holds(None), "{text}");
+        assert!(!selector.holds(Some(&Attributes::default())) || text == "valid_certificate");
     }
 }

@@ -1,0 +1,98 @@
+//! One stage of a request's way, so many times, for `cargo xtask bench counts`: the difference of
+//! two runs under callgrind, divided by the difference of their numbers, is what one time costs in
+//! instructions, exactly and without input or output.
+
+use bytes::{Bytes, BytesMut};
+use clap::{Parser, ValueEnum};
+use herald::config::ClientAuth;
+use herald::headers::mapping::Mapping;
+use herald::headers::{Forwarding, HeaderBlock, Hygiene, Outbound, Way};
+use herald::http::RequestHead;
+use herald::identity::{self, Facts, OnFailure};
+use herald::policy;
+use herald::telemetry::RequestIds;
+use herald::tls::{ReasonStyle, Verdict};
+use herald_benches::Failure;
+use http::{HeaderValue, Request};
+use http_body_util::Empty;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use std::hint::black_box;
+use std::path::PathBuf;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+#[derive(Debug, Parser)]
+struct Arguments {
+    stage: Stage,
+    /// How often.
+    times: u32,
+    /// The certificate (PEM).
+    certificate: PathBuf,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Stage {
+    /// A certificate's values and their block of headers.
+    Identity,
+    /// The check of a request's head, what is stripped from it, what is injected, and the head
+    /// written for the origin. The copy of the head to begin with is counted too.
+    Rewrite,
+}
+
+fn main() -> Result<(), Failure> {
+    let arguments = Arguments::parse();
+    let leaf = CertificateDer::from_pem_file(&arguments.certificate)?;
+    let mapping = Mapping::compile(&[], &[]).map_err(|problems| format!("{problems:?}"))?;
+    match arguments.stage {
+        Stage::Identity => {
+            for _ in 0..arguments.times {
+                black_box(block(&mapping, black_box(&leaf)));
+            }
+            Ok(())
+        }
+        Stage::Rewrite => rewrite(&mapping, &block(&mapping, &leaf), arguments.times),
+    }
+}
+
+fn block(mapping: &Mapping, leaf: &CertificateDer<'_>) -> HeaderBlock {
+    let facts = Facts {
+        leaf: Some(leaf),
+        verdict: &Verdict::None,
+        style: ReasonStyle::Openssl1,
+        on_failure: OnFailure::Send,
+        now: 0,
+    };
+    mapping.render(&identity::values(&facts, mapping.wanted()))
+}
+
+fn rewrite(mapping: &Mapping, block: &HeaderBlock, times: u32) -> Result<(), Failure> {
+    let hygiene = Hygiene::new(mapping.names(), []);
+    let request = Request::get("https://a.test/path?query")
+        .header("user-agent", "stages")
+        .header("accept", "*/*")
+        .header("x-forwarded-for", "203.0.113.9")
+        .header("x-cert-verify", "SUCCESS")
+        .header("x_cert_verify", "SUCCESS")
+        .header("connection", "keep-alive")
+        .body(Empty::<Bytes>::new())?;
+    let (parts, body) = request.into_parts();
+    let fallback = HeaderValue::from_static("fallback");
+    let hop = Forwarding::default().hop("10.1.2.3".parse()?);
+    let ids = RequestIds::new([0; 16]);
+    let mut out = BytesMut::with_capacity(16 * 1024);
+    for _ in 0..times {
+        let parts = black_box(parts.clone());
+        let id = hop.request_id(&parts.headers, &ids);
+        let head = RequestHead::check(parts, &body, &fallback).map_err(|no| format!("{no:?}"))?;
+        let permit =
+            policy::authorize(ClientAuth::Off, &Verdict::None).map_err(|no| format!("{no:?}"))?;
+        let way = Way { hop: &hop, id: &id };
+        let outbound =
+            Outbound::new(head, permit, &hygiene, block, way).map_err(|no| format!("{no:?}"))?;
+        outbound.write_http1_head(&mut out);
+        black_box(&mut out).clear();
+    }
+    Ok(())
+}
