@@ -1,19 +1,14 @@
 //! One request, from head to answer: the order of the stages, and nothing else.
 
 use std::cell::RefCell;
-use std::convert::Infallible;
 use std::future::poll_fn;
 use std::net::IpAddr;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
-use http_body::{Body, Frame, SizeHint};
-use http_body_util::Full;
 use hyper::body::Incoming;
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -22,9 +17,9 @@ use crate::clock;
 use crate::headers::{self, Outbound, Way};
 use crate::http::{RequestBody, RequestHead, Withdrawal};
 use crate::net::HalfClose;
-use crate::policy::{self, Denied};
-use crate::relay::{End, IdleLimit, RelayBody, RelayError, Totals, Tunnel, TunnelError, Watch};
-use crate::respond::{Asked, Failure, Misdirected, Turned, upstream_reason};
+use crate::policy::{self, Denied, Permit};
+use crate::relay::{IdleLimit, RelayBody, Tunnel, TunnelError};
+use crate::respond::{Asked, Failure, Misdirected, Turned};
 use crate::snapshot::{Application, Current};
 use crate::telemetry::reason::{Ending, Reason};
 use crate::telemetry::refusals::Refusal;
@@ -33,8 +28,11 @@ use crate::tls::kernel::Lane;
 use crate::upstream::{OriginBody, OriginSide, UpstreamError};
 
 mod bound;
+mod reply;
 
 pub use bound::Bound;
+pub use reply::Reply;
+use reply::{Page, Recorded};
 
 /// What all requests of one connection share.
 #[derive(Debug)]
@@ -275,25 +273,7 @@ impl Exchange {
             false => bound.standing(application),
         };
         // ... then the caller may pass or not, as it stands now, not as of the handshake ...
-        let permit = policy::authorize(application.client_auth, &standing.verdict)
-            .map_err(|denied| turned(denied, application, &head))?;
-        let is_canonical = application.has_path_rules();
-        if is_canonical {
-            head.canonicalize()?;
-        }
-        let rules = application.rules.as_ref();
-        let decision =
-            rules.map(|rules| rules.decide(&standing.met, head.method().as_str(), head.path()));
-        if let Some(decision) = &decision {
-            record.rule(decision.policy().map(|policy| policy.name.as_str()));
-        }
-        let is_shadow = rules.is_some_and(|rules| rules.shadow);
-        let (permit, shadow) = policy::narrow(permit, decision, is_shadow)
-            .map_err(|denied| turned(denied, application, &head))?;
-        if let Some(denied) = shadow {
-            record.shadowed();
-            self.tell_shadow(&application.name, &denied, id);
-        }
+        let permit = self.admit((application, &standing), &mut head, id, record)?;
         bound.passed(application);
         let block = standing.block_of(application.worker_of(head.path()));
         let body = RequestBody::new(body, snapshot.limits.body_max)?;
@@ -303,7 +283,7 @@ impl Exchange {
             id,
         };
         let hygiene = &bound.serving.hygiene;
-        let opening = Opened::of(&head, is_canonical);
+        let opening = Opened::of(&head, application.has_path_rules());
         let mut outbound = Outbound::new(head, permit, hygiene, block, way)?;
         outbound.ask_upgrade(&snapshot.upgrades);
         record.forwarding();
@@ -329,6 +309,36 @@ impl Exchange {
             response: Response::from_parts(parts, body),
             opened: opening,
         })
+    }
+
+    /// Lets the caller pass, or not: by the application's mode first, then by its policies, for which
+    /// the path is brought into the form that rules for paths are for.
+    fn admit(
+        &self,
+        (application, standing): (&Application, &Standing),
+        head: &mut RequestHead,
+        id: &RequestId,
+        record: &mut Record,
+    ) -> Result<Permit, Failure> {
+        let permit = policy::authorize(application.client_auth, &standing.verdict)
+            .map_err(|denied| turned(denied, application, head))?;
+        if application.has_path_rules() {
+            head.canonicalize()?;
+        }
+        let rules = application.rules.as_ref();
+        let decision =
+            rules.map(|rules| rules.decide(&standing.met, head.method().as_str(), head.path()));
+        if let Some(decision) = &decision {
+            record.rule(decision.policy().map(|policy| policy.name.as_str()));
+        }
+        let is_shadow = rules.is_some_and(|rules| rules.shadow);
+        let (permit, shadow) = policy::narrow(permit, decision, is_shadow)
+            .map_err(|denied| turned(denied, application, head))?;
+        if let Some(denied) = shadow {
+            record.shadowed();
+            self.tell_shadow(&application.name, &denied, id);
+        }
+        Ok(permit)
     }
 
     /// Who is calling for what, by the configuration as it is now.
@@ -395,44 +405,6 @@ impl Exchange {
     }
 }
 
-/// Finishes the record of a relayed answer, or the answer itself when nothing moves any more.
-#[derive(Debug)]
-pub struct Recorded {
-    record: Record,
-    idle: IdleLimit,
-    withdrawal: Rc<Withdrawal>,
-}
-
-impl Watch for Recorded {
-    fn moved(&mut self, _totals: Totals) {
-        self.idle.moved();
-    }
-
-    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.idle.poll(cx)
-    }
-
-    fn ended(&mut self, totals: Totals, end: End<'_>) {
-        let record = &mut self.record;
-        record.bodies(totals.sent, totals.received);
-        match end {
-            End::Complete => record.finish(Ending::Complete),
-            End::Dropped if self.withdrawal.is_set() => {
-                record.failed(Reason::CertificateFailed);
-                record.finish(Ending::Failed);
-            }
-            End::Dropped => record.finish(Ending::ClientGone),
-            End::Failed(error) => {
-                record.failed(match error {
-                    RelayError::Upstream(error) => upstream_reason(error),
-                    RelayError::Idle => Reason::Idle,
-                });
-                record.finish(Ending::Failed);
-            }
-        }
-    }
-}
-
 fn turned(denied: Denied, application: &Application, head: &RequestHead) -> Box<Turned> {
     Box::new(Turned {
         denied,
@@ -449,79 +421,5 @@ fn tunnel_reason(error: &TunnelError) -> Reason {
         TunnelError::Origin(_) => Reason::OriginRead,
         TunnelError::Idle => Reason::Idle,
         TunnelError::Withdrawn => Reason::CertificateFailed,
-    }
-}
-
-/// Herald's own words, and the record that ends with them.
-#[derive(Debug)]
-pub struct Page {
-    body: Full<Bytes>,
-    record: Record,
-}
-
-impl Page {
-    fn new(page: Bytes, mut record: Record, is_head: bool) -> Self {
-        if is_head {
-            // hyper sends no body and asks for none.
-            record.finish(Ending::Complete);
-        }
-        let body = Full::new(page);
-        Self { body, record }
-    }
-
-    fn poll_frame(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let polled = Pin::new(&mut self.body).poll_frame(cx);
-        if let Poll::Ready(Some(Ok(frame))) = &polled {
-            let length = frame.data_ref().map_or(0, Bytes::len);
-            self.record.bodies(0, length as u64);
-            self.record.finish(Ending::Complete);
-        }
-        polled
-    }
-}
-
-/// The body of an answer.
-#[derive(Debug)]
-pub enum Reply {
-    /// Herald's own words.
-    Page(Page),
-    /// No body: a 101.
-    Nothing,
-    /// The origin's.
-    Relay(RelayBody<RequestBody, Recorded>),
-}
-
-impl Body for Reply {
-    type Data = Bytes;
-    type Error = RelayError;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, RelayError>>> {
-        match self.get_mut() {
-            Self::Nothing => Poll::Ready(None),
-            Self::Page(page) => page.poll_frame(cx).map_err(|never| match never {}),
-            Self::Relay(relay) => Pin::new(relay).poll_frame(cx),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Nothing => true,
-            Self::Page(page) => page.body.is_end_stream(),
-            Self::Relay(relay) => relay.is_end_stream(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Nothing => SizeHint::with_exact(0),
-            Self::Page(page) => page.body.size_hint(),
-            Self::Relay(relay) => relay.size_hint(),
-        }
     }
 }

@@ -9,8 +9,8 @@ use rustls::server::danger::ClientCertVerifier;
 use super::{Application, KernelPart, Snapshot};
 use crate::caller::Standings;
 use crate::config::{
-    self, ClientAuth, Config, CrlMode, LogFormat, LogTarget, Mistake, Mistakes, Origin,
-    ReasonSpelling,
+    self, ApplicationConfig, ClientAuth, Config, CrlMode, LogFormat, LogTarget, Mistake, Mistakes,
+    Origin, ReasonSpelling,
 };
 use crate::files::{FileError, Files};
 use crate::headers::{Hygiene, Mapping, Preset};
@@ -128,24 +128,7 @@ impl Compiler<'_> {
                 for pattern in &application.hosts {
                     table.insert(pattern, number);
                 }
-                let own = application.trusts.iter();
-                let own: Option<Vec<_>> = own.map(|at| stores.get(*at)?.clone()).collect();
-                // What is wrong with a store has been told where it is defined.
-                let Some(own) = own else { continue };
-                let trust = own
-                    .split_first()
-                    .map(|(first, others)| TrustStores::new(Arc::clone(first), others.to_vec()));
-                let (name, settings) = (&application.name, &application.settings);
-                let rules = policies::rules(application, &mut self.mistakes);
-                let compiled = self.application(settings, number, name, trust);
-                let compiled = compiled.map(|compiled| Application { rules, ..compiled });
-                applications.extend(compiled.map(|compiled| {
-                    let workers = workers::compile(application, &compiled, &mut self.mistakes);
-                    Application {
-                        workers,
-                        ..compiled
-                    }
-                }));
+                applications.extend(self.named(application, number, stores));
             }
             hosts = Some(table);
         }
@@ -216,6 +199,32 @@ impl Compiler<'_> {
                 config::OnFailure::Omit => OnFailure::Omit,
                 config::OnFailure::Send => OnFailure::Send,
             },
+        })
+    }
+
+    /// One of several: the stores it trusts, its policies, its workers. `None` for one with a mistake.
+    fn named(
+        &mut self,
+        application: &ApplicationConfig,
+        number: usize,
+        stores: &[Option<Arc<TrustStore>>],
+    ) -> Option<Application> {
+        let own = application.trusts.iter();
+        // What is wrong with a store has been told where it is defined.
+        let own: Vec<_> = own
+            .map(|at| stores.get(*at)?.clone())
+            .collect::<Option<_>>()?;
+        let trust = own
+            .split_first()
+            .map(|(first, others)| TrustStores::new(Arc::clone(first), others.to_vec()));
+        let (name, settings) = (&application.name, &application.settings);
+        let rules = policies::rules(application, &mut self.mistakes);
+        let compiled = self.application(settings, number, name, trust)?;
+        let workers = workers::compile(application, &compiled, &mut self.mistakes);
+        Some(Application {
+            rules,
+            workers,
+            ..compiled
         })
     }
 

@@ -1,6 +1,7 @@
 //! What counts no more of a trust store: from the files of the configuration.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::{Compiler, unreadable};
 use crate::clock;
@@ -63,7 +64,7 @@ impl Compiler<'_> {
         if self.mistakes.len() > before {
             return None;
         }
-        let name = std::sync::Arc::clone(store.name());
+        let name = Arc::clone(store.name());
         let store = store.with_revocation(revocation).map_err(|list| {
             let message = format!(
                 "trust store {name}: revocation list {list} bears the name of a CA that did not sign it"
