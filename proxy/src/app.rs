@@ -281,8 +281,7 @@ impl Bound {
     fn serve(self, config: &Config, source: Source) -> Result<App, StartError> {
         let handover = config.handover.as_deref().map(Handover::open).transpose()?;
         let telemetry = Telemetry::start(config)?;
-        tell(&self.steering, &telemetry);
-        self.snapshot.kernel_tls.report(&telemetry);
+        tell(&self.steering, &self.snapshot, &telemetry);
         let (drain, watch) = drain::channel();
         let most = config.max_connections.min(Semaphore::MAX_PERMITS);
         let places = Places {
@@ -365,8 +364,9 @@ fn begin_watch(config: &Config, source: &Source) -> Option<Watch> {
 
 type Sockets = Vec<std::net::TcpListener>;
 
-/// Logs which kernel programs are in use, and shows it in the status.
-fn tell(steering: &Steering, telemetry: &Telemetry) {
+/// Logs which kernel programs are in use, and shows it and kernel TLS in the status.
+fn tell(steering: &Steering, snapshot: &Snapshot, telemetry: &Telemetry) {
+    snapshot.kernel_tls.report(telemetry);
     for (program, standing) in steering.report().programs() {
         tracing::info!(program, "ebpf: {standing}");
         let name = format!("{EBPF_STEERING}: {program}");

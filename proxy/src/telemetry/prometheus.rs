@@ -322,7 +322,8 @@ fn kernel(page: &mut Page, telemetry: &Telemetry) {
         }
         let name = "herald_close_events_total";
         page.family(name, "counter", "Ends of connections told by the kernel.");
-        let outcomes: [(_, fn(&Board) -> &Counter); 3] = [
+        type Of = fn(&Board) -> &Counter;
+        let outcomes: [(_, Of); 3] = [
             ("joined", |board| &board.closes_joined),
             ("missed", |board| &board.closes_missed),
             ("unclaimed", |board| &board.closes_unclaimed),
