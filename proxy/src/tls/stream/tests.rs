@@ -125,7 +125,7 @@ fn configurations() -> (Arc<ServerConfig>, Arc<ClientConfig>) {
         key_pem: made.signing_key.serialize_pem().into_bytes(),
         verifier: None,
         tls12: true,
-        sessions: None,
+        resumption: false,
         taps_keys: true,
     })
     .unwrap();
