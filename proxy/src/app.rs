@@ -282,6 +282,7 @@ impl Bound {
         let handover = config.handover.as_deref().map(Handover::open).transpose()?;
         let telemetry = Telemetry::start(config)?;
         tell(&self.steering, &telemetry);
+        self.snapshot.kernel_tls.report(&telemetry);
         let (drain, watch) = drain::channel();
         let most = config.max_connections.min(Semaphore::MAX_PERMITS);
         let places = Places {

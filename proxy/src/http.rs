@@ -7,6 +7,7 @@ mod drive;
 pub mod guarded;
 pub mod limits;
 pub mod path;
+mod records;
 mod refused;
 pub mod request;
 pub mod serve;

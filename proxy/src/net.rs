@@ -1,15 +1,17 @@
 //! The network's own notions: networks whose peers are trusted, the sources that connections are
-//! counted by, streams that end one way.
+//! counted by, streams that end one way, sockets whose bytes can be moved without looking at them.
 
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::str::FromStr;
 use std::task::{Context, Poll};
 
 use ipnet::IpNet;
-use tokio::io::AsyncWrite;
+use tokio::io::{AsyncWrite, Interest};
+use tokio::net::{TcpStream, UnixStream};
 
 /// A network such as `10.0.0.0/8` or `fd00::/8`; a lone address is a network of one.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -76,6 +78,48 @@ pub fn source_of(address: IpAddr) -> IpAddr {
 pub trait HalfClose: AsyncWrite {
     /// Ready when the peer has been told.
     fn poll_half_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+}
+
+/// A socket that carries what its peer wrote, and nothing around it.
+#[derive(Clone, Copy, Debug)]
+pub enum PlainSocket<'a> {
+    /// TCP.
+    Tcp(&'a TcpStream),
+    /// A Unix socket.
+    Unix(&'a UnixStream),
+}
+
+impl PlainSocket<'_> {
+    /// Ready when there may be something to read.
+    ///
+    /// # Errors
+    /// The runtime's end.
+    pub fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(socket) => socket.poll_read_ready(cx),
+            Self::Unix(socket) => socket.poll_read_ready(cx),
+        }
+    }
+
+    /// Calls `read`; its `WouldBlock` ends the readiness.
+    ///
+    /// # Errors
+    /// Those of `read`.
+    pub fn try_read<T>(&self, read: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+        match self {
+            Self::Tcp(socket) => socket.try_io(Interest::READABLE, read),
+            Self::Unix(socket) => socket.try_io(Interest::READABLE, read),
+        }
+    }
+}
+
+impl AsFd for PlainSocket<'_> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(socket) => socket.as_fd(),
+            Self::Unix(socket) => socket.as_fd(),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -11,8 +11,8 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 
+use crate::net::PlainSocket;
 use crate::tls::kernel::{Filled, Lane};
 use crate::upstream::{BodyError, OriginBody, OriginIo, UpstreamError};
 
@@ -37,12 +37,12 @@ pub struct RelayBody<B, W: Watch = (), S = OriginIo> {
 /// What the origin's connection is to those who move bytes in the kernel.
 pub trait Source {
     /// The socket, if what it carries is what the origin sent.
-    fn plain_tcp(&self) -> Option<&TcpStream>;
+    fn plain(&self) -> Option<PlainSocket<'_>>;
 }
 
 impl Source for OriginIo {
-    fn plain_tcp(&self) -> Option<&TcpStream> {
-        self.plain_tcp()
+    fn plain(&self) -> Option<PlainSocket<'_>> {
+        self.plain()
     }
 }
 
@@ -163,13 +163,13 @@ where
             return self.transfer.poll_frame(cx);
         };
         let bare = self.transfer.bare();
-        let Some((tcp, left)) = bare.and_then(|(io, left)| Some((io.plain_tcp()?, left))) else {
+        let Some((origin, left)) = bare.and_then(|(io, left)| Some((io.plain()?, left))) else {
             return self.transfer.poll_frame(cx);
         };
         let filled = match lane.poll_open(cx) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(false) => Poll::Ready(Ok(Filled::Refused)),
-            Poll::Ready(true) => lane.poll_fill(cx, tcp, left),
+            Poll::Ready(true) => lane.poll_fill(cx, origin, left),
         };
         let slice = match filled {
             Poll::Pending => {

@@ -14,7 +14,7 @@ use crate::files::Files;
 use crate::headers::{Forwarding, Hygiene};
 use crate::hosts::Hosts;
 use crate::http::{Upgrades, limits};
-use crate::tls::HandshakeLimits;
+use crate::tls::{HandshakeLimits, TicketSecrets};
 
 mod application;
 mod compile;
@@ -54,6 +54,8 @@ pub struct Snapshot {
     /// What the kernel does of TLS.
     pub kernel_tls: Arc<KernelPart>,
     standings: Standings,
+    /// What ticket keys are derived from where no file says it; as old as the process.
+    own_secrets: TicketSecrets,
     /// The format of records, where any are written.
     records: Option<LogFormat>,
 }
@@ -87,7 +89,8 @@ impl Snapshot {
             None => Arc::new(KernelPart::decide(config)),
         };
         let generation = previous.map_or(0, |previous| previous.generation) + 1;
-        let snapshot = compile::compile(config, files, kernel_tls)?;
+        let secrets = previous.map(|previous| previous.own_secrets.clone());
+        let snapshot = compile::compile(config, files, kernel_tls, secrets)?;
         Ok(Self {
             generation,
             ..snapshot
@@ -102,7 +105,7 @@ impl Snapshot {
     /// The configuration of the only application, if the server name chooses nothing.
     pub fn only_server(&self) -> Option<Arc<ServerConfig>> {
         match self.hosts {
-            None => Some(Arc::clone(&self.default.tls)),
+            None => Some(self.default.server()),
             Some(_) => None,
         }
     }
@@ -112,7 +115,7 @@ impl Snapshot {
     pub fn server_of(&self, server_name: Option<&str>) -> (usize, Arc<ServerConfig>) {
         let named = server_name.and_then(|name| self.find(name.as_bytes()));
         let application = named.unwrap_or(&self.default);
-        (application.number, Arc::clone(&application.tls))
+        (application.number, application.server())
     }
 
     /// The application of this number; the default one if there is none.

@@ -36,7 +36,7 @@ pub mod tally;
 pub use access::Record;
 pub use closing::Wire;
 pub use connection::{ConnectionRecord, Scope};
-pub use features::{Feature, KernelCounts};
+pub use features::{Asked, Feature, KernelCounts, KtlsCounts};
 pub use identity::Identity;
 pub use ledger::Ledger;
 pub use reloads::{ReloadState, Reloads};
@@ -82,6 +82,8 @@ pub struct Telemetry {
     pub refusals: Refusals,
     /// Which configuration is in force.
     pub reloads: Reloads,
+    /// What became of kernel TLS.
+    pub ktls: Asked<KtlsCounts>,
     ready: AtomicBool,
 }
 
@@ -145,10 +147,11 @@ impl Telemetry {
             reloads: Reloads::new(clock::unix_now()),
             logs,
             format: config.observe.access_log_format,
-            features: Mutex::new(features::features()),
+            features: Mutex::default(),
             kernel: KernelCounts::default(),
             inboxes: OnceLock::new(),
             refusals: Refusals::default(),
+            ktls: Asked::default(),
             ready: AtomicBool::new(false),
         }))
     }

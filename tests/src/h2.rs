@@ -270,6 +270,36 @@ impl Raw {
         }
     }
 
+    /// Lets the peer send as much as it likes, on the connection and on streams opened from now on.
+    ///
+    /// # Errors
+    ///
+    /// Those of the stream.
+    pub fn widen(&mut self) -> io::Result<()> {
+        const MOST: u32 = (1 << 31) - 1;
+        let mut settings = vec![0, 4];
+        settings.extend(MOST.to_be_bytes());
+        self.frame(SETTINGS, 0, 0, &settings)?;
+        self.frame(WINDOW_UPDATE, 0, 0, &(MOST - 65_535).to_be_bytes())
+    }
+
+    /// The next DATA frame of `stream`: its payload, and whether it is the last. Settings are acknowledged.
+    ///
+    /// # Errors
+    ///
+    /// Those of the stream.
+    pub fn data(&mut self, stream: u32) -> io::Result<(Vec<u8>, bool)> {
+        loop {
+            match self.read_frame()? {
+                (SETTINGS, flags, _, _) if flags & ACK == 0 => self.frame(SETTINGS, ACK, 0, &[])?,
+                (DATA, flags, id, payload) if id == stream => {
+                    return Ok((payload, flags & END_STREAM != 0));
+                }
+                _ => {}
+            }
+        }
+    }
+
     fn read_frame(&mut self) -> io::Result<(u8, u8, u32, Vec<u8>)> {
         let stream = self.client.stream();
         let mut head = [0; 9];
@@ -497,6 +527,7 @@ pub const SETTINGS: u8 = 4;
 /// PING.
 pub const PING: u8 = 6;
 const GOAWAY: u8 = 7;
+const WINDOW_UPDATE: u8 = 8;
 /// CONTINUATION.
 pub const CONTINUATION: u8 = 9;
 /// Flags.

@@ -5,6 +5,7 @@
 //! the wire. The origin and the clients parse by themselves and strictly, so that a message with two readings is a
 //! finding and not a lucky guess.
 
+pub mod bulk;
 pub mod certs;
 pub mod client;
 pub mod forge;
@@ -13,10 +14,13 @@ pub mod h2;
 pub mod herald;
 pub mod kernel;
 pub mod live;
+pub mod matrix;
 pub mod nginx;
 pub mod origin;
+pub mod peer;
 pub mod pki;
 pub mod records;
+pub mod sealing;
 pub mod site;
 pub mod soak;
 pub mod table;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use herald_tests::client::{Client, Settings};
 use herald_tests::h2::Raw;
 use herald_tests::herald::{self, Herald, Launch};
+use herald_tests::matrix::{self, Ca, Host, Sni, Way};
 use herald_tests::origin::Origin;
 use herald_tests::pki::{Identity, Key, Pki};
 use herald_tests::table::{Table, check};
@@ -95,91 +96,6 @@ fn configuration(folder: &TempDir, a: SocketAddr, b: SocketAddr) -> String {
     )
 }
 
-/// What the handshake asks for.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Sni {
-    A,
-    B,
-    None,
-    Unknown,
-}
-
-/// Where the request says it goes.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Host {
-    A,
-    B,
-    Unknown,
-    /// The target itself names b; on HTTP/2 `:authority` and `host` both do.
-    AbsoluteA,
-    AbsoluteB,
-}
-
-/// Whose certificate the client has.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Ca {
-    A,
-    B,
-    None,
-}
-
-/// How the connection was made.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Way {
-    H1,
-    H2,
-    H1Resumed,
-    H2Resumed,
-}
-
-impl Sni {
-    const ALL: [Self; 4] = [Self::A, Self::B, Self::None, Self::Unknown];
-
-    /// The name that the server's certificate must have.
-    fn verified_name(self) -> &'static str {
-        match self {
-            Self::A => "a.test",
-            Self::B => "b.test",
-            Self::None => "none.test",
-            Self::Unknown => "unknown.test",
-        }
-    }
-}
-
-impl Host {
-    const ALL: [Self; 5] = [
-        Self::A,
-        Self::B,
-        Self::Unknown,
-        Self::AbsoluteA,
-        Self::AbsoluteB,
-    ];
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::A | Self::AbsoluteA => "a.test",
-            Self::B | Self::AbsoluteB => "b.test",
-            Self::Unknown => "unknown.test",
-        }
-    }
-
-    fn is_absolute(self) -> bool {
-        matches!(self, Self::AbsoluteA | Self::AbsoluteB)
-    }
-}
-
-impl Way {
-    const ALL: [Self; 4] = [Self::H1, Self::H2, Self::H1Resumed, Self::H2Resumed];
-
-    fn is_h2(self) -> bool {
-        matches!(self, Self::H2 | Self::H2Resumed)
-    }
-
-    fn is_resumed(self) -> bool {
-        matches!(self, Self::H1Resumed | Self::H2Resumed)
-    }
-}
-
 /// The rule in one place: a connection without a known name was made for `a`; what it is not made for is 421; what it is
 /// made for depends on the certificate.
 fn expected(sni: Sni, host: Host, ca: Ca) -> u16 {
@@ -198,8 +114,8 @@ fn a_request_is_served_only_where_the_handshake_asked_its_question() {
     let mut table = Table::new("SNI x Host x CA x way");
     for way in Way::ALL {
         for sni in Sni::ALL {
-            for ca in [Ca::A, Ca::B, Ca::None] {
-                let resuming = client(sni, ca, way.is_h2());
+            for ca in Ca::ALL {
+                let resuming = matrix::client(sni, ca, way.is_h2());
                 if way.is_resumed() {
                     // A whole exchange, so that the ticket has come.
                     status(bench.connect(sni, &resuming), way, Host::A);
@@ -208,7 +124,7 @@ fn a_request_is_served_only_where_the_handshake_asked_its_question() {
                 for host in Host::ALL {
                     let config = match way.is_resumed() {
                         true => Arc::clone(&resuming),
-                        false => client(sni, ca, way.is_h2()),
+                        false => matrix::client(sni, ca, way.is_h2()),
                     };
                     let name = format!("{way:?} SNI {sni:?} Host {host:?} CA {ca:?}");
                     table.row(&name, cell(&bench, &config, (way, sni, host, ca)));
@@ -244,14 +160,8 @@ fn cell(
 
 /// Asks once and gives the status; over HTTP/1.1 a 421 must close, over HTTP/2 the connection must live on.
 fn status(mut client: Client, way: Way, host: Host) -> u16 {
-    let name = host.name();
     if !way.is_h2() {
-        let target = match host.is_absolute() {
-            true => format!("https://{name}/"),
-            false => "/".to_owned(),
-        };
-        let head = format!("GET {target} HTTP/1.1\r\nHost: {name}\r\n\r\n");
-        let response = client.ask(head.as_bytes()).unwrap();
+        let response = client.ask(matrix::head(host).as_bytes()).unwrap();
         if response.status == 421 {
             assert_eq!(
                 client.rest().unwrap(),
@@ -262,33 +172,12 @@ fn status(mut client: Client, way: Way, host: Host) -> u16 {
         return response.status;
     }
     let mut raw = Raw::over(client).unwrap();
-    let mut fields: Vec<(&[u8], &[u8])> = vec![
-        (b":method", b"GET"),
-        (b":scheme", b"https"),
-        (b":path", b"/"),
-        (b":authority", name.as_bytes()),
-    ];
-    if host.is_absolute() {
-        fields.push((b"host", name.as_bytes()));
-    }
+    let fields = matrix::fields(host);
     let first = raw.ask(&fields, None).unwrap().status.unwrap();
     // A second stream gets the same answer: the connection was not ended by the first.
     let second = raw.ask(&fields, None).unwrap().status.unwrap();
     assert_eq!(first, second);
     first
-}
-
-fn client(sni: Sni, ca: Ca, h2: bool) -> Arc<ClientConfig> {
-    let pki = Pki::shared();
-    let identity = match ca {
-        Ca::A => Some(pki.good()),
-        Ca::B => Some(pki.wrong_ca()),
-        Ca::None => None,
-    };
-    let settings = Settings::new(identity.as_ref()).alpn(&[if h2 { "h2" } else { "http/1.1" }]);
-    let mut config = ClientConfig::clone(&settings.build());
-    config.enable_sni = sni != Sni::None;
-    Arc::new(config)
 }
 
 fn ask(bench: &Bench, server: &str, identity: Option<&Identity>, host: &str) -> u16 {

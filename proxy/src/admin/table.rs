@@ -1,6 +1,7 @@
 //! A status as a person reads it: aligned, numbers grouped, nothing shown that is always zero.
 
 use super::status::{Counts, Status};
+use crate::telemetry::KtlsCounts;
 
 /// Draws `status`; with `styled`, headings and states in colours of a terminal.
 pub fn draw(status: &Status, styled: bool) -> String {
@@ -30,6 +31,7 @@ pub fn draw(status: &Status, styled: bool) -> String {
     page.upstreams(status);
     page.features(status);
     page.section("Decisions", &counts(&status.kernel), 1);
+    page.section("Kernel TLS", &ktls(&status.ktls), 1);
     page.logs(status);
     page.text
 }
@@ -208,6 +210,25 @@ fn counts(counts: &Counts) -> Rows {
         .collect()
 }
 
+/// Nothing while nothing has happened.
+fn ktls(counts: &KtlsCounts) -> Rows {
+    let known = [
+        ("taken over", counts.offloads),
+        ("new keys", counts.rekeys),
+        ("bytes spliced", counts.spliced_bytes),
+        ("splicing given up", counts.unspliced),
+    ];
+    let known = known.map(|(label, count)| (label.to_owned(), count));
+    let refused = counts.refusals.iter();
+    let refused = refused.map(|(reason, count)| (format!("refused: {}", words(reason)), *count));
+    known
+        .into_iter()
+        .chain(refused)
+        .filter(|(_, count)| *count > 0)
+        .map(|(label, count)| vec![label, grouped(count)])
+        .collect()
+}
+
 fn head(titles: &[&str]) -> Vec<String> {
     titles.iter().map(|title| (*title).to_owned()).collect()
 }
@@ -270,7 +291,7 @@ mod tests {
 
     use super::super::status::{Handshakes, LogStatus, UpstreamStatus, WorkerStatus};
     use super::*;
-    use crate::telemetry::features::features;
+    use crate::telemetry::Feature;
 
     fn status() -> Status {
         let counts = |pairs: &[(&str, u64)]| -> Counts {
@@ -318,8 +339,14 @@ mod tests {
                 requests_total: 1_234_560,
                 retries_total: 1,
             }],
-            features: features(),
+            features: vec![Feature::new("kernel TLS", false, "not asked for")],
             kernel: counts(&[("chosen", 9)]),
+            ktls: KtlsCounts {
+                offloads: 3,
+                spliced_bytes: 1_048_576,
+                refusals: BTreeMap::from([("keys_changed".into(), 1)]),
+                ..KtlsCounts::default()
+            },
             logs: vec![LogStatus {
                 name: "access".into(),
                 target: "/var/log/herald/access.log".into(),
@@ -358,9 +385,13 @@ Not served    no certificate   7
 Upstream                                idle   connections    requests   retries
               10.0.0.1:8080   healthy      4            90   1,234,560         1
 
-Kernel        kernel TLS   off   not built in this version
+Kernel        kernel TLS   off   not asked for
 
 Decisions     chosen   9
+
+Kernel TLS    taken over                      3
+              bytes spliced           1,048,576
+              refused: keys changed           1
 
 Logs          access   /var/log/herald/access.log   1,234,567 written   0 lost
 ";

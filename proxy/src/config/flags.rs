@@ -14,11 +14,13 @@ use crate::net::Network;
 
 mod client;
 mod kernel;
+mod resumption;
 mod revocation;
 mod upstream;
 
 pub use client::{ClientFlags, ForwardedStyle};
 pub use kernel::{KernelFlags, Ktls};
+pub use resumption::ResumptionFlags;
 pub use revocation::{CrlMode, RevocationFlags};
 pub use upstream::{Balance, Isolate, UpstreamFlags};
 
@@ -295,15 +297,6 @@ pub struct Flags {
     )]
     pub http2_connection_window: Size,
 
-    /// TLS sessions kept for resumption; 0 switches resumption off.
-    #[arg(
-        long,
-        value_name = "N",
-        default_value = "20000",
-        help_heading = "Workers and limits"
-    )]
-    pub sessions_max: usize,
-
     /// Callers whose verdict and headers are kept ready.
     #[arg(
         long,
@@ -359,6 +352,10 @@ pub struct Flags {
     /// Clients.
     #[command(flatten)]
     pub client: ClientFlags,
+
+    /// Resumed TLS sessions.
+    #[command(flatten)]
+    pub resumption: ResumptionFlags,
 
     /// Client certificates that count no more.
     #[command(flatten)]

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::account::AccountFlags;
 use super::flags::{
     ClientAuth, ClientFlags, CrlMode, EbpfMode, KernelFlags, LogLevel, OnFailure, ReasonSpelling,
-    RevocationFlags, UpstreamFlags,
+    ResumptionFlags, RevocationFlags, UpstreamFlags,
 };
 use super::mistake::{Mistake, Origin};
 use super::observe::ObserveFlags;
@@ -61,8 +61,8 @@ pub struct Config {
     pub refuse_exempt: Vec<Network>,
     /// Client connections.
     pub max_connections: usize,
-    /// TLS sessions kept; `None` for no resumption.
-    pub sessions_max: Option<NonZeroUsize>,
+    /// Resumed TLS sessions.
+    pub resumption: ResumptionFlags,
     /// Callers kept.
     pub callers_max: NonZeroUsize,
     /// Handshake deadline.

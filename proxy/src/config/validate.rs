@@ -58,7 +58,7 @@ impl Config {
             refuse,
             refuse_exempt: flags.refuse_exempt,
             max_connections: flags.max_connections.get(),
-            sessions_max: NonZeroUsize::new(flags.sessions_max),
+            resumption: flags.resumption,
             callers_max: flags.callers_max,
             handshake_timeout: flags.handshake_timeout.0,
             handshake_max: flags.handshake_max.0,
@@ -332,7 +332,6 @@ impl Checks<'_> {
                 flags.upstream.upstream_http2_streams,
                 1..=10_000,
             ),
-            ("sessions_max", flags.sessions_max, 0..=TEN_MILLION),
             ("callers_max", flags.callers_max.get(), 1..=TEN_MILLION),
         ] {
             if !bounds.contains(&number) {

@@ -38,7 +38,6 @@ enum Source {
     Template(Template),
     Boolean(Variable),
     Verified(Variable),
-    Quoted(Variable),
     Base64(Variable),
 }
 
@@ -186,9 +185,7 @@ impl Source {
     fn wanted(&self) -> VariableSet {
         match self {
             Self::Template(template) => template.wanted(),
-            Self::Boolean(variable) | Self::Quoted(variable) | Self::Base64(variable) => {
-                [*variable].into_iter().collect()
-            }
+            Self::Boolean(variable) | Self::Base64(variable) => [*variable].into_iter().collect(),
             Self::Verified(variable) => [*variable, Variable::Verified].into_iter().collect(),
         }
     }
@@ -206,18 +203,6 @@ impl Source {
                 let verified = values.get(Variable::Verified) == Some(identity::SUCCESS);
                 let value = values.get(*variable).filter(|_| verified);
                 out.extend_from_slice(value.unwrap_or_default());
-                value.is_some()
-            }
-            Self::Quoted(variable) => {
-                let value = values.get(*variable);
-                out.push(b'"');
-                for byte in value.unwrap_or_default() {
-                    match byte {
-                        b'"' => out.extend_from_slice(b"\\x22"),
-                        _ => out.push(*byte),
-                    }
-                }
-                out.push(b'"');
                 value.is_some()
             }
             Self::Base64(variable) => {
@@ -244,7 +229,6 @@ fn preset_entries(presets: &[Preset]) -> Vec<Entry> {
             Form::Plain => Source::Template(Template::of(*variable)),
             Form::Boolean => Source::Boolean(*variable),
             Form::Verified => Source::Verified(*variable),
-            Form::Quoted => Source::Quoted(*variable),
             Form::Base64 => Source::Base64(*variable),
         };
         if let Ok(name) = HeaderName::from_bytes(spelling.as_bytes()) {

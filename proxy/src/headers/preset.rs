@@ -33,6 +33,8 @@ pub enum Preset {
     Apache,
     /// `envoy-xfcc`
     EnvoyXfcc,
+    /// `envoy-xfcc-cert`
+    EnvoyXfccCert,
     /// `envoy-xfcc-json`
     EnvoyXfccJson,
     /// `traefik`
@@ -60,8 +62,6 @@ pub(super) enum Form {
     Boolean,
     /// The value as it is, only while the verdict is SUCCESS.
     Verified,
-    /// The value between double quotes, as HAProxy's `%{+Q}` writes it; a quote inside is `\\x22`.
-    Quoted,
     /// The value as base64.
     Base64,
 }
@@ -88,6 +88,7 @@ impl Preset {
             Self::CfHaproxy => "cf-haproxy",
             Self::Apache => "apache",
             Self::EnvoyXfcc => "envoy-xfcc",
+            Self::EnvoyXfccCert => "envoy-xfcc-cert",
             Self::EnvoyXfccJson => "envoy-xfcc-json",
             Self::Traefik => "traefik",
             Self::AwsAlbVerify => "aws-alb-verify",
@@ -132,6 +133,9 @@ impl Preset {
             Self::EnvoyXfcc => {
                 "x-forwarded-client-cert: Hash, Subject, URI and DNS; what the client sent is replaced (SANITIZE_SET)"
             }
+            Self::EnvoyXfccCert => {
+                "x-forwarded-client-cert with Cert and Chain (of the validated path), as envoy-xfcc otherwise"
+            }
             Self::EnvoyXfccJson => {
                 "x-forwarded-client-cert in Envoy's JSON format, as envoy-xfcc otherwise"
             }
@@ -170,6 +174,7 @@ impl Preset {
             Self::CfHaproxy,
             Self::Apache,
             Self::EnvoyXfcc,
+            Self::EnvoyXfccCert,
             Self::EnvoyXfccJson,
             Self::Traefik,
             Self::AwsAlbVerify,
@@ -195,6 +200,7 @@ impl Preset {
             Self::CfHaproxy => tables::CF_HAPROXY,
             Self::Apache => tables::APACHE,
             Self::EnvoyXfcc => tables::ENVOY_XFCC,
+            Self::EnvoyXfccCert => tables::ENVOY_XFCC_CERT,
             Self::EnvoyXfccJson => tables::ENVOY_XFCC_JSON,
             Self::Traefik => tables::TRAEFIK,
             Self::AwsAlbVerify => tables::AWS_ALB_VERIFY,

@@ -19,6 +19,7 @@ use super::activity::{Activity, InFlight};
 use super::drive::{Driven, Finish, HeadClock, drive};
 use super::guarded::Guarded;
 use super::limits::Limits;
+use super::records::RecordSized;
 use super::withdrawal::Endings;
 
 /// What ALPN chose (RFC 7301); without ALPN a client speaks HTTP/1.1.
@@ -62,8 +63,7 @@ where
     IO: Read + Write + Unpin + 'static,
     F: Fn(Request<Incoming>) -> R + Clone + 'static,
     R: Future<Output = Response<B>> + 'static,
-    B: Body + 'static,
-    B::Data: 'static,
+    B: Body<Data = Bytes> + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let resets_max = (protocol == Protocol::Http2).then_some(limits.http2_resets_max);
@@ -75,7 +75,9 @@ where
         let activity = Rc::clone(&counted);
         let response = exchange(request);
         async move {
-            let mut response = response.await.map(|body| Watched::new(body, guard));
+            let response = response.await;
+            let sized = |body| RecordSized::new(body, protocol == Protocol::Http2);
+            let mut response = response.map(|body| Watched::new(sized(body), guard));
             // A 101 ends HTTP on the connection by itself.
             if activity.is_ending() && !response.status().is_informational() {
                 let close = HeaderValue::from_static("close");

@@ -131,7 +131,9 @@ variables! {
     DerChain = "certDERChain",
     /// One element of Envoy's x-forwarded-client-cert: Hash, Subject, URI, DNS.
     Xfcc = "certXFCC",
-    /// The same as JSON.
+    /// The same with Cert and Chain: the certificate, and the certificate with its validated intermediates.
+    XfccCert = "certXFCCCert",
+    /// The same as [`Variable::Xfcc`], as JSON.
     XfccJson = "certXFCCJSON",
     /// Traefik's summary: Subject, Issuer, SerialNumber, NB, NA, SAN.
     TraefikInfo = "certTraefikInfo",
@@ -236,7 +238,7 @@ mod tests {
 
     #[test]
     fn every_name_parses_back_and_only_exactly() {
-        assert_eq!(Variable::COUNT, 58);
+        assert_eq!(Variable::COUNT, 59);
         for variable in Variable::all() {
             assert_eq!(Variable::parse(variable.name()), Some(variable));
             assert_eq!(Variable::parse(&variable.name().to_lowercase()), None);

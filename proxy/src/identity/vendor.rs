@@ -78,6 +78,17 @@ pub(super) fn chain(leaf: &[u8], path: Option<&Path<'_>>, variable: Variable) ->
     let mut out = Vec::new();
     match variable {
         Variable::PemUrlChain => certificates.for_each(|der| encode::url_pem(&mut out, der)),
+        Variable::XfccCert => {
+            let element = xfcc(&Leaf::new(leaf))?;
+            let (hash, rest) = element.split_at_checked(XFCC_HASH)?;
+            out.extend_from_slice(hash);
+            out.extend_from_slice(b";Cert=\"");
+            out.extend(encode::escaped_pem(leaf));
+            out.extend_from_slice(b"\";Chain=\"");
+            certificates.for_each(|der| out.extend(encode::escaped_pem(der)));
+            out.push(b'"');
+            out.extend_from_slice(rest);
+        }
         Variable::DerChain => {
             for (index, der) in certificates.enumerate() {
                 if index > 0 {
@@ -256,6 +267,9 @@ fn guarded(text: &[u8]) -> Vec<u8> {
     });
     out
 }
+
+/// `Hash=` and a SHA-256, with which every element begins.
+const XFCC_HASH: usize = "Hash=".len() + 64;
 
 /// Traefik's labels in its order, attribute types (DER), and whether all values are sent.
 const TRAEFIK_ATTRIBUTES: &[(&str, &[u8], bool)] = &[

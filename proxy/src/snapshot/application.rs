@@ -13,7 +13,7 @@ use crate::identity::{self, Attributes, Facts, OnFailure, Variable, VariableSet}
 use crate::policy::{Pattern, Rules};
 use crate::telemetry::identity::Certificate;
 use crate::telemetry::{Identity, reason::VerdictKind};
-use crate::tls::{ReasonStyle, TrustStores, Verdict};
+use crate::tls::{ReasonStyle, Tickets, TrustStores, Verdict};
 use crate::upstream;
 
 /// A compiled application.
@@ -26,7 +26,9 @@ pub struct Application {
     /// Who may pass.
     pub client_auth: ClientAuth,
     /// What its clients are shown and asked for.
-    pub tls: Arc<ServerConfig>,
+    pub(super) tls: Arc<ServerConfig>,
+    /// The tickets of its trust and mode, if sessions are resumed.
+    pub(super) tickets: Option<Arc<Tickets>>,
     /// Where requests go, at least one.
     pub origins: Vec<upstream::Origin>,
     /// How they go there.
@@ -98,6 +100,16 @@ impl Application {
     /// verified: a certificate was asked for or was not, and measured by the same stores.
     pub fn agrees(&self, asked: &Self) -> bool {
         self.group == asked.group
+    }
+
+    /// What one client is shown and asked for. A copy a connection: its tickets are its own.
+    pub fn server(&self) -> Arc<ServerConfig> {
+        let Some(tickets) = &self.tickets else {
+            return Arc::clone(&self.tls);
+        };
+        let mut config = ServerConfig::clone(&self.tls);
+        config.ticketer = tickets.of_connection();
+        Arc::new(config)
     }
 
     /// Whether its clients are asked for a certificate.

@@ -6,26 +6,28 @@ use std::sync::Arc;
 
 use rustls::server::danger::ClientCertVerifier;
 
-use super::{Application, KernelPart, Limits, Snapshot};
+use super::{Application, KernelPart, Snapshot};
 use crate::caller::Standings;
 use crate::config::{
-    self, ApplicationConfig, ClientAuth, Config, CrlMode, ForwardedStyle, LogFormat, LogTarget,
-    Mistake, Mistakes, Origin, ReasonSpelling,
+    self, ApplicationConfig, ClientAuth, Config, CrlMode, LogFormat, LogTarget, Mistake, Mistakes,
+    Origin, ReasonSpelling,
 };
 use crate::files::{FileError, Files};
-use crate::headers::{Forwarding, Hygiene, Mapping, Preset};
+use crate::headers::{Hygiene, Mapping, Preset};
 use crate::hosts::Hosts;
-use crate::http::{Upgrades, limits};
+use crate::http::Upgrades;
 use crate::identity::OnFailure;
 use crate::tls::context::{self, ContextError, Settings};
 use crate::tls::{
-    AtHandshake, ClientVerifier, HandshakeLimits, ReasonStyle, Sessions, StoreError, TrustStore,
+    AtHandshake, ClientVerifier, ReasonStyle, StoreError, TicketSecrets, Tickets, TrustStore,
     TrustStores,
 };
 
+mod limits;
 mod origins;
 mod policies;
 mod revocation;
+mod tickets;
 mod workers;
 
 use revocation::{Kind, Lists};
@@ -34,6 +36,7 @@ pub(super) fn compile(
     config: &Config,
     files: &Files,
     kernel_tls: Arc<KernelPart>,
+    own: Option<TicketSecrets>,
 ) -> Result<Snapshot, Mistakes> {
     let mut compiler = Compiler {
         taps_keys: kernel_tls.level().is_some(),
@@ -42,22 +45,15 @@ pub(super) fn compile(
         files: HashMap::new(),
         anonymous: HashMap::new(),
         groups: HashMap::new(),
+        tickets: HashMap::new(),
+        secrets: None,
     };
+    let own_secrets = own
+        .map_or_else(TicketSecrets::random, Ok)
+        .map_err(tickets::no_secrets)?;
+    compiler.secrets = compiler.secrets(config, &own_secrets);
     let stores = compiler.stores(config);
-    let mut applications = Vec::with_capacity(config.applications.len().max(1));
-    let mut hosts = None;
-    if config.applications.is_empty() {
-        applications.extend(compiler.application(config, 0, "default", None));
-    } else {
-        let mut table = Hosts::default();
-        for (number, application) in config.applications.iter().enumerate() {
-            for pattern in &application.hosts {
-                table.insert(pattern, number);
-            }
-            applications.extend(compiler.named(application, number, &stores));
-        }
-        hosts = Some(table);
-    }
+    let (applications, hosts) = compiler.applications(config, &stores);
     if !compiler.mistakes.is_empty() {
         return Err(Mistakes(compiler.mistakes));
     }
@@ -78,12 +74,13 @@ pub(super) fn compile(
         hosts,
         hygiene: Hygiene::new(names, allowed),
         upgrades: Upgrades::new(config.client.upgrades()),
-        forwarding: forwarding(config),
+        forwarding: limits::forwarding(config),
         resolve_interval: config.upstream.upstream_resolve.0,
         fallback_authority: origins::authority(config)?,
-        limits: limits(config),
+        limits: limits::limits(config),
         kernel_tls,
         standings: Standings::new(config.callers_max),
+        own_secrets,
         records: records(config),
         applications,
     })
@@ -92,8 +89,8 @@ pub(super) fn compile(
 /// The files of a store of `client_ca`, and how its lists are read.
 type Anonymous = ([Vec<PathBuf>; 3], bool);
 
-/// The number of a trust, and the sessions that may be resumed under it.
-type Group = (usize, Option<Arc<Sessions>>);
+/// The number of a trust.
+type Group = usize;
 
 /// What compiling applications has made so far: what several of them name is read once.
 #[derive(Debug)]
@@ -106,11 +103,38 @@ struct Compiler<'f> {
     files: HashMap<PathBuf, Vec<u8>>,
     /// Stores of `client_ca`, by their files and those of revocation.
     anonymous: HashMap<Anonymous, Arc<TrustStore>>,
-    /// Sessions and number of each trust, by the digests of its stores.
+    /// The number of each trust, by the digests of its stores.
     groups: HashMap<Vec<[u8; 32]>, Group>,
+    /// Tickets by trust and mode.
+    tickets: HashMap<[u8; 32], Arc<Tickets>>,
+    /// What they are derived from; `None` where sessions are not resumed.
+    secrets: Option<TicketSecrets>,
 }
 
 impl Compiler<'_> {
+    /// All applications, and the table of their hosts if there are any but the only one.
+    fn applications(
+        &mut self,
+        config: &Config,
+        stores: &[Option<Arc<TrustStore>>],
+    ) -> (Vec<Application>, Option<Hosts>) {
+        let mut applications = Vec::with_capacity(config.applications.len().max(1));
+        let mut hosts = None;
+        if config.applications.is_empty() {
+            applications.extend(self.application(config, 0, "default", None));
+        } else {
+            let mut table = Hosts::default();
+            for (number, application) in config.applications.iter().enumerate() {
+                for pattern in &application.hosts {
+                    table.insert(pattern, number);
+                }
+                applications.extend(self.named(application, number, stores));
+            }
+            hosts = Some(table);
+        }
+        (applications, hosts)
+    }
+
     fn application(
         &mut self,
         config: &Config,
@@ -136,19 +160,15 @@ impl Compiler<'_> {
             .as_ref()
             .map(|trust| trust.digests())
             .unwrap_or_default();
+        let tickets = self.tickets_for(config, &digests);
         let next = self.groups.len();
-        let sessions = || config.sessions_max.map(|max| Arc::new(Sessions::new(max)));
-        let (group, sessions) = self
-            .groups
-            .entry(digests)
-            .or_insert_with(|| (next, sessions()))
-            .clone();
+        let group = *self.groups.entry(digests).or_insert(next);
         let tls = context::server_config(Settings {
             chain_pem,
             key_pem,
             verifier: trust.as_ref().map(|trust| verifier(config, trust)),
             tls12: config.tls12,
-            sessions,
+            resumption: tickets.is_some(),
             taps_keys: self.taps_keys,
         })
         .map_err(|error| self.mistakes.push(pair_mistake(config, &error)))
@@ -158,6 +178,7 @@ impl Compiler<'_> {
             name: name.to_owned(),
             client_auth: config.client_auth,
             tls: Arc::new(tls),
+            tickets,
             origin_labels: origins.iter().map(ToString::to_string).collect(),
             origins_digest: origins::digest(config, name, self.reading),
             origins,
@@ -437,42 +458,6 @@ fn read(
 fn unreadable(origin: Origin, path: &Path, what: &FileError) -> Mistake {
     let message = format!("{} can't be read: {what}", path.display());
     Mistake::new(origin, message, "a readable PEM file")
-}
-
-fn forwarding(config: &Config) -> Forwarding {
-    let style = config.client.forwarded;
-    Forwarding {
-        x_forwarded: matches!(style, ForwardedStyle::XForwarded | ForwardedStyle::Both),
-        forwarded: matches!(style, ForwardedStyle::Forwarded | ForwardedStyle::Both),
-        request_id: config.client.request_id,
-        trusted: config.client.trusted_proxy.clone(),
-    }
-}
-
-fn limits(config: &Config) -> Limits {
-    Limits {
-        handshake: HandshakeLimits {
-            deadline: config.handshake_timeout,
-            bytes_max: config.handshake_max,
-        },
-        http: limits::Limits {
-            head_timeout: config.head_timeout,
-            idle_timeout: config.idle_timeout,
-            // Idle connections alone never make a stop a forced one.
-            drain_idle_timeout: config.drain_idle_timeout.min(config.drain_timeout / 2),
-            head_bytes_max: config.head_max,
-            head_fields_max: config.head_fields_max,
-            http2_streams_max: config.http2_streams_max,
-            http2_resets_max: config.client.http2_resets_max,
-            write_timeout: config.client.write_timeout.0,
-            verdict_grace: config.client.verdict_grace.0,
-            http2_stream_window: config.http2_stream_window,
-            http2_connection_window: config.http2_connection_window,
-        },
-        exchange_idle: config.client.exchange_idle_timeout.0,
-        tunnel_idle: config.client.tunnel_idle_timeout.0,
-        body_max: config.client.body_max.0,
-    }
 }
 
 /// With flags alone there is one store.

@@ -4,7 +4,9 @@
 use std::sync::Arc;
 
 use crate::config::{Config, Ktls};
-use crate::tls::kernel::{Decision, Finding, KernelTls, Level, Wish, decide};
+use crate::telemetry::features::KERNEL_TLS;
+use crate::telemetry::{Feature, KtlsCounts, Telemetry};
+use crate::tls::kernel::{Decision, Finding, KernelTls, Level, Refusal, Totals, Wish, decide};
 
 /// What the kernel does of TLS, and why not more.
 #[derive(Debug)]
@@ -53,6 +55,19 @@ impl KernelPart {
         &self.told
     }
 
+    /// Shows in status and metrics what was decided, and what becomes of it.
+    pub fn report(&self, telemetry: &Telemetry) {
+        let told = self.told.trim_end_matches('.');
+        let reason = match self.wish {
+            Wish::Off => "not asked for",
+            _ => told.strip_prefix("Kernel TLS is ").unwrap_or(told),
+        };
+        telemetry.report(Feature::new(KERNEL_TLS, self.in_force.is_some(), reason));
+        if let Some(kernel) = self.in_force.clone() {
+            telemetry.ktls.ask(move || counts(&kernel.totals()));
+        }
+    }
+
     /// Whether anything was asked for, and less than that is in force.
     pub fn falls_short(&self) -> bool {
         match (self.wish, self.in_force.as_ref().map(|kernel| kernel.level)) {
@@ -60,6 +75,19 @@ impl KernelPart {
             (Wish::Splice, level) => level != Some(Level::Splice),
             (Wish::Transmit, None) => true,
         }
+    }
+}
+
+fn counts(totals: &Totals) -> KtlsCounts {
+    let refusals = Refusal::ALL.iter().zip(totals.refused);
+    KtlsCounts {
+        offloads: totals.offloaded,
+        rekeys: totals.rekeyed,
+        spliced_bytes: totals.spliced,
+        unspliced: totals.restored,
+        refusals: refusals
+            .map(|(refusal, count)| (refusal.label().to_owned(), count))
+            .collect(),
     }
 }
 

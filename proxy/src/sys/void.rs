@@ -49,6 +49,26 @@ fn range() -> Option<&'static [u8]> {
 mod tests {
     use super::*;
 
+    /// The kernel takes nothing from there either: a slice that went to a socket as if it were
+    /// bytes sends none.
+    #[test]
+    fn a_slice_cannot_be_written_to_a_socket() {
+        use std::io::{ErrorKind, Read as _, Write as _};
+        use std::os::unix::net::UnixStream;
+
+        let (mut near, mut far) = UnixStream::pair().unwrap();
+        let some = slice(1000).unwrap();
+        let bad_address = rustix::io::Errno::FAULT.raw_os_error();
+        let error = near.write(some).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(bad_address));
+        let bufs = [std::io::IoSlice::new(some), std::io::IoSlice::new(b"x")];
+        let error = near.write_vectored(&bufs).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(bad_address));
+        far.set_nonblocking(true).unwrap();
+        let error = far.read(&mut [0; 10]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::WouldBlock);
+    }
+
     #[test]
     fn slices_of_the_range_are_known_and_others_are_not() {
         assert!(!holds(b"bytes"));

@@ -1,6 +1,7 @@
 //! What of the kernel's help is in use, and why not the rest: one list, filled in one place, shown
 //! by `herald status`.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::OnceLock;
 
@@ -28,39 +29,56 @@ impl Feature {
     }
 }
 
-/// How often the kernel programs took each decision, asked when somebody looks.
-#[derive(Default)]
-pub struct KernelCounts(OnceLock<Ask>);
+/// What is kept elsewhere and asked for when somebody looks.
+pub struct Asked<T>(OnceLock<Ask<T>>);
 
-type Ask = Box<dyn Fn() -> Vec<(&'static str, u64)> + Send + Sync>;
+type Ask<T> = Box<dyn Fn() -> T + Send + Sync>;
 
-impl KernelCounts {
+/// How often the kernel programs took each decision; none without programs.
+pub type KernelCounts = Asked<Vec<(&'static str, u64)>>;
+
+/// What became of kernel TLS; all zero where it is off.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct KtlsCounts {
+    /// Connections whose encryption the kernel took over.
+    pub offloads: u64,
+    /// Keys that were replaced in the kernel.
+    pub rekeys: u64,
+    /// Body bytes that never entered userspace.
+    pub spliced_bytes: u64,
+    /// Connections on which splicing was given up for copying.
+    pub unspliced: u64,
+    /// Connections that were to be handed over and stayed in userspace, by reason.
+    pub refusals: BTreeMap<String, u64>,
+}
+
+impl<T> Asked<T> {
     /// Whom to ask; the first to say so stays.
-    pub fn ask(&self, ask: impl Fn() -> Vec<(&'static str, u64)> + Send + Sync + 'static) {
+    pub fn ask(&self, ask: impl Fn() -> T + Send + Sync + 'static) {
         drop(self.0.set(Box::new(ask)));
     }
+}
 
-    /// Names and counts; none without programs.
-    pub fn now(&self) -> Vec<(&'static str, u64)> {
-        self.0.get().map_or_else(Vec::new, |ask| ask())
+impl<T: Default> Asked<T> {
+    /// The answer; empty where nobody can be asked.
+    pub fn now(&self) -> T {
+        self.0.get().map_or_else(T::default, |ask| ask())
     }
 }
 
-impl fmt::Debug for KernelCounts {
+impl<T> Default for Asked<T> {
+    fn default() -> Self {
+        Self(OnceLock::new())
+    }
+}
+
+impl<T: Default + fmt::Debug> fmt::Debug for Asked<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.now()).finish()
+        self.now().fmt(f)
     }
-}
-
-/// The features of this build.
-pub fn features() -> Vec<Feature> {
-    [KERNEL_TLS]
-        .map(|name| Feature::new(name, false, NOT_BUILT))
-        .into()
 }
 
 /// TLS records made by the kernel.
 pub const KERNEL_TLS: &str = "kernel TLS";
 /// Kernel programs that help with new connections; each is told by its name after this one.
 pub const EBPF_STEERING: &str = "eBPF steering";
-const NOT_BUILT: &str = "not built in this version";

@@ -1,9 +1,9 @@
 //! All metrics as Prometheus reads them (text exposition format 0.0.4). Values are gathered from
 //! the workers' boards when they are asked for.
 
-use super::Telemetry;
 use super::metrics::{BOUNDS, Board, Counter, OriginState};
 use super::reason::{HandshakeFailure, Protocol, Reason, Side, VerdictKind};
+use super::{KtlsCounts, Telemetry};
 use crate::clock::{self, NANOS_PER_SECOND};
 
 /// The whole page.
@@ -16,6 +16,7 @@ pub fn page(telemetry: &Telemetry) -> String {
     durations(&mut page, &telemetry.boards);
     upstreams(&mut page, &origins(telemetry));
     kernel(&mut page, telemetry);
+    ktls(&mut page, &telemetry.ktls.now());
     logs(&mut page, telemetry);
     page.0
 }
@@ -331,6 +332,44 @@ fn kernel(page: &mut Page, telemetry: &Telemetry) {
             ("unclaimed", unclaimed),
         ] {
             page.sample(name, &[("outcome", outcome)], count);
+        }
+    }
+}
+
+fn ktls(page: &mut Page, counts: &KtlsCounts) {
+    for (name, help, value) in [
+        (
+            "herald_ktls_offloads_total",
+            "Connections whose encryption the kernel took over.",
+            counts.offloads,
+        ),
+        (
+            "herald_ktls_rekeys_total",
+            "Keys that were replaced in the kernel.",
+            counts.rekeys,
+        ),
+        (
+            "herald_ktls_spliced_bytes_total",
+            "Bytes of response bodies that never entered userspace.",
+            counts.spliced_bytes,
+        ),
+        (
+            "herald_ktls_unspliced_total",
+            "Connections on which splicing was given up for copying.",
+            counts.unspliced,
+        ),
+    ] {
+        page.single(name, "counter", help, value);
+    }
+    if !counts.refusals.is_empty() {
+        let name = "herald_ktls_refusals_total";
+        page.family(
+            name,
+            "counter",
+            "Connections that were to be handed to the kernel and stayed in userspace.",
+        );
+        for (reason, count) in &counts.refusals {
+            page.sample(name, &[("reason", reason)], count);
         }
     }
 }

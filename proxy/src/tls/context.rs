@@ -10,7 +10,6 @@ use rustls::{ServerConfig, SupportedProtocolVersion, version};
 use thiserror::Error;
 
 use super::kernel::KeyTap;
-use super::sessions::Sessions;
 
 /// What the configuration is made of.
 #[derive(Debug)]
@@ -23,8 +22,8 @@ pub struct Settings {
     pub verifier: Option<Arc<dyn ClientCertVerifier>>,
     /// Whether TLS 1.2 is spoken beside 1.3.
     pub tls12: bool,
-    /// Where sessions are kept for resumption; `None` switches resumption off.
-    pub sessions: Option<Arc<Sessions>>,
+    /// Whether sessions are resumed, by tickets that each connection is given.
+    pub resumption: bool,
     /// Whether the kernel may be given the sending half's keys.
     pub taps_keys: bool,
 }
@@ -76,16 +75,11 @@ pub fn server_config(settings: Settings) -> Result<ServerConfig, ContextError> {
     if settings.taps_keys {
         config.key_log = Arc::new(KeyTap);
     }
-    match settings.sessions {
-        Some(sessions) => {
-            config.session_storage = sessions;
-            config.send_tls13_tickets = TICKETS;
-        }
-        None => {
-            config.session_storage = Arc::new(NoServerSessionStorage {});
-            config.send_tls13_tickets = 0;
-        }
-    }
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = match settings.resumption {
+        true => TICKETS,
+        false => 0,
+    };
     Ok(config)
 }
 

@@ -4,8 +4,8 @@
 //! Takes what was asked for and what the probe found, gives a [`KernelTls`], or `None` for never.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
+mod counts;
 mod gate;
 mod keys;
 mod lane;
@@ -13,6 +13,8 @@ mod pipe;
 mod probe;
 mod sender;
 
+use counts::Counts;
+pub use counts::{Refusal, Totals};
 pub use gate::Gate;
 pub use keys::{KeyTap, Keys, Secret, catch};
 pub use lane::{Filled, Lane};
@@ -51,30 +53,6 @@ pub struct KernelTls {
     /// What the kernel can do.
     pub ability: Ability,
     counts: Counts,
-}
-
-#[derive(Debug, Default)]
-struct Counts {
-    offloaded: AtomicU64,
-    refused: AtomicU64,
-    rekeyed: AtomicU64,
-    spliced: AtomicU64,
-    restored: AtomicU64,
-}
-
-/// How kernel TLS has fared since the start.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Totals {
-    /// Connections whose encryption the kernel took over.
-    pub offloaded: u64,
-    /// Connections that were to be handed over and stayed in userspace.
-    pub refused: u64,
-    /// Keys that were replaced in the kernel.
-    pub rekeyed: u64,
-    /// Body bytes that never entered userspace.
-    pub spliced: u64,
-    /// Connections on which moving bytes in the kernel was given up for copying.
-    pub restored: u64,
 }
 
 /// What was decided at the start, for people.
@@ -138,19 +116,20 @@ impl KernelTls {
 
     /// How it has fared so far.
     pub fn totals(&self) -> Totals {
-        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        Totals {
-            offloaded: read(&self.counts.offloaded),
-            refused: read(&self.counts.refused),
-            rekeyed: read(&self.counts.rekeyed),
-            spliced: read(&self.counts.spliced),
-            restored: read(&self.counts.restored),
+        self.counts.totals()
+    }
+
+    /// Counts a refusal, and says the first of each kind: what keeps many connections in userspace
+    /// would fill the log.
+    fn refuse(&self, refusal: Refusal, detail: &str) {
+        if self.counts.refuse(refusal) {
+            tracing::info!(
+                reason = refusal.label(),
+                detail,
+                "kernel TLS refused, userspace goes on; told once, counted always"
+            );
         }
     }
-}
-
-fn add(count: &AtomicU64, number: u64) {
-    count.fetch_add(number, Ordering::Relaxed);
 }
 
 #[cfg(test)]

@@ -75,6 +75,15 @@ impl<S> Connection<S> {
         }
     }
 
+    /// The body went past the buffers, and the next one may as well: what is read with its head
+    /// stays little.
+    pub(super) fn bypassed(&mut self) {
+        self.read_size = SMALL_READ;
+        if self.read.capacity() > SMALL_READ {
+            self.read = BytesMut::new();
+        }
+    }
+
     /// Gives back what a connection without work does not need.
     pub(super) fn rest(&mut self) {
         self.read_size = SMALL_READ;

@@ -9,6 +9,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::client::TlsStream;
 
+use crate::net::PlainSocket;
+
 /// A connection to an origin.
 #[derive(Debug)]
 pub enum OriginIo {
@@ -23,10 +25,11 @@ pub enum OriginIo {
 impl OriginIo {
     /// The socket, if what it carries is what the origin sent: for those who move bytes in the
     /// kernel.
-    pub fn plain_tcp(&self) -> Option<&TcpStream> {
+    pub fn plain(&self) -> Option<PlainSocket<'_>> {
         match self {
-            Self::Tcp(stream) => Some(stream),
-            Self::Unix(_) | Self::Tls(_) => None,
+            Self::Tcp(stream) => Some(PlainSocket::Tcp(stream)),
+            Self::Unix(stream) => Some(PlainSocket::Unix(stream)),
+            Self::Tls(_) => None,
         }
     }
 }

@@ -126,6 +126,9 @@ where
         }
         self.received += count;
         if self.decoder.is_ended() {
+            if let Some(lease) = &mut self.lease {
+                lease.connection.bypassed();
+            }
             self.finish();
         }
         Ok(())

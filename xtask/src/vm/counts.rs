@@ -29,27 +29,53 @@ pub(super) fn table(kernel: &str, said: &[String]) -> Result<String, Failure> {
         return Err(Failure::new(format!("{kernel}: nothing was counted")));
     }
     let mut text = format!(
-        "{kernel}, instructions a request\n\n\
-         | body | userspace | tx | splice | splice / userspace |\n|---|---|---|---|---|\n"
+        "{kernel}, instructions of the proxy\n\n\
+         | body | of | userspace | tx | splice | splice / userspace |\n|---|---|---|---|---|---|\n"
     );
-    for (length, row) in counted {
-        let cells = LEVELS.map(|level| {
-            row.get(level)
-                .map_or_else(|| "-".to_owned(), |n| thousands(*n))
-        });
-        let ratio = match (row.get("splice"), row.get("off")) {
-            (Some(splice), Some(off)) if *off > 0 => {
-                let percent = splice * 100 / off;
-                format!("{}.{:02}", percent / 100, percent % 100)
+    let mut dear = Vec::new();
+    for (length, row) in &counted {
+        text.push_str(&line(*length, "request", row, 1));
+        if *length >= MIB {
+            text.push_str(&line(*length, "MiB", row, length / MIB));
+            if row.get("splice") >= row.get("off") && row.contains_key("splice") {
+                dear.push(format!(
+                    "splice costs more than userspace at {length} bytes"
+                ));
             }
-            _ => "-".to_owned(),
-        };
-        let cells = cells.join(" | ");
-        text.push_str(&format!("| {} KiB | {cells} | {ratio} |\n", length / 1024));
+        }
     }
     text.push('\n');
-    Ok(text)
+    match dear.is_empty() {
+        true => Ok(text),
+        false => Err(Failure::new(format!("{text}{}", dear.join("; ")))),
+    }
 }
+
+/// One line of the table: the counts of a request, divided into `parts`.
+fn line(length: u64, of: &str, row: &BTreeMap<&str, u64>, parts: u64) -> String {
+    let cell = |level: &&str| {
+        let count = row.get(level).map(|count| thousands(count / parts));
+        count.unwrap_or_else(|| "-".to_owned())
+    };
+    let cells: Vec<_> = LEVELS.iter().map(cell).collect();
+    let ratio = match (row.get("splice"), row.get("off")) {
+        (Some(splice), Some(off)) if *off > 0 => {
+            let percent = splice * 100 / off;
+            format!("{}.{:02}", percent / 100, percent % 100)
+        }
+        _ => "-".to_owned(),
+    };
+    let (number, unit) = match length {
+        MIB.. => (length / MIB, "MiB"),
+        _ => (length / 1024, "KiB"),
+    };
+    format!(
+        "| {number} {unit} | {of} | {} | {ratio} |\n",
+        cells.join(" | ")
+    )
+}
+
+const MIB: u64 = 1 << 20;
 
 fn thousands(number: u64) -> String {
     let digits = number.to_string();
@@ -76,9 +102,20 @@ mod tests {
         ];
         let text = table("kernel 7", &said.map(str::to_owned)).unwrap();
         assert!(
-            text.contains("| 1024 KiB | 4,000,000 | - | 1,000,000 | 0.25 |"),
+            text.contains("| 1 MiB | request | 4,000,000 | - | 1,000,000 | 0.25 |"),
             "{text}"
         );
         table("kernel 7", &[]).unwrap_err();
+    }
+
+    #[test]
+    fn a_splice_that_does_not_pay_is_a_failure_where_it_must() {
+        let said = |length: u64| {
+            let lines = [("off", 100), ("splice", 100)];
+            lines.map(|(level, count)| format!("COUNT {level} {length} {count}"))
+        };
+        table("kernel 7", &said(1024)).unwrap();
+        let problem = table("kernel 7", &said(1 << 26)).unwrap_err().to_string();
+        assert!(problem.contains("at 67108864 bytes"), "{problem}");
     }
 }

@@ -10,6 +10,7 @@ mount -t devtmpfs dev /dev
 mount -t tmpfs tmp /tmp
 mount -t cgroup2 cgroup /sys/fs/cgroup
 mount -t bpf bpf /sys/fs/bpf
+mount -t tracefs tracing /sys/kernel/tracing
 ln -s /proc/self/fd /dev/fd
 ifconfig lo 127.0.0.1 netmask 255.0.0.0 up
 ulimit -n 65536

@@ -215,7 +215,6 @@ fn numbers_that_would_break_a_stage_are_out_of_bounds() {
         ("http2_stream_window", "'65534'", "'65535'"),
         ("http2_connection_window", "'65534'", "'1GiB'"),
         ("upstream_idle_max", "65537", "0"),
-        ("sessions_max", "10000001", "0"),
         ("callers_max", "10000001", "1"),
         ("workers", "1025", "1024"),
         ("drain_timeout", "'25h'", "'24h'"),

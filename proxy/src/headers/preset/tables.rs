@@ -102,21 +102,18 @@ pub(super) const INGRESS_NGINX: &[Row] = &[
 
 // HAProxy's own verdict is 0 without a certificate too, which reads like success: no header then.
 // The names are OpenSSL's with `/`, `+` and bytes outside ASCII escaped; HAProxy sends them raw.
+// The manual writes `%{+Q}` before most of these; in `http-request set-header` neither 2.6 nor 3.2 quotes.
 pub(super) const HAPROXY: &[Row] = &[
     ("X-SSL-Client-Verify", Variable::VerifyCode, Form::Plain),
-    ("X-SSL-Client-DN", Variable::SubjectDnLegacy, Form::Quoted),
-    ("X-SSL-Client-CN", Variable::SubjectCn, Form::Quoted),
-    ("X-SSL-Issuer", Variable::IssuerDnLegacy, Form::Quoted),
+    ("X-SSL-Client-DN", Variable::SubjectDnLegacy, Form::Plain),
+    ("X-SSL-Client-CN", Variable::SubjectCn, Form::Plain),
+    ("X-SSL-Issuer", Variable::IssuerDnLegacy, Form::Plain),
     (
         "X-SSL-Client-NotBefore",
         Variable::NotBeforeAsn1,
-        Form::Quoted,
+        Form::Plain,
     ),
-    (
-        "X-SSL-Client-NotAfter",
-        Variable::NotAfterAsn1,
-        Form::Quoted,
-    ),
+    ("X-SSL-Client-NotAfter", Variable::NotAfterAsn1, Form::Plain),
     (
         "X-SSL-Client-SHA1",
         Variable::FingerprintSha1Upper,
@@ -167,6 +164,9 @@ pub(super) const APACHE: &[Row] = &[
 ];
 
 pub(super) const ENVOY_XFCC: &[Row] = &[("x-forwarded-client-cert", Variable::Xfcc, Form::Plain)];
+
+pub(super) const ENVOY_XFCC_CERT: &[Row] =
+    &[("x-forwarded-client-cert", Variable::XfccCert, Form::Plain)];
 
 pub(super) const ENVOY_XFCC_JSON: &[Row] =
     &[("x-forwarded-client-cert", Variable::XfccJson, Form::Plain)];

@@ -7,7 +7,6 @@ use std::cell::{Cell, RefCell};
 use std::io;
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Buf as _, Bytes};
@@ -15,7 +14,8 @@ use tokio::io::Interest;
 use tokio::net::TcpStream;
 
 use super::pipe::Pipe;
-use super::{KernelTls, Level, add};
+use super::{KernelTls, Level};
+use crate::net::PlainSocket;
 use crate::sys::void;
 
 /// See the module's documentation. Shared within one task.
@@ -116,7 +116,7 @@ impl Lane {
     pub fn poll_fill(
         &self,
         cx: &mut Context<'_>,
-        origin: &TcpStream,
+        origin: PlainSocket<'_>,
         most: u64,
     ) -> Poll<io::Result<Filled>> {
         if !self.splices.get() || !self.rescued.borrow().is_empty() {
@@ -132,10 +132,10 @@ impl Lane {
         }
         loop {
             ready!(origin.poll_read_ready(cx))?;
-            match origin.try_io(Interest::READABLE, || pipe.fill(origin.as_fd(), most)) {
+            match origin.try_read(|| pipe.fill(origin.as_fd(), most)) {
                 Ok(0) => return Poll::Ready(Ok(Filled::End)),
                 Ok(count) => {
-                    add(&self.kernel.counts.spliced, count as u64);
+                    self.kernel.counts.spliced.add(count as u64);
                     return Poll::Ready(match void::slice(count) {
                         Some(slice) => Ok(Filled::Moved(slice)),
                         // `open` has seen that there is a range.
@@ -206,16 +206,14 @@ impl Lane {
     /// The kernel seals from now on.
     pub(super) fn opened(&self) {
         self.state.set(State::Kernel);
-        add(&self.kernel.counts.offloaded, 1);
+        self.kernel.counts.offloaded.add(1);
         self.wake();
     }
 
-    /// It never will on this connection. True for the first such connection of all.
-    pub(super) fn refuse(&self) -> bool {
+    /// It never will on this connection.
+    pub(super) fn refused(&self) {
         self.state.set(State::Refused);
-        let before = self.kernel.counts.refused.fetch_add(1, Ordering::Relaxed);
         self.wake();
-        before == 0
     }
 
     pub(super) fn retire(&self) {
@@ -243,7 +241,7 @@ impl Lane {
 
     fn give_up(&self, error: &io::Error) {
         self.splices.set(false);
-        add(&self.kernel.counts.restored, 1);
+        self.kernel.counts.restored.add(1);
         tracing::debug!(%error, "a body is copied, not spliced");
         self.wake();
     }

@@ -19,7 +19,7 @@ use tokio::net::TcpStream;
 use super::gate::Gate;
 use super::keys::Keys;
 use super::lane::Lane;
-use super::{KernelTls, add};
+use super::{KernelTls, Refusal};
 use crate::sys::void;
 use crate::tls::socket::ClientSocket;
 
@@ -50,17 +50,19 @@ impl Sender {
     /// The sending half of a connection whose handshake derived `keys`; `None` if the kernel could
     /// not use them.
     pub fn new(kernel: &Arc<KernelTls>, keys: Keys) -> Option<Box<Self>> {
-        kernel.ability.seals(keys.suite()).then(|| {
-            Box::new(Self {
-                keys,
-                lane: Rc::new(Lane::new(Arc::clone(kernel))),
-                is_kernel: false,
-                accepted: 0,
-                sealed: 0,
-                control: None,
-                is_closing: false,
-            })
-        })
+        if !kernel.ability.seals(keys.suite()) {
+            kernel.refuse(Refusal::Cipher, "the kernel lacks the connection's cipher");
+            return None;
+        }
+        Some(Box::new(Self {
+            keys,
+            lane: Rc::new(Lane::new(Arc::clone(kernel))),
+            is_kernel: false,
+            accepted: 0,
+            sealed: 0,
+            control: None,
+            is_closing: false,
+        }))
     }
 
     pub(in crate::tls) fn lane(&self) -> Rc<Lane> {
@@ -89,14 +91,9 @@ impl Sender {
         if !self.lane.is_wanted() {
             return;
         }
-        if let Err(refusal) = self.hand_over(gate, tls) {
-            let is_first = self.lane.refuse();
-            if is_first {
-                tracing::info!(
-                    reason = refusal,
-                    "kernel TLS refused, userspace goes on; told once, counted always"
-                );
-            }
+        if let Err((refusal, detail)) = self.hand_over(gate, tls) {
+            self.lane.kernel.refuse(refusal, &detail);
+            self.lane.refused();
         }
     }
 
@@ -104,22 +101,25 @@ impl Sender {
         &mut self,
         gate: &mut Gate<ClientSocket>,
         tls: &mut ServerConnection,
-    ) -> Result<(), String> {
+    ) -> Result<(), (Refusal, String)> {
+        let because = |refusal| (refusal, String::new());
         if has_output(tls) {
-            return Err("rustls has something to send".to_owned());
+            return Err(because(Refusal::Unflushed));
         }
-        let (sequence, plaintext) = gate.counted().ok_or("a record is half sent")?;
+        let counted = gate.counted();
+        let (sequence, plaintext) = counted.ok_or_else(|| because(Refusal::HalfRecord))?;
         if plaintext != self.accepted {
-            // A KeyUpdate was answered: rustls' keys are of a later generation than ours.
-            return Err("the keys have changed".to_owned());
+            return Err(because(Refusal::KeysChanged));
         }
         let info = self.keys.for_kernel(sequence);
-        let info = info.ok_or("no keys for the kernel")?;
+        let info = info.ok_or_else(|| because(Refusal::NoKeys))?;
         let tcp = gate.socket_ref().tcp();
-        setup_ulp(tcp).map_err(|error| error.to_string())?;
+        setup_ulp(tcp).map_err(|error| (Refusal::Protocol, error.to_string()))?;
         // Without keys the layer passes everything through, so a refusal here changes nothing.
-        info.set(tcp)
-            .map_err(|error| format!("{error} (a socket in a sockmap is refused too)"))?;
+        info.set(tcp).map_err(|error| {
+            let detail = format!("{error} (a socket in a sockmap is refused too)");
+            (Refusal::Keys, detail)
+        })?;
         gate.close();
         self.is_kernel = true;
         self.sealed = sequence;
@@ -210,7 +210,7 @@ impl Sender {
         let info = self.keys.for_kernel(0).ok_or_else(refused)?;
         info.set(tcp).map_err(io::Error::other)?;
         self.sealed = 0;
-        add(&self.lane.kernel.counts.rekeyed, 1);
+        self.lane.kernel.counts.rekeyed.add(1);
         Ok(())
     }
 

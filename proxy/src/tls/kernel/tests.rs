@@ -154,11 +154,14 @@ fn configurations(suite: CipherSuite) -> (Arc<ServerConfig>, Arc<ClientConfig>) 
         key_pem: made.signing_key.serialize_pem().into_bytes(),
         verifier: None,
         tls12: true,
-        sessions: std::num::NonZeroUsize::new(10)
-            .map(|max| Arc::new(crate::tls::sessions::Sessions::new(max))),
+        resumption: true,
         taps_keys: true,
     })
     .unwrap();
+    let secrets = crate::tls::TicketSecrets::random().unwrap();
+    let lifetime = std::time::Duration::from_secs(100);
+    let tickets = crate::tls::Tickets::new(&secrets, &[0; 32], lifetime).unwrap();
+    server.ticketer = tickets.of_connection();
     server.enable_secret_extraction = true;
     let mut provider = aws_lc_rs::default_provider();
     provider.cipher_suites.retain(|have| have.suite() == suite);

@@ -1,15 +1,16 @@
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::Duration;
 
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig};
-use tokio::io::AsyncReadExt;
+use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, StreamOwned};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::tls::context::{self, Settings};
 use crate::tls::handshake::Server;
+use crate::tls::kernel::{Ability, KernelTls, Level, Refusal};
 use crate::tls::{HandshakeLimits, handshake};
 
 /// A client that ends its upload with close_notify and sends on in the same breath once held its
@@ -26,11 +27,7 @@ fn what_follows_close_notify_is_not_looked_at() {
             let (tcp, _) = listener.accept().unwrap();
             tcp.set_nonblocking(true).unwrap();
             let tcp = tokio::net::TcpStream::from_std(tcp).unwrap();
-            let limits = HandshakeLimits {
-                deadline: Duration::from_secs(10),
-                bytes_max: 64 * 1024,
-            };
-            let mut io = handshake(Server::Only(server), tcp, limits, None, None)
+            let mut io = handshake(Server::Only(server), tcp, LIMITS, None, None)
                 .await
                 .unwrap()
                 .io;
@@ -69,6 +66,51 @@ fn what_follows_close_notify_is_not_looked_at() {
     assert_eq!(told.recv_timeout(Duration::from_secs(20)), Ok(UPLOAD));
 }
 
+/// Whatever rustls has sealed and not sent would be lost: such a connection is not handed over,
+/// which is counted, and goes on in userspace.
+#[test]
+fn a_hand_over_with_records_unflushed_is_refused_and_nothing_is_lost() {
+    let (server, client) = configurations();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let all = Ability {
+        aes128: true,
+        aes256: true,
+        chacha20: true,
+        rekey: true,
+        splice: true,
+    };
+    let kernel = KernelTls::new(Level::Transmit, 1, all);
+    let counted = Arc::clone(&kernel);
+    let serving = std::thread::spawn(move || {
+        runtime().block_on(async {
+            let (tcp, _) = listener.accept().unwrap();
+            tcp.set_nonblocking(true).unwrap();
+            let tcp = tokio::net::TcpStream::from_std(tcp).unwrap();
+            let shaken = handshake(Server::Only(server), tcp, LIMITS, Some(&kernel), None);
+            let mut io = shaken.await.unwrap().io;
+            io.lane(true).unwrap().note_large();
+            io.tls.writer().write_all(b"sealed, ").unwrap();
+            let sender = io.sender.as_mut().unwrap();
+            sender.hand_over_if_wanted(&mut io.socket, &mut io.tls);
+            assert!(!sender.is_kernel());
+            io.write_all(b"and then more").await.unwrap();
+            io.shutdown().await.unwrap();
+        });
+    });
+    let name = ServerName::try_from("localhost").unwrap();
+    let tcp = std::net::TcpStream::connect(address).unwrap();
+    let mut tls = StreamOwned::new(ClientConnection::new(client, name).unwrap(), tcp);
+    let mut got = String::new();
+    tls.read_to_string(&mut got).unwrap();
+    assert_eq!(got, "sealed, and then more");
+    serving.join().unwrap();
+    let totals = counted.totals();
+    assert_eq!(totals.offloaded, 0);
+    assert_eq!(totals.refused[Refusal::Unflushed as usize], 1);
+    assert_eq!(totals.refused.iter().sum::<u64>(), 1);
+}
+
 fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -83,8 +125,8 @@ fn configurations() -> (Arc<ServerConfig>, Arc<ClientConfig>) {
         key_pem: made.signing_key.serialize_pem().into_bytes(),
         verifier: None,
         tls12: true,
-        sessions: None,
-        taps_keys: false,
+        resumption: false,
+        taps_keys: true,
     })
     .unwrap();
     let mut roots = RootCertStore::empty();
@@ -95,5 +137,9 @@ fn configurations() -> (Arc<ServerConfig>, Arc<ClientConfig>) {
     (Arc::new(server), Arc::new(client))
 }
 
+const LIMITS: HandshakeLimits = HandshakeLimits {
+    deadline: Duration::from_secs(10),
+    bytes_max: 64 * 1024,
+};
 const PIECE: usize = 16 * 1024;
 const UPLOAD: usize = 4 * PIECE;

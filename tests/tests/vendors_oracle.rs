@@ -1,0 +1,403 @@
+//! The presets against the products they are named after: the same callers to HAProxy, httpd, Envoy and Herald, and what
+//! their origins got compared byte for byte. Where Herald departs on purpose, the table says why, and must still be true.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use herald_tests::client::Settings;
+use herald_tests::gate;
+use herald_tests::herald::Launch;
+use herald_tests::origin::Origin;
+use herald_tests::peer::{Kind, Peer};
+use herald_tests::pki::{Identity, Key, Pki};
+use herald_tests::wire::{Fields, text};
+use rcgen::{DistinguishedName, DnType, DnValue, SanType};
+
+/// A name, the attributes of the subject, DNS names, URIs.
+type Caller<'a> = (
+    &'a str,
+    &'a [(Attribute, &'a str)],
+    &'a [&'a str],
+    &'a [&'a str],
+);
+
+const CALLERS: &[Caller<'_>] = &[
+    (
+        "plain",
+        &[
+            (Attribute::Country, "US"),
+            (Attribute::Organization, "Example"),
+            (Attribute::Unit, "Devices"),
+            (Attribute::CommonName, "device-42"),
+        ],
+        &["device-42.example.com", "d42.example.com"],
+        &["spiffe://example.com/device/42"],
+    ),
+    (
+        "no alternative name",
+        &[(Attribute::CommonName, "x")],
+        &[],
+        &[],
+    ),
+    (
+        "comma and quote",
+        &[
+            (Attribute::Organization, "Smith, \"Sons\" + Co"),
+            (Attribute::CommonName, "x"),
+        ],
+        &["x.example.com"],
+        &[],
+    ),
+    (
+        "slash",
+        &[(Attribute::CommonName, "a/b")],
+        &[],
+        &["urn:a,b"],
+    ),
+    (
+        "umlaut",
+        &[(Attribute::CommonName, "J\u{fc}rgen")],
+        &[],
+        &[],
+    ),
+];
+
+#[derive(Clone, Copy)]
+enum Attribute {
+    Country,
+    Organization,
+    Unit,
+    CommonName,
+}
+
+/// Where Herald departs: preset, caller, header, and why.
+const DEPARTURES: &[(&str, &str, &str, &str)] = &[
+    (
+        "haproxy",
+        "slash",
+        "X-SSL-Client-DN",
+        "HAProxy does not escape: /CN=a/b could be two attributes",
+    ),
+    (
+        "haproxy",
+        "comma and quote",
+        "X-SSL-Client-DN",
+        "HAProxy does not escape `+`",
+    ),
+    (
+        "haproxy",
+        "umlaut",
+        "X-SSL-Client-DN",
+        "HAProxy sends bytes beyond ASCII, which receivers read differently",
+    ),
+    ("haproxy", "umlaut", "X-SSL-Client-CN", "as X-SSL-Client-DN"),
+    (
+        "cf-haproxy",
+        "slash",
+        "X-SSL-Client-Subject-DN",
+        "as haproxy",
+    ),
+    (
+        "cf-haproxy",
+        "comma and quote",
+        "X-SSL-Client-Subject-DN",
+        "as haproxy",
+    ),
+    (
+        "cf-haproxy",
+        "umlaut",
+        "X-SSL-Client-Subject-DN",
+        "as haproxy",
+    ),
+    (
+        "cf-haproxy",
+        "umlaut",
+        "X-SSL-Client-Subject-CN",
+        "as haproxy",
+    ),
+    (
+        "apache",
+        "umlaut",
+        "SSL-CLIENT-S-DN",
+        "httpd sends bytes beyond ASCII, which receivers read differently",
+    ),
+    (
+        "apache",
+        "umlaut",
+        "SSL-CLIENT-S-DN-CN",
+        "as SSL-CLIENT-S-DN",
+    ),
+    (
+        "envoy-xfcc",
+        "slash",
+        "x-forwarded-client-cert",
+        "Envoy does not quote a URI with a comma, which its manual asks for and without which it begins another element",
+    ),
+    (
+        "envoy-xfcc-cert",
+        "slash",
+        "x-forwarded-client-cert",
+        "as envoy-xfcc",
+    ),
+];
+
+/// What HAProxy's manual shows, and what Cloud Foundry's haproxy sets with its names in base64.
+const HAPROXY: &[(&str, &str)] = &[
+    ("X-SSL-Client-Verify", "%[ssl_c_verify]"),
+    ("X-SSL-Client-DN", "%{+Q}[ssl_c_s_dn]"),
+    ("X-SSL-Client-CN", "%{+Q}[ssl_c_s_dn(cn)]"),
+    ("X-SSL-Issuer", "%{+Q}[ssl_c_i_dn]"),
+    ("X-SSL-Client-NotBefore", "%{+Q}[ssl_c_notbefore]"),
+    ("X-SSL-Client-NotAfter", "%{+Q}[ssl_c_notafter]"),
+    ("X-SSL-Client-SHA1", "%[ssl_c_sha1,hex]"),
+];
+const CF_HAPROXY: &[(&str, &str)] = &[
+    ("X-Forwarded-Client-Cert", "%[ssl_c_der,base64]"),
+    ("X-SSL-Client", "%[ssl_c_used]"),
+    ("X-SSL-Client-Verify", "%[ssl_c_verify]"),
+    ("X-SSL-Client-Subject-DN", "%[ssl_c_s_dn,base64]"),
+    ("X-SSL-Client-Subject-CN", "%[ssl_c_s_dn(cn),base64]"),
+    ("X-SSL-Client-Issuer-DN", "%[ssl_c_i_dn,base64]"),
+    ("X-SSL-Client-NotBefore", "%[ssl_c_notbefore]"),
+    ("X-SSL-Client-NotAfter", "%[ssl_c_notafter]"),
+];
+const APACHE: &[(&str, &str)] = &[
+    ("SSL-CLIENT-VERIFY", "SSL_CLIENT_VERIFY"),
+    ("SSL-CLIENT-M-SERIAL", "SSL_CLIENT_M_SERIAL"),
+    ("SSL-CLIENT-S-DN", "SSL_CLIENT_S_DN"),
+    ("SSL-CLIENT-S-DN-CN", "SSL_CLIENT_S_DN_CN"),
+    ("SSL-CLIENT-I-DN", "SSL_CLIENT_I_DN"),
+    ("SSL-CLIENT-V-START", "SSL_CLIENT_V_START"),
+    ("SSL-CLIENT-V-END", "SSL_CLIENT_V_END"),
+    ("SSL-CLIENT-V-REMAIN", "SSL_CLIENT_V_REMAIN"),
+    ("SSL-CLIENT-CERT", "SSL_CLIENT_CERT"),
+];
+const ENVOY: &[(&str, &str)] = &[("x-forwarded-client-cert", "")];
+
+#[test]
+fn haproxy_and_the_presets_named_after_it() {
+    if gate::require(
+        "haproxy_oracle",
+        "haproxy",
+        Kind::Haproxy.version().is_some(),
+    ) {
+        for (preset, headers) in [("haproxy", HAPROXY), ("cf-haproxy", CF_HAPROXY)] {
+            compare(preset, headers, Kind::Haproxy, |origin, dir, at| {
+                haproxy(headers, origin, dir, at)
+            });
+        }
+    }
+}
+
+#[test]
+fn httpd_and_the_preset_named_after_it() {
+    if gate::require("apache_oracle", "apache2", Kind::Apache.version().is_some()) {
+        compare("apache", APACHE, Kind::Apache, apache);
+    }
+}
+
+#[test]
+fn envoy_and_the_presets_named_after_it() {
+    if gate::require("envoy_oracle", "envoy", Kind::Envoy.version().is_some()) {
+        for (preset, details) in [
+            ("envoy-xfcc", "format: TEXT"),
+            ("envoy-xfcc-cert", "format: TEXT, cert: true, chain: true"),
+            ("envoy-xfcc-json", "format: JSON"),
+        ] {
+            compare(preset, ENVOY, Kind::Envoy, |origin, _, at| {
+                envoy(details, origin, at)
+            });
+        }
+    }
+}
+
+/// Every caller to both; every header of the preset must be the same, but for the departures.
+fn compare(
+    preset: &str,
+    headers: &[(&str, &str)],
+    kind: Kind,
+    written: impl Fn(SocketAddr, &Path, SocketAddr) -> String,
+) {
+    let (theirs, ours) = (Origin::echo(), Origin::echo());
+    let peer = Peer::start(kind, |dir, at| written(theirs.address(), dir, at));
+    let herald = Launch::new("required", ours.address())
+        .args(["--preset", preset])
+        .start();
+    let mut findings = Vec::new();
+    let mut compared = 0;
+    for (name, ..) in CALLERS {
+        let caller = caller(name);
+        let [theirs, ours] = [(peer.address(), &theirs), (herald.address(), &ours)]
+            .map(|(at, origin)| got(&caller, at, origin));
+        for (header, _) in headers {
+            compared += 1;
+            let [theirs, ours] =
+                [&theirs, &ours].map(|fields| fields.all(header).map(text).collect::<Vec<_>>());
+            let known = DEPARTURES.iter().find(|(known, caller, field, _)| {
+                (*known, *caller, *field) == (preset, *name, *header)
+            });
+            match (theirs == ours, known) {
+                (true, None) | (false, Some(_)) => {}
+                (true, Some(_)) => findings.push(format!(
+                    "{name}: {header} is no departure any more: {ours:?}"
+                )),
+                (false, None) => findings.push(format!(
+                    "{name}: {header}\n  {kind:?} {theirs:?}\n  Herald {ours:?}"
+                )),
+            }
+        }
+    }
+    assert!(
+        findings.is_empty(),
+        "{preset}:\n{}\n{}",
+        findings.join("\n"),
+        peer.log()
+    );
+    println!("{preset}: {compared} values compared");
+}
+
+fn caller(name: &str) -> Identity {
+    let (_, subject, dns, uris) = CALLERS.iter().find(|(known, ..)| *known == name).unwrap();
+    Pki::shared().client(|params| {
+        params.distinguished_name = DistinguishedName::new();
+        for (attribute, value) in *subject {
+            let (kind, value) = match attribute {
+                Attribute::Country => (
+                    DnType::CountryName,
+                    DnValue::PrintableString((*value).try_into().unwrap()),
+                ),
+                Attribute::Organization => (
+                    DnType::OrganizationName,
+                    DnValue::Utf8String((*value).to_owned()),
+                ),
+                Attribute::Unit => (
+                    DnType::OrganizationalUnitName,
+                    DnValue::Utf8String((*value).to_owned()),
+                ),
+                Attribute::CommonName => {
+                    (DnType::CommonName, DnValue::Utf8String((*value).to_owned()))
+                }
+            };
+            params.distinguished_name.push(kind, value);
+        }
+        let dns = dns
+            .iter()
+            .map(|&name| SanType::DnsName(name.try_into().unwrap()));
+        let uris = uris
+            .iter()
+            .map(|&uri| SanType::URI(uri.try_into().unwrap()));
+        params.subject_alt_names = uris.chain(dns).collect();
+    })
+}
+
+fn got(caller: &Identity, at: SocketAddr, origin: &Origin) -> Fields {
+    let mut client = Settings::new(Some(caller))
+        .alpn(&["http/1.1"])
+        .connect(at)
+        .unwrap();
+    let response = client.get("/").unwrap();
+    let mut requests = origin.take();
+    assert_eq!(
+        (response.status, requests.len()),
+        (200, 1),
+        "{}",
+        response.start
+    );
+    requests.pop().unwrap().headers
+}
+
+/// Herald's own certificate, its key, and the CA of callers.
+fn files() -> [PathBuf; 3] {
+    let (cert, key) = Pki::shared().server(Key::Ec);
+    [cert, key, Pki::shared().path("ca.pem")]
+}
+
+fn haproxy(headers: &[(&str, &str)], origin: SocketAddr, dir: &Path, at: SocketAddr) -> String {
+    let [cert, key, ca] = files();
+    let both = [cert, key]
+        .map(|path| fs::read_to_string(path).unwrap())
+        .concat();
+    let pem = dir.join("both.pem");
+    fs::write(&pem, both).unwrap();
+    let headers: String = headers
+        .iter()
+        .map(|(name, value)| format!("http-request set-header {name} {value}\n"))
+        .collect();
+    format!(
+        "defaults\nmode http\ntimeout client 10s\ntimeout server 10s\ntimeout connect 10s\nfrontend tls\n\
+         bind {at} ssl crt {} verify required ca-file {}\n{headers}default_backend origin\nbackend origin\nserver o {origin}\n",
+        pem.display(),
+        ca.display()
+    )
+}
+
+fn apache(origin: SocketAddr, dir: &Path, at: SocketAddr) -> String {
+    let [cert, key, ca] = files().map(|path| path.display().to_string());
+    let modules: String = [
+        "mpm_event",
+        "authz_core",
+        "headers",
+        "proxy",
+        "proxy_http",
+        "ssl",
+    ]
+    .iter()
+    .map(|name| format!("LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so\n"))
+    .collect();
+    let headers: String = APACHE
+        .iter()
+        .map(|(name, variable)| format!("RequestHeader set {name} \"%{{{variable}}}s\"\n"))
+        .collect();
+    let dir = dir.display();
+    format!(
+        "{modules}ServerName localhost\nListen {at}\nPidFile {dir}/pid\nErrorLog {dir}/error.log\nDefaultRuntimeDir {dir}\n\
+         User www-data\nGroup www-data\nSSLEngine on\nSSLCertificateFile {cert}\nSSLCertificateKeyFile {key}\n\
+         SSLCACertificateFile {ca}\nSSLVerifyClient require\nSSLVerifyDepth 10\nSSLSessionCache none\n\
+         SSLOptions +StdEnvVars +ExportCertData\n{headers}ProxyPass / http://{origin}/\n"
+    )
+}
+
+fn envoy(details: &str, origin: SocketAddr, at: SocketAddr) -> String {
+    let [cert, key, ca] = files().map(|path| path.display().to_string());
+    let (port, host) = (at.port(), origin.port());
+    format!(
+        r#"
+static_resources:
+  listeners:
+  - address: {{ socket_address: {{ address: 127.0.0.1, port_value: {port} }} }}
+    filter_chains:
+    - transport_socket:
+        name: envoy.transport_sockets.tls
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext
+          require_client_certificate: true
+          common_tls_context:
+            tls_certificates:
+            - certificate_chain: {{ filename: "{cert}" }}
+              private_key: {{ filename: "{key}" }}
+            validation_context: {{ trusted_ca: {{ filename: "{ca}" }} }}
+      filters:
+      - name: envoy.filters.network.http_connection_manager
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: x
+          forward_client_cert_details: SANITIZE_SET
+          set_current_client_cert_details: {{ subject: true, uri: true, dns: true, {details} }}
+          route_config:
+            virtual_hosts:
+            - name: x
+              domains: ["*"]
+              routes: [{{ match: {{ prefix: "/" }}, route: {{ cluster: origin }} }}]
+          http_filters:
+          - name: envoy.filters.http.router
+            typed_config: {{ "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router }}
+  clusters:
+  - name: origin
+    type: STATIC
+    load_assignment:
+      cluster_name: origin
+      endpoints: [{{ lb_endpoints: [{{ endpoint: {{ address: {{ socket_address: {{ address: 127.0.0.1, port_value: {host} }} }} }} }}] }}]
+"#
+    )
+}
