@@ -301,9 +301,7 @@ impl Bound {
         };
         let mut steering = self.steering;
         let ends = steering.close_events(config);
-        if ends.is_some() {
-            telemetry.expect_close_events();
-        }
+        let ends = ends.inspect(|_| telemetry.expect_close_events());
         let workers = self
             .sockets
             .into_iter()

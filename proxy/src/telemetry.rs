@@ -23,6 +23,7 @@ pub mod ledger;
 pub mod limit;
 pub mod log;
 pub mod metrics;
+mod pen;
 pub mod prometheus;
 pub mod reason;
 pub mod refusals;
@@ -42,9 +43,9 @@ pub use reloads::{ReloadState, Reloads};
 pub use request_id::{RequestId, RequestIds};
 
 use closing::Inbox;
-use ledger::Pen;
 use limit::SourceLimit;
 use metrics::Board;
+use pen::Pen;
 use refusals::Refusals;
 use sink::{Sink, SinkCounts, Target};
 

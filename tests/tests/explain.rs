@@ -9,6 +9,7 @@ use herald_tests::herald::{self, Herald, Launch};
 use herald_tests::origin::Origin;
 use herald_tests::pki::{Identity, Key, Pki};
 use herald_tests::records::Folder;
+use herald_tests::wait;
 use herald_tests::wire::text;
 
 const POLICIES: &str = r#"
@@ -222,6 +223,35 @@ fn a_refusal_is_explained_by_its_id() {
         .ask(b"GET /x HTTP/1.1\r\nHost: app.test\r\n\r\n")
         .unwrap();
     assert_eq!(bench.folder.ask("/refusals").1, list);
+}
+
+/// A refusal is explained with the configuration in force: after a reload that lets the caller in, it says so.
+#[test]
+fn after_a_reload_the_new_configuration_explains() {
+    let bench = Bench::new("");
+    let mut herald = bench.start();
+    let mut client = Settings::new(None).connect(herald.address()).unwrap();
+    let response = client
+        .ask(b"OPTIONS /x HTTP/1.1\r\nHost: app.test\r\n\r\n")
+        .unwrap();
+    let id = response.headers.only("x-request-id").unwrap();
+    let admin = format!("unix:{}", bench.folder.path("admin.sock").display());
+    let asked = || {
+        let output = herald::run(&["explain", "--request", &id, "--admin", &admin]);
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert!(asked().contains("Decision     403, by the mode"));
+    let bypass = "[[application.policy]]\nname = \"preflight\"\naction = \"bypass\"\ninclude = \"everyone\"\nmethod = \"OPTIONS\"\n";
+    let text = fs::read_to_string(&bench.file).unwrap();
+    let text = text.replace("\"required\"", "\"optional\"") + bypass;
+    fs::write(&bench.file, text).unwrap();
+    herald.hang_up();
+    wait::until("the new configuration", || {
+        let told = asked();
+        let passes =
+            told.contains("Decided by   preflight") && told.contains("Decision     passes");
+        passes.then_some(())
+    });
 }
 
 /// The page that an operator wrote is for people; programs that ask for JSON, and other failures, get Herald's own.

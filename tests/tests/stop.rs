@@ -170,11 +170,25 @@ fn twenty_restarts_lose_nothing_and_twenty_kills_leave_nothing() {
     };
     let mut programs = BTreeSet::new();
     let mut current = next("127.0.0.1:0");
-    let address = current.address();
     programs.extend(kernel::programs_of(current.pid()));
+    restarts(&mut current, &next, &mut programs);
+    kills(&mut current, &next, &mut programs);
+    current.terminate();
+    drop(current);
+    assert!(programs.len() >= 3 * 2 * usize::try_from(RESTARTS).unwrap());
+    wait::until("the programs to be gone", || {
+        kernel::programs().is_disjoint(&programs).then_some(())
+    });
+}
+
+/// Starts a herald on an address.
+type Start<'a> = dyn Fn(&str) -> Herald + 'a;
+
+fn restarts(current: &mut Herald, next: &Start<'_>, programs: &mut BTreeSet<u32>) {
+    let address = current.address();
     let load = Load::start(address);
     for restart in 0..RESTARTS {
-        let mut before = std::mem::replace(&mut current, next(&address.to_string()));
+        let mut before = std::mem::replace(current, next(&address.to_string()));
         programs.extend(kernel::programs_of(current.pid()));
         let status = before.awaited();
         assert_eq!(
@@ -206,6 +220,10 @@ fn twenty_restarts_lose_nothing_and_twenty_kills_leave_nothing() {
         count(&counts.connections) > RESTARTS,
         "restarts moved the clients"
     );
+}
+
+fn kills(current: &mut Herald, next: &Start<'_>, programs: &mut BTreeSet<u32>) {
+    let address = current.address();
     let stop = Arc::<AtomicBool>::default();
     let halt = Arc::clone(&stop);
     let pressing = thread::spawn(move || {
@@ -222,7 +240,7 @@ fn twenty_restarts_lose_nothing_and_twenty_kills_leave_nothing() {
     for _ in 0..RESTARTS {
         current.signal("-KILL");
         current.terminate();
-        current = next(&address.to_string());
+        *current = next(&address.to_string());
         programs.extend(kernel::programs_of(current.pid()));
         let settings = Settings::new(Some(&Pki::shared().good()));
         assert_eq!(
@@ -233,12 +251,6 @@ fn twenty_restarts_lose_nothing_and_twenty_kills_leave_nothing() {
     stop.store(true, Ordering::Relaxed);
     let answers = pressing.join().unwrap();
     assert!(answers > 0, "nothing was pressing between the kills");
-    current.terminate();
-    drop(current);
-    assert!(programs.len() >= 3 * 2 * usize::try_from(RESTARTS).unwrap());
-    wait::until("the programs to be gone", || {
-        kernel::programs().is_disjoint(&programs).then_some(())
-    });
 }
 
 /// A herald on `listen`, which an older one may still hold.

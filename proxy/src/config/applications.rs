@@ -2,6 +2,7 @@
 //! with host names and the same keys that one application has at the top. What an application does
 //! not say is taken from the flags and the top of the file.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 
 use clap::Command;
@@ -11,7 +12,7 @@ use super::flags::CrlMode;
 use super::found::Found;
 use super::mistake::{Mistake, Origin, quoted};
 use super::model::{ApplicationConfig, Config, TrustConfig};
-use super::sections::{Section, Sections};
+use super::sections::{Section, Sections, is_applications};
 use crate::hosts::{HostPattern, Hosts};
 
 mod policies;
@@ -32,25 +33,32 @@ impl Sections {
             mistakes.push(Mistake::new(place, message, "client_ca, or applications"));
         }
         let mut hosts = Hosts::default();
+        let mut taken = HashSet::new();
         let mut applications: Vec<ApplicationConfig> = Vec::new();
         for (number, section) in self.applications.into_iter().enumerate() {
             let names = section.hosts(number, &mut hosts, &mut mistakes);
             let stores = section.stores(&trusts, &mut mistakes);
-            let name = section.name(&applications, &mut mistakes);
+            let name = section.name(&mut taken, &mut mistakes);
             let (policies, shadow) = policies::policies(&section, &mut mistakes);
             let workers = workers::workers(&section, &mut mistakes);
             let has_stores = !section.own("trust").is_empty();
             let (origin, found) = (section.origin, section.found.over(base.clone()));
             match configure(found, settings, Some((&origin, has_stores))) {
-                Ok(config) => applications.push(ApplicationConfig {
-                    name,
-                    hosts: names,
-                    trusts: stores,
-                    policies,
-                    workers,
-                    shadow,
-                    settings: config,
-                }),
+                Ok(mut config) => {
+                    // The process's are the first one's; of ten thousand others they are not kept.
+                    config
+                        .values
+                        .retain(|key, _| number == 0 || is_applications(key));
+                    applications.push(ApplicationConfig {
+                        name,
+                        hosts: names,
+                        trusts: stores,
+                        policies,
+                        workers,
+                        shadow,
+                        settings: config,
+                    });
+                }
                 Err(found) => found.into_iter().for_each(|mistake| {
                     // What is wrong at the top is wrong for every application.
                     if !mistakes.contains(&mistake) {
@@ -132,13 +140,13 @@ impl Section {
         }
     }
 
-    fn name(&self, others: &[ApplicationConfig], mistakes: &mut Vec<Mistake>) -> String {
+    fn name(&self, others: &mut HashSet<String>, mistakes: &mut Vec<Mistake>) -> String {
         let given = self
             .own("name")
             .first()
             .or_else(|| self.own("hostnames").first());
         let name = given.map(|(name, _)| name.clone()).unwrap_or_default();
-        if others.iter().any(|other| other.name == name) {
+        if !name.is_empty() && !others.insert(name.clone()) {
             let message = format!("{} is the name of two applications", quoted(&name));
             mistakes.push(Mistake::new(self.place("name"), message, "each name once"));
         }

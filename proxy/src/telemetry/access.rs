@@ -9,8 +9,8 @@ use http::{Request, Version, header};
 use super::connection::Scope;
 use super::fields::{Fields, name};
 use super::identity::Identity;
-use super::ledger::Pen;
 use super::metrics::bump;
+use super::pen::Pen;
 use super::reason::{Ending, Reason, VerdictKind};
 use crate::clock;
 

@@ -13,8 +13,8 @@ use proxy_common::CloseEvent;
 use tokio::sync::Notify;
 
 use super::fields::{Fields, name};
-use super::ledger::Pen;
 use super::metrics::Board;
+use super::pen::Pen;
 use crate::clock;
 
 /// Close events on their way from the thread that reads them to the worker of their connection.

@@ -9,8 +9,9 @@ use std::rc::Rc;
 use super::closing::{Watched, Wire};
 use super::fields::{Fields, name};
 use super::identity::Identity;
-use super::ledger::{Ledger, Pen};
+use super::ledger::Ledger;
 use super::metrics::bump;
+use super::pen::Pen;
 use super::reason::{ConnectionEnd, HandshakeFailure, Protocol};
 use crate::clock;
 

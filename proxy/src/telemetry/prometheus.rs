@@ -322,14 +322,15 @@ fn kernel(page: &mut Page, telemetry: &Telemetry) {
         }
         let name = "herald_close_events_total";
         page.family(name, "counter", "Ends of connections told by the kernel.");
-        type Of = fn(&Board) -> &Counter;
-        let outcomes: [(_, Of); 3] = [
-            ("joined", |board| &board.closes_joined),
-            ("missed", |board| &board.closes_missed),
-            ("unclaimed", |board| &board.closes_unclaimed),
-        ];
-        for (outcome, counter) in outcomes {
-            let count = total(&telemetry.boards, counter);
+        let boards = &telemetry.boards;
+        let joined = total(boards, |board| &board.closes_joined);
+        let missed = total(boards, |board| &board.closes_missed);
+        let unclaimed = total(boards, |board| &board.closes_unclaimed);
+        for (outcome, count) in [
+            ("joined", joined),
+            ("missed", missed),
+            ("unclaimed", unclaimed),
+        ] {
             page.sample(name, &[("outcome", outcome)], count);
         }
     }

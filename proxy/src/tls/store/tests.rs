@@ -281,6 +281,45 @@ fn few_certificates_of_one_subject_are_tried() {
     assert_eq!(issuer_candidates(&different).len(), 9);
 }
 
+/// One CA key, certified by an old root and by a new one, as while roots are replaced: whichever of the two is trusted, in
+/// whatever order the chain comes, and also where both stand in it beside a third that expired.
+#[test]
+fn a_cross_signed_ca_leads_to_whichever_root_is_trusted() {
+    let (old, new) = (root(ca_params("old root")), root(ca_params("new root")));
+    let key = KeyPair::generate().unwrap();
+    let certified = |by: &Issuer, end| {
+        let mut params = ca_params("cross-signed");
+        params.not_after = date_time_ymd(end, 1, 1);
+        params.signed_by(&key, by).unwrap().der().clone()
+    };
+    let (by_old, by_new, ended) = (
+        certified(&old, 2027),
+        certified(&new, 2027),
+        certified(&new, 2026),
+    );
+    let issuer = rcgen::Issuer::new(ca_params("cross-signed"), &key);
+    let client = params("client")
+        .signed_by(&KeyPair::generate().unwrap(), &issuer)
+        .unwrap()
+        .der()
+        .clone();
+    for trusted in [&old, &new] {
+        let store = store_of(&[trusted]);
+        for others in [
+            vec![&by_old, &by_new],
+            vec![&by_new, &by_old],
+            vec![&ended, &by_old, &by_new],
+        ] {
+            let chain: Vec<_> = std::iter::once(&client).chain(others).cloned().collect();
+            let Verdict::Success(path) = store.judge(&chain, NOW).verdict else {
+                panic!("{:?}", store.judge(&chain, NOW));
+            };
+            assert_eq!(path.anchor, *trusted.der());
+            assert_eq!(path.intermediates.len(), 1);
+        }
+    }
+}
+
 #[test]
 fn bytes_that_are_no_certificate_fail_without_a_reason() {
     let store = store_of(&[&root(ca_params("root"))]);

@@ -1,0 +1,120 @@
+//! Many applications in one process (issue 7): 10,000 of them with 1,000 trust stores start in less than two seconds and are
+//! reloaded without holding any worker up.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::time::{Duration, Instant};
+
+use herald_tests::client::Settings;
+use herald_tests::gate;
+use herald_tests::origin::{Next, Origin};
+use herald_tests::pki::{Authority, Key, client_params};
+use herald_tests::site::Site;
+
+/// The file: each application has a name of its own, one of the stores, and a header of its own.
+fn configuration(site: &Site, origin: &Origin, sizes: (usize, usize), mark: &str) -> String {
+    let (applications, stores) = sizes;
+    let mut text = format!(
+        "workers = 2\nclient_auth = \"required\"\nwatch = false\nupstream = \"http://{}\"\n",
+        origin.address()
+    );
+    for store in 0..stores {
+        let ca = site.path(&format!("ca-{store}.pem"));
+        write!(text, "[[trust]]\nname = \"store-{store}\"\nca = {ca:?}\n").unwrap();
+    }
+    for application in 0..applications {
+        write!(
+            text,
+            "[[application]]\nhostnames = [\"app-{application}.test\", \"*.app-{application}.test\"]\n\
+             trust = \"store-{}\"\nheader = {{ X-App = \"{application} {mark}\" }}\n",
+            application % stores
+        )
+        .unwrap();
+    }
+    // The name that the test's certificate is for.
+    let last = site.path("ca-0.pem");
+    write!(text, "[[application]]\nhostnames = [\"localhost\"]\nclient_ca = {last:?}\nheader = {{ X-App = \"{mark}\" }}\n").unwrap();
+    text
+}
+
+#[test]
+fn ten_thousand_applications_start_and_are_reloaded_in_no_time() {
+    if !gate::long("ten_thousand_applications_start_and_are_reloaded_in_no_time") {
+        return;
+    }
+    let (site, sizes) = (Site::default(), (10_000, 1_000));
+    let origin = Origin::scripted(|_, stream| {
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")?;
+        Ok(Next::Keep)
+    });
+    let authorities: Vec<_> = (0..sizes.1)
+        .map(|number| Authority::root(&format!("CA {number}")))
+        .collect();
+    for (number, authority) in authorities.iter().enumerate() {
+        site.put(&format!("ca-{number}.pem"), authority.issuer.pem());
+    }
+    site.configure_to(&configuration(&site, &origin, sizes, "first"));
+    let began = Instant::now();
+    let herald = site.start();
+    let started = began.elapsed();
+
+    let caller = authorities[0].issue(client_params(), Key::Ec);
+    let settings = Settings::new(Some(&caller));
+    let mut client = settings.connect(herald.address()).unwrap();
+    assert_eq!(client.get("/").unwrap().status, 200);
+    assert_eq!(origin.take_one().headers.only("x-app").unwrap(), "first");
+
+    // Steady requests on a connection of each worker's show every pause: of the worst of them while nothing happens, and
+    // while reloads do.
+    let mut ask = |spans: &mut Vec<Duration>, until: &dyn Fn() -> bool| {
+        while !until() {
+            let asked = Instant::now();
+            assert_eq!(client.get("/").unwrap().status, 200);
+            spans.push(asked.elapsed());
+        }
+        spans.sort_unstable();
+    };
+    let mut quiet = Vec::new();
+    let calm = Instant::now();
+    ask(&mut quiet, &|| calm.elapsed() > Duration::from_secs(3));
+    let mut busy = Vec::new();
+    let began = Instant::now();
+    let reloading = std::thread::scope(|scope| {
+        let reloads = scope.spawn(|| {
+            let mut times = Vec::new();
+            for mark in ["second", "third", "fourth"] {
+                site.configure_to(&configuration(&site, &origin, sizes, mark));
+                let began = Instant::now();
+                site.reloaded();
+                times.push(began.elapsed());
+            }
+            times
+        });
+        ask(&mut busy, &|| reloads.is_finished());
+        reloads.join().unwrap()
+    });
+    println!(
+        "start {started:?}; reloads {reloading:?} in {:?}; requests while quiet: p50 {:?} p99 {:?} max {:?}; while reloading: {} with p50 {:?} p99 {:?} p99.9 {:?} max {:?}",
+        began.elapsed(),
+        at(&quiet, 0.5),
+        at(&quiet, 0.99),
+        at(&quiet, 1.0),
+        busy.len(),
+        at(&busy, 0.5),
+        at(&busy, 0.99),
+        at(&busy, 0.999),
+        at(&busy, 1.0),
+    );
+    assert!(started < Duration::from_secs(2), "{started:?}");
+}
+
+/// The span that `share` of them do not exceed; they are sorted.
+fn at(spans: &[Duration], share: f64) -> Duration {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "an index below the length"
+    )]
+    let index = (spans.len() as f64 * share) as usize;
+    spans[index.min(spans.len() - 1)]
+}
