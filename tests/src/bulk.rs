@@ -197,7 +197,7 @@ fn made(length: usize) -> Vec<u8> {
     bytes
 }
 
-/// The SHA-256 of [`bytes`], computed once a length.
+/// The SHA-256 of [`bytes()`], computed once a length.
 pub fn digest(length: usize) -> String {
     static KNOWN: Mutex<BTreeMap<usize, String>> = Mutex::new(BTreeMap::new());
     let mut known = KNOWN.lock().unwrap();

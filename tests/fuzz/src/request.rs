@@ -7,6 +7,7 @@
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::LazyLock;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -15,7 +16,7 @@ use std::{io, thread_local};
 use bytes::{Bytes, BytesMut};
 use herald::config::ClientAuth;
 use herald::headers::{Forwarding, HeaderBlock, Hygiene, Mapping, Outbound, Way, family_names};
-use herald::http::{RequestHead, limits, serve};
+use herald::http::{Endings, RequestHead, limits, serve};
 use herald::identity::{self, Facts, OnFailure};
 use herald::telemetry::RequestIds;
 use herald::tls::{ReasonStyle, Verdict};
@@ -41,13 +42,17 @@ pub(crate) fn run(bytes: &[u8]) {
 
 fn on_the_wire(bytes: &[u8]) {
     let io = TokioIo::new(Wire(Bytes::copy_from_slice(bytes)));
-    let (_trigger, watch) = drain::channel();
+    let (_trigger, drain) = drain::channel();
+    let endings = Endings {
+        drain,
+        withdrawal: Rc::default(),
+    };
     let exchange = |request: Request<hyper::body::Incoming>| async move {
         rewrite(request);
         Response::new(Empty::<Bytes>::new())
     };
     RUNTIME.with(|runtime| {
-        let served = serve::serve(io, serve::Protocol::Http1, &LIMITS, watch, exchange);
+        let served = serve::serve(io, serve::Protocol::Http1, &LIMITS, endings, exchange);
         drop(runtime.block_on(served));
     });
 }
@@ -217,6 +222,7 @@ static LIMITS: LazyLock<limits::Limits> = LazyLock::new(|| limits::Limits {
     head_timeout: Duration::from_secs(10),
     idle_timeout: Duration::from_secs(60),
     drain_idle_timeout: Duration::from_secs(1),
+    verdict_grace: Duration::from_secs(1),
     head_bytes_max: 16 * 1024,
     head_fields_max: 100,
     http2_streams_max: 8,
