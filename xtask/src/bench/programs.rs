@@ -28,16 +28,15 @@ impl Programs {
         herald: Option<PathBuf>,
         wanted: &[Kind],
     ) -> Result<Self, Failure> {
+        // Together, so that both are made of the same builds of what they share.
         let mut build = command::cargo(root);
         build.args(["build", "--release", "--locked", "--bins"]);
         build.args(["--package", "herald-benches"]);
-        command::run(&mut build)?;
         let ours = |kind: &Kind| matches!(kind, Kind::Herald | Kind::Bare | Kind::Logged);
         if herald.is_none() && wanted.iter().any(ours) {
-            let mut build = command::cargo(root);
-            build.args(["build", "--release", "--locked", "--package", "proxy"]);
-            command::run(&mut build)?;
+            build.args(["--package", "proxy"]);
         }
+        command::run(&mut build)?;
         let release = target.join("release");
         let work = target.join("bench/work");
         let pki = work.join("pki");
