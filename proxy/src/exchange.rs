@@ -1,38 +1,35 @@
 //! One request, from head to answer: the order of the stages, and nothing else.
 
 use std::cell::RefCell;
-use std::future::poll_fn;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
-use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
-use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::caller::Standing;
 use crate::clock;
 use crate::headers::{self, Outbound, Way};
 use crate::http::{RequestBody, RequestHead, Withdrawal};
-use crate::net::HalfClose;
 use crate::policy::{self, Denied, Permit};
-use crate::relay::{IdleLimit, RelayBody, Tunnel, TunnelError};
+use crate::relay::{IdleLimit, RelayBody};
 use crate::respond::{Asked, Failure, Misdirected, Turned};
 use crate::snapshot::{Application, Current};
-use crate::telemetry::reason::{Ending, Reason};
 use crate::telemetry::refusals::Refusal;
 use crate::telemetry::{Record, RequestId, RequestIds, Scope, Telemetry};
 use crate::tls::kernel::Lane;
-use crate::upstream::{OriginBody, OriginSide, UpstreamError};
+use crate::upstream::OriginBody;
 
 mod bound;
 mod reply;
+mod switch;
 
 pub use bound::Bound;
 pub use reply::Reply;
 use reply::{Page, Recorded};
+use switch::Opened;
+pub use switch::Switched;
 
 /// What all requests of one connection share.
 #[derive(Debug)]
@@ -57,41 +54,10 @@ pub struct Exchange {
     pub switched: RefCell<Option<Switched>>,
 }
 
-/// What a 101 leaves for the connection to do.
-#[derive(Debug)]
-pub struct Switched {
-    origin: OriginSide,
-    record: Record,
-    /// The request that opened it.
-    opened: Opened,
-}
-
-/// What is asked again while a tunnel is open.
-#[derive(Debug)]
-struct Opened {
-    authority: Box<[u8]>,
-    method: Box<str>,
-    path: Box<[u8]>,
-    /// Whether `path` is in the form that rules for paths are for.
-    is_canonical: bool,
-}
-
 /// What an origin answered, and to what, if that may open a tunnel.
 struct Answered {
     response: Response<OriginBody<RequestBody>>,
     opened: Option<Opened>,
-}
-
-impl Opened {
-    /// Only a request that asks for another protocol can open a tunnel.
-    fn of(head: &RequestHead, is_canonical: bool) -> Option<Self> {
-        head.headers().contains_key(header::UPGRADE).then(|| Self {
-            authority: head.authority().into(),
-            method: head.method().as_str().into(),
-            path: head.path().into(),
-            is_canonical,
-        })
-    }
 }
 
 impl Exchange {
@@ -149,66 +115,6 @@ impl Exchange {
         response.map(|page| Reply::Page(Page::new(page, record, is_head)))
     }
 
-    /// Takes the origin's side of a tunnel out of its 101; the connection opens it once hyper has
-    /// sent the answer.
-    fn switch(
-        &self,
-        answered: Answered,
-        mut record: Record,
-        asked: &Asked,
-        id: &RequestId,
-    ) -> Response<Reply> {
-        let (head, body) = answered.response.into_parts();
-        match (body.into_tunnel(), answered.opened) {
-            (Ok(origin), Some(opened)) => {
-                record.answered(head.status.as_u16());
-                self.switched.replace(Some(Switched {
-                    origin,
-                    record,
-                    opened,
-                }));
-                Response::from_parts(head, Reply::Nothing)
-            }
-            // A 101 to what did not ask for it has been refused before.
-            (Ok(_), None) => {
-                self.refuse(&UpstreamError::UnexpectedUpgrade.into(), record, asked, id)
-            }
-            (Err(error), _) => self.refuse(&error.into(), record, asked, id),
-        }
-    }
-
-    /// Moves bytes through the tunnel that the last answer opened, if it opened one, until it is
-    /// over. `None` gives the client's stream back.
-    pub async fn tunnel<C>(&self, client: C, read: Bytes) -> Option<C>
-    where
-        C: AsyncRead + AsyncWrite + HalfClose + Unpin,
-    {
-        let Some(Switched {
-            origin,
-            mut record,
-            opened,
-        }) = self.switched.take()
-        else {
-            return Some(client);
-        };
-        let OriginSide { io, read: sent, .. } = origin;
-        let tunnel = Tunnel::new((client, read.into()), (io, sent));
-        let idle = self.bound().serving.snapshot.limits.tunnel_idle;
-        let withdrawn = poll_fn(|cx| self.withdrawal.poll(cx));
-        let may_go_on = || self.may_go_on(&opened);
-        let (totals, end) = tunnel.run(idle, may_go_on, withdrawn).await;
-        record.bodies(totals.sent, totals.received);
-        match end {
-            Ok(()) => record.finish(Ending::Complete),
-            Err(error) => {
-                tracing::debug!(client = %self.client, %error, "tunnel cut");
-                record.failed(tunnel_reason(&error));
-                record.finish(Ending::Failed);
-            }
-        }
-        None
-    }
-
     fn relay(
         &self,
         response: Response<OriginBody<RequestBody>>,
@@ -232,26 +138,6 @@ impl Exchange {
             }
         }
         Response::from_parts(parts, Reply::Relay(body))
-    }
-
-    /// For how long the caller may go on without being judged anew; `None` if the request that
-    /// opened the tunnel would be refused now.
-    fn may_go_on(&self, opened: &Opened) -> Option<Duration> {
-        let now = clock::unix_now();
-        let bound = self.bound();
-        let application = bound.asked_for(&opened.authority)?;
-        let standing = bound.standing(application);
-        let permit = policy::authorize(application.client_auth, &standing.verdict).ok()?;
-        if !opened.is_canonical && application.has_path_rules() {
-            return None;
-        }
-        let rules = application.rules.as_ref();
-        let decision = rules.map(|rules| rules.decide(&standing.met, &opened.method, &opened.path));
-        let is_shadow = rules.is_some_and(|rules| rules.shadow);
-        policy::narrow(permit, decision, is_shadow).ok()?;
-        Some(Duration::from_secs(
-            standing.holds_until.saturating_sub(now),
-        ))
     }
 
     async fn forward(
@@ -413,13 +299,4 @@ fn turned(denied: Denied, application: &Application, head: &RequestHead) -> Box<
         host: head.authority().into(),
         path: head.path().into(),
     })
-}
-
-fn tunnel_reason(error: &TunnelError) -> Reason {
-    match error {
-        TunnelError::Client(_) => Reason::ClientGone,
-        TunnelError::Origin(_) => Reason::OriginRead,
-        TunnelError::Idle => Reason::Idle,
-        TunnelError::Withdrawn => Reason::CertificateFailed,
-    }
 }

@@ -375,3 +375,20 @@ fn armour(label: &str, der: &[u8]) -> String {
 }
 
 const DAY: Duration = Duration::from_secs(86_400);
+
+/// A client of `authority` with this serial number.
+pub fn client_of(authority: &Authority, serial: &[u8]) -> Identity {
+    let mut params = client_params();
+    params.serial_number = Some(SerialNumber::from_slice(serial));
+    authority.issue(params, Key::Ec)
+}
+
+/// When what lasts a day from now ends.
+pub fn tomorrow() -> SystemTime {
+    SystemTime::now() + Duration::from_secs(86_400)
+}
+
+/// Ten minutes ago.
+pub fn past() -> SystemTime {
+    SystemTime::now() - Duration::from_secs(600)
+}

@@ -17,7 +17,7 @@ use crate::client::Settings;
 use crate::h2;
 use crate::world::Protocol;
 
-/// How many connections a soak holds (issue 2).
+/// How many connections a soak holds.
 pub const CONNECTIONS: usize = 256;
 
 /// A soak under way.

@@ -269,8 +269,7 @@ fn a_stolen_certificate_breaks_the_handshake_in_every_mode() {
     table.finish();
 }
 
-/// webpki reads version 3 only; a version 1 certificate broke the handshake before a verdict could be forwarded (issue 2,
-/// deliver 4).
+/// webpki reads version 3 only; a version 1 certificate broke the handshake before a verdict could be forwarded.
 #[test]
 fn a_version_1_certificate_is_a_failed_verdict_and_not_a_broken_handshake() {
     let identity = version_one();

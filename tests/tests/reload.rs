@@ -296,7 +296,7 @@ fn a_connection_is_misdirected_when_its_handshake_asked_less() {
     assert_eq!(connect().get("/").unwrap().status, 200);
 }
 
-/// Issue 7: 100 reloads under load lose no request. Each changes a header, so that each is a new configuration.
+/// 100 reloads under load lose no request. Each changes a header, so that each is a new configuration.
 #[test]
 fn a_hundred_reloads_under_load_lose_no_request() {
     for protocol in Protocol::ALL {

@@ -1,4 +1,4 @@
-//! Many applications in one process (issue 7): 10,000 of them with 1,000 trust stores start in less than two seconds and are
+//! Many applications in one process: 10,000 of them with 1,000 trust stores start in less than two seconds and are
 //! reloaded without holding any worker up.
 
 use std::fmt::Write as _;

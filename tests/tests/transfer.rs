@@ -20,7 +20,7 @@ use sha2::{Digest as _, Sha256};
 
 const GIB: u64 = 1 << 30;
 const PIECE: usize = 64 * 1024;
-/// How much Herald may grow while a GiB passes (issue 2).
+/// How much Herald may grow while a GiB passes.
 const GROWTH_KIB: u64 = 32 * 1024;
 
 #[test]

@@ -197,7 +197,7 @@ fn a_tampered_certificate_fails() {
     verdict_is(&world, &identity, false, "").unwrap();
 }
 
-/// A critical SAN or constraint that webpki can't read is a verdict, not a broken handshake (issue 2, deliver 4).
+/// A critical SAN or constraint that webpki can't read is a verdict, not a broken handshake.
 #[test]
 fn certificates_with_broken_extensions_are_failed_verdicts() {
     let oid = [0x55, 0x1D, 0x11];

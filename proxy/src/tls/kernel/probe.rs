@@ -34,6 +34,18 @@ pub struct Ability {
     pub splice: bool,
 }
 
+#[cfg(test)]
+impl Ability {
+    /// All there is.
+    pub(in crate::tls) const ALL: Self = Self {
+        aes128: true,
+        aes256: true,
+        chacha20: true,
+        rekey: true,
+        splice: true,
+    };
+}
+
 /// A kernel's version.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Release {

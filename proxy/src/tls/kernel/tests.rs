@@ -97,13 +97,7 @@ async fn a_key_update_before_the_hand_over_is_noticed() {
 
 #[test]
 fn a_level_is_taken_only_where_it_is_known_to_be_good() {
-    let all = Ability {
-        aes128: true,
-        aes256: true,
-        chacha20: true,
-        rekey: true,
-        splice: true,
-    };
+    let all = Ability::ALL;
     let none = Err("no kernel TLS here".to_owned());
     let debian = "#1 SMP PREEMPT_DYNAMIC Debian 6.1.192-2 (2026-11-12)";
     let old = Release::of("6.1.0-56-cloud-amd64", debian);

@@ -73,14 +73,7 @@ fn a_hand_over_with_records_unflushed_is_refused_and_nothing_is_lost() {
     let (server, client) = configurations();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let all = Ability {
-        aes128: true,
-        aes256: true,
-        chacha20: true,
-        rekey: true,
-        splice: true,
-    };
-    let kernel = KernelTls::new(Level::Transmit, 1, all);
+    let kernel = KernelTls::new(Level::Transmit, 1, Ability::ALL);
     let counted = Arc::clone(&kernel);
     let serving = std::thread::spawn(move || {
         runtime().block_on(async {
