@@ -399,11 +399,12 @@ fn watched(level: &str) -> (Folder, World) {
 fn expect_refused(folder: &Folder, herald: &Herald, reason: &str, number: u64) {
     let series = format!("herald_ktls_refusals_total{{reason=\"{reason}\"}}");
     assert_eq!(folder.metric(&series), number, "{reason}");
-    let log = herald.log();
-    let lines = log
-        .lines()
-        .filter(|line| line.contains("kernel TLS refused"));
-    assert_eq!(lines.count(), 1, "{log}");
+    // The count may be here before the line is.
+    let log = wait::until("the line about it", || {
+        let log = herald.log();
+        log.contains("kernel TLS refused").then_some(log)
+    });
+    assert_eq!(log.matches("kernel TLS refused").count(), 1, "{log}");
     assert!(log.contains(reason), "{log}");
 }
 

@@ -197,11 +197,11 @@ fn what_is_wrong_is_told_and_the_old_configuration_stays() {
             "{what}: {state}"
         );
         assert_eq!(state["generation"], 1, "{what}");
-        let log = herald.log();
-        assert!(
-            log.contains("not reloaded") && log.contains(said),
-            "{what}: {log}"
-        );
+        // The answer may be here before the line is.
+        wait::until("the line about it", || {
+            let log = herald.log();
+            (log.contains("not reloaded") && log.contains(said)).then_some(())
+        });
         drop(
             Settings::default()
                 .connect(herald.address())

@@ -197,11 +197,10 @@ fn restarts(current: &mut Herald, next: &Start<'_>, programs: &mut BTreeSet<u32>
             "restart {restart}: {}",
             before.log()
         );
-        assert!(
-            before.log().contains("signal=\"handover\""),
-            "{}",
-            before.log()
-        );
+        wait::until("the line about the handover", || {
+            let log = before.log();
+            log.contains("signal=\"handover\"").then_some(())
+        });
         if load.counts.failed.load(Ordering::Relaxed) > 0 {
             println!("restart {restart} failed: {}", before.log());
             break;
