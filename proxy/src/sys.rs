@@ -3,5 +3,6 @@
 
 pub mod hops;
 pub mod load;
+pub mod memory;
 pub mod ring;
 pub mod void;

@@ -19,6 +19,7 @@ use crate::drain::{self, DrainWatch};
 use crate::listen::{Acceptor, Places};
 use crate::snapshot::{Current, Snapshot};
 use crate::sys::load::LoadSlot;
+use crate::sys::memory;
 use crate::telemetry::metrics::OriginState;
 use crate::telemetry::{RequestIds, Telemetry};
 use crate::tls::context;
@@ -104,6 +105,7 @@ async fn serve(seat: Seat, common: Common) -> io::Result<()> {
         drop(tokio::task::spawn_local(beat(Rc::clone(&worker))));
     }
     drop(tokio::task::spawn_local(sweep(Rc::clone(&worker))));
+    drop(tokio::task::spawn_local(tidy()));
     begin_checks(&worker.current, 0..count);
     worker.tell_generation();
     drop(tokio::task::spawn_local(resolve(Rc::clone(&worker))));
@@ -197,6 +199,14 @@ async fn sweep(worker: Rc<Worker>) {
     }
 }
 
+/// Gives memory back that connections no longer need.
+async fn tidy() {
+    loop {
+        tokio::time::sleep(TIDY_INTERVAL).await;
+        memory::give_back();
+    }
+}
+
 /// Keeps the addresses of origins fresh, off the request path.
 async fn resolve(worker: Rc<Worker>) {
     loop {
@@ -285,3 +295,4 @@ const PUBLISH_INTERVAL: Duration = Duration::from_secs(1);
 /// How often verdicts are looked after that end by themselves: to the second.
 const REVIEW_INTERVAL: Duration = Duration::from_secs(1);
 const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
+const TIDY_INTERVAL: Duration = Duration::from_secs(1);
