@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
@@ -12,7 +13,7 @@ use tokio::net::TcpStream;
 use crate::clock;
 use crate::drain::DrainWatch;
 use crate::exchange::{Bound, Exchange};
-use crate::http::{self, Endings, Leftover, Protocol, Withdrawal};
+use crate::http::{self, Endings, Leftover, Protocol, Served, Withdrawal};
 use crate::listen::Accepted;
 use crate::net::HalfClose;
 use crate::snapshot::{Current, Snapshot};
@@ -66,7 +67,7 @@ pub async fn connection(accepted: Accepted, worker: Rc<Worker>, drain: DrainWatc
     let serving = worker.current.get();
     let snapshot = Arc::clone(&serving.snapshot);
     // The handshake proves possession of a key; it decides nothing about the caller.
-    let shaken = match shake(&worker, &snapshot, tcp, wire).await {
+    let shaken = match Box::pin(shake(&worker, &snapshot, tcp, wire)).await {
         Ok(shaken) => shaken,
         Err(error) => {
             record.handshake_failed(error.class());
@@ -103,38 +104,51 @@ pub async fn connection(accepted: Accepted, worker: Rc<Worker>, drain: DrainWatc
     let _looked_after = worker.open.add(&exchange);
     // A tunnel goes on after HTTP, and the drain waits for it too.
     let _going = drain.clone();
-    let tallied = Tallied::new(io, Rc::clone(record.scope()));
     let served = http::serve(
-        TokioIo::new(tallied),
+        TokioIo::new(Tallied::new(io, Rc::clone(record.scope()))),
         protocol,
         &snapshot.limits.http,
         Endings { drain, withdrawal },
         move |request| Rc::clone(&requests).answer(request),
     )
     .await;
-    match served {
-        Ok(leftover) => {
-            after_http(&exchange, leftover).await;
-            record.ended(ConnectionEnd::Closed);
+    let end = match served {
+        Ok(served) => {
+            let patience = snapshot.limits.http.write_timeout;
+            Box::pin(after_http(&exchange, served, patience)).await
         }
         Err(error) => {
-            record.ended(ending(&record, &standing.identity, protocol, &error));
             tell_broken(&worker, client, &error);
+            ending(&record, &standing.identity, protocol, &error)
         }
-    }
+    };
+    record.ended(end);
 }
 
 /// What follows on an HTTP/1.1 connection: a tunnel, or the end. hyper leaves a connection open on
 /// which an upgrade was asked for, whatever became of it.
-async fn after_http<C>(exchange: &Exchange, leftover: Option<Leftover<TokioIo<C>>>)
+async fn after_http<C>(
+    exchange: &Exchange,
+    served: Served<TokioIo<C>>,
+    patience: Duration,
+) -> ConnectionEnd
 where
     C: AsyncRead + AsyncWrite + HalfClose + Unpin,
 {
-    if let Some(Leftover { io, read }) = leftover
-        && let Some(mut io) = exchange.tunnel(io.into_inner(), read).await
-    {
-        // An error means that the client is gone.
-        drop(io.shutdown().await);
+    // An error of a shutdown means that the client is gone.
+    match served {
+        Served::Left(Leftover { io, read }) => {
+            if let Some(mut io) = exchange.tunnel(io.into_inner(), read).await {
+                drop(io.shutdown().await);
+            }
+            ConnectionEnd::Closed
+        }
+        Served::Idle(io) => {
+            let mut io = io.into_inner();
+            drop(tokio::time::timeout(patience, io.shutdown()).await);
+            ConnectionEnd::Idle
+        }
+        Served::Closed => ConnectionEnd::Closed,
     }
 }
 

@@ -6,12 +6,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
-use hyper::body::Incoming;
 
 use crate::caller::Standing;
 use crate::clock;
-use crate::headers::{self, Outbound, Way};
-use crate::http::{RequestBody, RequestHead, Withdrawal};
+use crate::headers::{self, Hygiene, Outbound, Way};
+use crate::http::{ClientBody, RequestBody, RequestHead, Withdrawal};
 use crate::policy::{self, Denied, Permit};
 use crate::relay::{IdleLimit, RelayBody};
 use crate::respond::{Asked, Failure, Misdirected, Turned};
@@ -19,7 +18,7 @@ use crate::snapshot::{Application, Current};
 use crate::telemetry::refusals::Refusal;
 use crate::telemetry::{Record, RequestId, RequestIds, Scope, Telemetry};
 use crate::tls::kernel::Lane;
-use crate::upstream::OriginBody;
+use crate::upstream::{Fingerprint, OriginBody, Upstream, UpstreamError};
 
 mod bound;
 mod reply;
@@ -54,34 +53,98 @@ pub struct Exchange {
     pub switched: RefCell<Option<Switched>>,
 }
 
+/// A request as its origin gets it.
+struct Prepared<'a> {
+    outbound: Outbound<'a>,
+    body: RequestBody,
+    to: Destination<'a>,
+}
+
+/// Where a request goes, and for whom.
+struct Destination<'a> {
+    application: &'a Application,
+    upstream: &'a Upstream,
+    caller: Option<&'a Fingerprint>,
+    opening: Option<Opened>,
+}
+
 /// What an origin answered, and to what, if that may open a tunnel.
 struct Answered {
     response: Response<OriginBody<RequestBody>>,
     opened: Option<Opened>,
 }
 
+impl Destination<'_> {
+    /// Cleans what came back.
+    fn answered(
+        self,
+        sent: Result<Response<OriginBody<RequestBody>>, UpstreamError>,
+        outbound: &Outbound<'_>,
+        hygiene: &Hygiene,
+        record: &mut Record,
+    ) -> Result<Answered, Failure> {
+        let endpoint = sent.as_ref().ok().map(|answer| answer.body().endpoint());
+        record.upstream(self.application.origin_label(endpoint));
+        let (mut parts, body) = sent?.into_parts();
+        headers::clean_response(&mut parts.headers, hygiene);
+        if let (StatusCode::SWITCHING_PROTOCOLS, Some(protocol)) =
+            (parts.status, outbound.upgrade())
+        {
+            headers::announce_switch(&mut parts.headers, protocol);
+        }
+        Ok(Answered {
+            response: Response::from_parts(parts, body),
+            opened: self.opening,
+        })
+    }
+}
+
 impl Exchange {
     /// Answers one request: from the origin, or with the reason why not.
-    pub async fn answer(self: Rc<Self>, request: Request<Incoming>) -> Response<Reply> {
+    ///
+    /// What needs no waiting is done in functions of their own: a future keeps room for all that
+    /// its body ever held, and is moved with it.
+    pub fn answer(
+        self: Rc<Self>,
+        request: Request<ClientBody>,
+    ) -> impl Future<Output = Response<Reply>> {
         let asked = Asked::of(&request);
         let is_http2 = request.version() == Version::HTTP_2;
         let bound = self.bound();
-        let standing = bound.standing(bound.application());
         let id = bound.hop.request_id(request.headers(), &self.request_ids);
+        let mut standing = bound.standing(bound.application());
         let mut record = Record::begin(&self.scope, &standing.identity, &request);
         record.request_id(id.as_bytes());
-        let mut response = match self
-            .forward(request, (&bound, standing), &id, &mut record)
-            .await
-        {
+        async move {
+            let prepared = self.prepare(request, (&bound, &mut standing), &id, &mut record);
+            let answered = match prepared {
+                Ok(Prepared { outbound, body, to }) => {
+                    record.forwarding();
+                    let sent = to.upstream.send(&outbound, body, to.caller).await;
+                    to.answered(sent, &outbound, &bound.serving.hygiene, &mut record)
+                }
+                Err(failure) => Err(failure),
+            };
+            self.reply(answered, (record, &bound), (&asked, is_http2), &id)
+        }
+    }
+
+    fn reply(
+        &self,
+        answered: Result<Answered, Failure>,
+        (mut record, bound): (Record, &Bound),
+        (asked, is_http2): (&Asked, bool),
+        id: &RequestId,
+    ) -> Response<Reply> {
+        let mut response = match answered {
             Ok(answered) if answered.response.status() == StatusCode::SWITCHING_PROTOCOLS => {
-                self.switch(answered, record, &asked, &id)
+                self.switch(answered, record, asked, id)
             }
             Ok(Answered { response, .. }) => {
                 record.answered(response.status().as_u16());
-                self.relay(response, record, &bound)
+                self.relay(response, record, bound)
             }
-            Err(failure) => self.refuse(&failure, record, &asked, &id),
+            Err(failure) => self.refuse(&failure, record, asked, id),
         };
         if is_http2 {
             headers::ensure_date(response.headers_mut(), clock::unix_now());
@@ -140,13 +203,14 @@ impl Exchange {
         Response::from_parts(parts, Reply::Relay(body))
     }
 
-    async fn forward(
-        &self,
-        request: Request<Incoming>,
-        (bound, standing): (&Bound, Arc<Standing>),
-        id: &RequestId,
+    /// Makes of a request what the origin gets, if its caller may pass.
+    fn prepare<'a>(
+        &'a self,
+        request: Request<ClientBody>,
+        (bound, standing): (&'a Bound, &'a mut Arc<Standing>),
+        id: &'a RequestId,
         record: &mut Record,
-    ) -> Result<Answered, Failure> {
+    ) -> Result<Prepared<'a>, Failure> {
         let (parts, body) = request.into_parts();
         // First the request must mean one thing only ...
         let snapshot = &bound.serving.snapshot;
@@ -154,47 +218,31 @@ impl Exchange {
         // ... and be for an application that this connection's handshake would have done for ...
         let application = bound.asked_for(head.authority()).ok_or(Misdirected)?;
         record.application(&application.name);
-        let standing = match application.number == bound.application().number {
-            true => standing,
-            false => bound.standing(application),
-        };
+        if application.number != bound.application().number {
+            *standing = bound.standing(application);
+        }
+        let standing: &'a Standing = standing;
         // ... then the caller may pass or not, as it stands now, not as of the handshake ...
-        let permit = self.admit((application, &standing), &mut head, id, record)?;
+        let permit = self.admit((application, standing), &mut head, id, record)?;
         bound.passed(application);
         let block = standing.block_of(application.worker_of(head.path()));
         let body = RequestBody::new(body, snapshot.limits.body_max)?;
-        // ... then what the client said of itself goes and what Herald knows comes in ...
+        // ... then what the client said of itself goes and what Herald knows comes in.
         let way = Way {
             hop: &bound.hop,
             id,
         };
-        let hygiene = &bound.serving.hygiene;
         let opening = Opened::of(&head, application.has_path_rules());
-        let mut outbound = Outbound::new(head, permit, hygiene, block, way)?;
+        let mut outbound = Outbound::new(head, permit, &bound.serving.hygiene, block, way)?;
         outbound.ask_upgrade(&snapshot.upgrades);
-        record.forwarding();
-        let caller = standing.fingerprint.as_ref();
         let upstreams = &bound.serving.upstreams;
-        let upstream = upstreams.get(application.number).ok_or(Misdirected)?;
-        let answered = upstream.send(&outbound, body, caller).await;
-        let endpoint = answered
-            .as_ref()
-            .ok()
-            .map(|answer| answer.body().endpoint());
-        record.upstream(application.origin_label(endpoint));
-        let response = answered?;
-        // ... and the answer is cleaned on its way back.
-        let (mut parts, body) = response.into_parts();
-        headers::clean_response(&mut parts.headers, hygiene);
-        if let (StatusCode::SWITCHING_PROTOCOLS, Some(protocol)) =
-            (parts.status, outbound.upgrade())
-        {
-            headers::announce_switch(&mut parts.headers, protocol);
-        }
-        Ok(Answered {
-            response: Response::from_parts(parts, body),
-            opened: opening,
-        })
+        let to = Destination {
+            application,
+            upstream: upstreams.get(application.number).ok_or(Misdirected)?,
+            caller: standing.fingerprint.as_ref(),
+            opening,
+        };
+        Ok(Prepared { outbound, body, to })
     }
 
     /// Lets the caller pass, or not: by the application's mode first, then by its policies, for which

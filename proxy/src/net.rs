@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::str::FromStr;
 use std::task::{Context, Poll};
 
+use hyper_util::rt::TokioIo;
 use ipnet::IpNet;
 use tokio::io::{AsyncWrite, Interest};
 use tokio::net::{TcpStream, UnixStream};
@@ -78,6 +79,18 @@ pub fn source_of(address: IpAddr) -> IpAddr {
 pub trait HalfClose: AsyncWrite {
     /// Ready when the peer has been told.
     fn poll_half_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+}
+
+/// A stream that can be waited for without reading from it, so that whoever waits needs no buffer.
+pub trait Awaited {
+    /// Ready when a read may find something: bytes, an end or an error. Perhaps it finds nothing.
+    fn poll_awaited(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+}
+
+impl<S: Awaited> Awaited for TokioIo<S> {
+    fn poll_awaited(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.inner_mut().poll_awaited(cx)
+    }
 }
 
 /// A socket that carries what its peer wrote, and nothing around it.

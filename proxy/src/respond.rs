@@ -4,7 +4,6 @@
 use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
-use hyper::body::Incoming;
 use thiserror::Error;
 
 use crate::headers::Refusal;
@@ -232,6 +231,6 @@ fn upstream_status(error: &UpstreamError) -> StatusCode {
 fn is_too_large(error: &BodyError) -> bool {
     matches!(
         error.downcast_ref(),
-        Some(BodyFailure::<<Incoming as http_body::Body>::Error>::TooLarge(_))
+        Some(BodyFailure::<hyper::Error>::TooLarge(_))
     )
 }

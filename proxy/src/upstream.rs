@@ -158,17 +158,17 @@ impl<C: Connect> Upstream<C> {
     ///
     /// # Errors
     /// Every [`UpstreamError`]; the connection is closed then.
-    pub async fn send<B>(
+    pub fn send<B>(
         &self,
         outbound: &Outbound<'_>,
         body: B,
         caller: Option<&Fingerprint>,
-    ) -> Result<Response<OriginBody<B, C::Io>>, UpstreamError>
+    ) -> impl Future<Output = Result<Response<OriginBody<B, C::Io>>, UpstreamError>>
     where
         B: Body<Data = Bytes> + Unpin,
         B::Error: Into<BodyError>,
     {
-        self.send_request(outbound, body, caller).await
+        self.send_request(outbound, body, caller)
     }
 
     /// Closes connections that were idle for too long or were closed by the origin. The worker's
@@ -235,7 +235,8 @@ impl<C: Connect> Upstream<C> {
                 }
                 bump(&endpoint.pool.stats.retried);
             }
-            let channel = match endpoint.open(owner, upgrades).await {
+            // Boxed: it is seldom needed, and larger than all the rest.
+            let channel = match Box::pin(endpoint.open(owner, upgrades)).await {
                 Ok(channel) => channel,
                 // Nothing was sent: any request may go elsewhere.
                 Err(error) => {

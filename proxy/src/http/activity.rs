@@ -20,9 +20,15 @@ pub(super) struct Activity {
     /// piece: of this span, of the one before, of older ones.
     offered: [Cell<u32>; AGES],
     span: Cell<usize>,
+    /// Request bodies that were not read to their end, be they given up or still to come.
+    unread: Cell<usize>,
     resets: Resets,
     conduct: Rc<Conduct>,
 }
+
+/// A request's body on its way; see [`Activity::is_at_rest`].
+#[derive(Debug)]
+pub(super) struct Unread(Rc<Activity>);
 
 /// Requests broken off within a span of time.
 #[derive(Debug, Default)]
@@ -58,6 +64,22 @@ impl Activity {
     /// Requests that are over.
     pub(super) fn finished(&self) -> u64 {
         self.finished.get()
+    }
+
+    /// A request's head is complete; `has_body` if more of the request follows.
+    pub(super) fn begin(self: &Rc<Self>, has_body: bool) -> Option<Unread> {
+        self.conduct.quiet();
+        has_body.then(|| {
+            self.unread.set(self.unread.get() + 1);
+            Unread(Rc::clone(self))
+        })
+    }
+
+    /// Whether an HTTP/1.1 connection is between two requests and nothing of either is on its way:
+    /// all bodies were read to their ends, all answers are with the kernel, and no byte of another
+    /// head has come. Only then hyper has nothing of it that its stream has not.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.in_flight.get() == 0 && self.unread.get() == 0 && self.conduct.is_quiet()
     }
 
     /// Answers say from here on whether they are the connection's last.
@@ -103,6 +125,15 @@ impl Activity {
         if count >= max {
             self.conduct.is_past_bearing(Abuse::Resets);
         }
+    }
+}
+
+impl Unread {
+    /// It came to its end.
+    pub(super) fn read(self) {
+        let unread = &self.0.unread;
+        unread.set(unread.get().saturating_sub(1));
+        self.0.conduct.quiet();
     }
 }
 

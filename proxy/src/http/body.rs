@@ -6,12 +6,13 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use thiserror::Error;
+
+use super::incoming::ClientBody;
 
 /// A body that ends with an error once it is larger than it may be.
 #[derive(Debug)]
-pub struct RequestBody<B = Incoming> {
+pub struct RequestBody<B = ClientBody> {
     body: B,
     left: u64,
 }

@@ -40,6 +40,8 @@ struct Deadlines<'a> {
     idle_since: Instant,
     span_since: Instant,
     finished_before: u64,
+    /// Whether the connection may be taken from hyper when nothing goes on.
+    rests: bool,
     /// When a draining connection is closed though it may still be idle.
     last_call: Option<Instant>,
     finishing: bool,
@@ -54,6 +56,7 @@ enum Due {
     Finish,
     Abandon,
     Cut,
+    Rest(Instant),
 }
 
 /// How a connection was left.
@@ -63,6 +66,8 @@ pub(super) enum Driven {
     Left,
     /// In the middle of answers, which must not seem complete.
     Cut,
+    /// Between two requests, with nothing of either on its way; the next one's head is due then.
+    AtRest(Instant),
 }
 
 /// Polls the connection until it ends.
@@ -87,7 +92,7 @@ where
     };
     let watch = drain.clone();
     let mut draining = pin!(drain.started());
-    let mut deadlines = Deadlines::new(limits, activity, heads);
+    let mut deadlines = Deadlines::new(limits, activity, heads, !is_http2);
     let mut timer = pin!(sleep_until(deadlines.next()));
     // The task's waker is registered once with the drain and the timer; after that a look at a
     // flag tells whether they have anything to say.
@@ -118,11 +123,7 @@ where
         .await;
         let due = match event {
             Event::Over(result) => return result.map(|()| Driven::Left),
-            Event::Drain => {
-                activity.announce_end(delay > Duration::ZERO);
-                deadlines.last_call = Some(Instant::now() + delay);
-                deadlines.look()
-            }
+            Event::Drain => deadlines.drain(delay),
             Event::Withdrawn => deadlines.withdraw(is_http2),
             Event::Tick => deadlines.look(),
         };
@@ -131,6 +132,7 @@ where
             Due::Finish => finish(connection.as_mut()),
             Due::Abandon => return Ok(Driven::Left),
             Due::Cut => return Ok(Driven::Cut),
+            Due::Rest(until) => return Ok(Driven::AtRest(until)),
         }
         timer.as_mut().reset(deadlines.next());
         is_new = true;
@@ -138,7 +140,7 @@ where
 }
 
 impl<'a> Deadlines<'a> {
-    fn new(limits: &'a Limits, activity: &'a Activity, heads: &'a HeadClock) -> Self {
+    fn new(limits: &'a Limits, activity: &'a Activity, heads: &'a HeadClock, rests: bool) -> Self {
         let now = Instant::now();
         Self {
             limits,
@@ -147,6 +149,7 @@ impl<'a> Deadlines<'a> {
             idle_since: now,
             span_since: now,
             finished_before: activity.finished(),
+            rests,
             last_call: None,
             finishing: false,
             withdrawn: false,
@@ -154,10 +157,19 @@ impl<'a> Deadlines<'a> {
         }
     }
 
+    /// The drain has started; what is idle may stay for a while.
+    fn drain(&mut self, delay: Duration) -> Due {
+        self.activity.announce_end(delay > Duration::ZERO);
+        self.rests = false;
+        self.last_call = Some(Instant::now() + delay);
+        self.look()
+    }
+
     /// HTTP/2 is told at once, HTTP/1.1 with the refusal of its next request; what is under way has
     /// its grace.
     fn withdraw(&mut self, is_http2: bool) -> Due {
         self.withdrawn = true;
+        self.rests = false;
         self.finishing |= is_http2;
         self.cut = Some(Instant::now() + self.limits.verdict_grace);
         match is_http2 {
@@ -199,6 +211,9 @@ impl<'a> Deadlines<'a> {
             self.finishing = true;
             self.idle_since = now;
             return Due::Finish;
+        } else if self.rests && now >= self.idle_since + REST_AFTER && self.activity.is_at_rest() {
+            let idle = self.idle_since + self.limits.idle_timeout;
+            return Due::Rest(self.heads.deadline().map_or(idle, |head| head.min(idle)));
         }
         Due::Nothing
     }
@@ -213,7 +228,8 @@ impl<'a> Deadlines<'a> {
                 .idle_timeout
                 .min(limits.write_timeout)
                 .min(limits.head_timeout);
-        let others = [self.heads.deadline(), self.last_call, self.cut];
+        let rest = self.rests.then(|| now + REST_AFTER);
+        let others = [self.heads.deadline(), self.last_call, self.cut, rest];
         for other in others.into_iter().flatten() {
             if other > now {
                 next = next.min(other);
@@ -227,23 +243,46 @@ impl<'a> Deadlines<'a> {
 #[derive(Clone, Debug)]
 pub(super) struct HeadClock {
     start: Instant,
-    /// The newest deadline, milliseconds after `start`, rounded up; 0 before the first.
-    deadline: Arc<AtomicU64>,
+    noted: Arc<Noted>,
+}
+
+/// Milliseconds after a clock's start, rounded up; 0 for none.
+#[derive(Debug, Default)]
+struct Noted {
+    /// The newest deadline.
+    deadline: AtomicU64,
+    /// What the next deadline may not pass.
+    bound: AtomicU64,
 }
 
 impl HeadClock {
     pub(super) fn new() -> Self {
         Self {
             start: Instant::now(),
-            deadline: Arc::default(),
+            noted: Arc::default(),
         }
     }
 
+    /// The next head is due then at the latest, whenever the wait for it begins anew: a client that
+    /// sends what is no request wakes its connection, and gains no time by it.
+    pub(super) fn bound(&self, until: Instant) {
+        self.noted.bound.store(self.after(until), Ordering::Relaxed);
+    }
+
     fn deadline(&self) -> Option<Instant> {
-        match self.deadline.load(Ordering::Relaxed) {
+        match self.noted.deadline.load(Ordering::Relaxed) {
             0 => None,
-            after => Some(self.start + Duration::from_millis(after)),
+            after => Some(self.at(after)),
         }
+    }
+
+    fn after(&self, time: Instant) -> u64 {
+        let after = time.saturating_duration_since(self.start).as_millis();
+        u64::try_from(after).unwrap_or(u64::MAX - 1).max(1) + 1
+    }
+
+    fn at(&self, after: u64) -> Instant {
+        self.start + Duration::from_millis(after)
     }
 }
 
@@ -253,9 +292,12 @@ impl Timer for HeadClock {
     }
 
     fn sleep_until(&self, deadline: Instant) -> Pin<Box<dyn Sleep>> {
-        let after = deadline.saturating_duration_since(self.start).as_millis();
-        let after = u64::try_from(after).unwrap_or(u64::MAX - 1).max(1) + 1;
-        self.deadline.store(after, Ordering::Relaxed);
+        let after = self.after(deadline);
+        let (after, deadline) = match self.noted.bound.swap(0, Ordering::Relaxed) {
+            bound if bound != 0 && bound < after => (bound, self.at(bound)),
+            _ => (after, deadline),
+        };
+        self.noted.deadline.store(after, Ordering::Relaxed);
         Box::pin(HeadDeadline(deadline))
     }
 }
@@ -276,3 +318,7 @@ impl Future for HeadDeadline {
 }
 
 impl Sleep for HeadDeadline {}
+
+/// How long an HTTP/1.1 connection is idle before it is taken from hyper. Putting it back costs
+/// some microseconds, which whoever asks once a second or less often pays.
+const REST_AFTER: Duration = Duration::from_secs(1);

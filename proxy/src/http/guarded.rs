@@ -9,8 +9,11 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::net::Awaited;
 
 /// Why a connection is ended, if it is to be.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -23,20 +26,35 @@ pub enum Abuse {
     SlowReader,
 }
 
-/// Where other parts of a connection say that it must end.
+/// Where other parts of a connection say that it must end, and are told what moves on its stream.
 #[derive(Debug, Default)]
-pub(super) struct Conduct(Cell<Option<Abuse>>);
+pub(super) struct Conduct {
+    abuse: Cell<Option<Abuse>>,
+    /// Whether anything was read since the last request's head, or its body, was complete.
+    heard: Cell<bool>,
+    /// Whether anything was written that was not flushed.
+    unflushed: Cell<bool>,
+}
 
 impl Conduct {
     pub(super) fn is_past_bearing(&self, abuse: Abuse) {
-        self.0.set(Some(abuse));
+        self.abuse.set(Some(abuse));
     }
 
     pub(super) fn check(&self) -> io::Result<()> {
-        match self.0.get() {
+        match self.abuse.get() {
             None => Ok(()),
             Some(abuse) => Err(io::Error::other(abuse)),
         }
+    }
+
+    /// What was read so far is accounted for.
+    pub(super) fn quiet(&self) {
+        self.heard.set(false);
+    }
+
+    pub(super) fn is_quiet(&self) -> bool {
+        !self.heard.get() && !self.unflushed.get()
     }
 }
 
@@ -45,6 +63,8 @@ impl Conduct {
 pub(super) struct Guarded<IO> {
     io: IO,
     conduct: Rc<Conduct>,
+    /// What was read already by whom the stream was taken from.
+    before: Bytes,
     write_timeout: Duration,
     /// Since when the client takes nothing.
     stalled: Option<Instant>,
@@ -56,6 +76,7 @@ impl<IO> Guarded<IO> {
         Self {
             io,
             conduct,
+            before: Bytes::new(),
             write_timeout,
             stalled: None,
             timer: None,
@@ -64,6 +85,12 @@ impl<IO> Guarded<IO> {
 
     pub(super) fn into_inner(self) -> IO {
         self.io
+    }
+
+    /// Gives back what was read and not used; it is read again first.
+    pub(super) fn put_back(&mut self, read: Bytes) {
+        self.before = read;
+        self.timer = None;
     }
 
     /// What a write came to: an error, if the client has taken nothing for too long.
@@ -97,10 +124,30 @@ impl<IO: Read + Unpin> Read for Guarded<IO> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        buf: ReadBufCursor<'_>,
+        mut buf: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
         self.conduct.check()?;
-        Pin::new(&mut self.io).poll_read(cx, buf)
+        if !self.before.is_empty() {
+            let count = self.before.len().min(buf.remaining());
+            buf.put_slice(&self.before.split_to(count));
+            self.conduct.heard.set(true);
+            return Poll::Ready(Ok(()));
+        }
+        let read = Pin::new(&mut self.io).poll_read(cx, buf);
+        if read.is_ready() {
+            self.conduct.heard.set(true);
+        }
+        read
+    }
+}
+
+impl<IO: Awaited + Unpin> Awaited for Guarded<IO> {
+    fn poll_awaited(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.before.is_empty() && self.conduct.check().is_ok() {
+            self.io.poll_awaited(cx)
+        } else {
+            Poll::Ready(())
+        }
     }
 }
 
@@ -110,16 +157,19 @@ impl<IO: Write + Unpin> Write for Guarded<IO> {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.conduct.unflushed.set(true);
         let written = Pin::new(&mut self.io).poll_write(cx, buf);
         self.watch(written, cx)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = Pin::new(&mut self.io).poll_flush(cx);
+        self.conduct.unflushed.set(flushed.is_pending());
         self.watch(flushed, cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.conduct.unflushed.set(true);
         let shut = Pin::new(&mut self.io).poll_shutdown(cx);
         self.watch(shut, cx)
     }
@@ -129,6 +179,7 @@ impl<IO: Write + Unpin> Write for Guarded<IO> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.conduct.unflushed.set(true);
         let written = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
         self.watch(written, cx)
     }

@@ -1,9 +1,10 @@
 //! Drives hyper for one connection: HTTP/1.1 or HTTP/2 with every limit spelled out, an idle
 //! deadline, and a graceful end when the drain starts. Knows nothing of what is served.
 
+use std::convert::Infallible;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,15 +13,21 @@ use http_body::{Body, Frame};
 use hyper::body::Incoming;
 use hyper::rt::{Read, Write};
 use hyper::server::conn::{http1, http2};
-use hyper::service::service_fn;
+use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::TokioTimer;
 
 use super::activity::{Activity, InFlight};
 use super::drive::{Driven, Finish, HeadClock, drive};
 use super::guarded::Guarded;
+use super::incoming::ClientBody;
 use super::limits::Limits;
+use super::park::{Parked, park};
 use super::records::RecordSized;
 use super::withdrawal::Endings;
+use crate::net::Awaited;
+
+#[cfg(test)]
+mod tests;
 
 /// What ALPN chose (RFC 7301); without ALPN a client speaks HTTP/1.1.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -50,6 +57,17 @@ pub struct Leftover<IO> {
     pub read: Bytes,
 }
 
+/// How a connection was left.
+#[derive(Debug)]
+pub enum Served<IO> {
+    /// HTTP/1.1 is over: the stream is shut down, unless the last answer was a 101.
+    Left(Leftover<IO>),
+    /// No request came in time on an HTTP/1.1 connection that was idle.
+    Idle(IO),
+    /// The stream is closed.
+    Closed,
+}
+
 /// Serves `io` until the client or the drain ends it, or an answer switches protocols on HTTP/1.1,
 /// where the stream is given back. The error is hyper's, for the log.
 pub async fn serve<IO, F, R, B>(
@@ -58,57 +76,104 @@ pub async fn serve<IO, F, R, B>(
     limits: &Limits,
     endings: Endings,
     exchange: F,
-) -> Result<Option<Leftover<IO>>, hyper::Error>
+) -> Result<Served<IO>, hyper::Error>
 where
-    IO: Read + Write + Unpin + 'static,
-    F: Fn(Request<Incoming>) -> R + Clone + 'static,
+    IO: Read + Write + Awaited + Unpin + 'static,
+    F: Fn(Request<ClientBody>) -> R + Clone + 'static,
     R: Future<Output = Response<B>> + 'static,
     B: Body<Data = Bytes> + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let resets_max = (protocol == Protocol::Http2).then_some(limits.http2_resets_max);
+    let is_http2 = protocol == Protocol::Http2;
+    let resets_max = is_http2.then_some(limits.http2_resets_max);
     let activity = Activity::new(resets_max);
     let io = Guarded::new(io, limits.write_timeout, activity.conduct());
     let counted = Rc::clone(&activity);
-    let service = service_fn(move |request| {
+    let service = service_fn(move |request: Request<Incoming>| {
         let guard = InFlight::new(Rc::clone(&counted));
-        let activity = Rc::clone(&counted);
-        let response = exchange(request);
-        async move {
-            let response = response.await;
-            let sized = |body| RecordSized::new(body, protocol == Protocol::Http2);
-            let mut response = response.map(|body| Watched::new(sized(body), guard));
-            // A 101 ends HTTP on the connection by itself.
-            if activity.is_ending() && !response.status().is_informational() {
-                let close = HeaderValue::from_static("close");
-                response.headers_mut().insert(header::CONNECTION, close);
-            }
-            Ok::<_, std::convert::Infallible>(response)
+        let request = request.map(|body| ClientBody::new(body, &counted));
+        Answering {
+            answer: exchange(request),
+            guard: Some(guard),
+            activity: Rc::clone(&counted),
+            is_http2,
         }
     });
-    let heads = HeadClock::new();
     match protocol {
-        Protocol::Http1 => {
-            let builder = http1_builder(limits, heads.clone());
-            let mut connection = builder.serve_connection(io, service);
-            let finish = Finish::AfterLastAnswer(http1::Connection::graceful_shutdown);
-            let pinned = Pin::new(&mut connection);
-            let driven = drive(pinned, finish, (limits, &heads), endings, &activity).await?;
-            if driven == Driven::Cut {
-                return Ok(None);
-            }
-            let parts = connection.into_parts();
-            let (io, read) = (parts.io.into_inner(), parts.read_buf);
-            Ok(Some(Leftover { io, read }))
-        }
+        Protocol::Http1 => serve_http1(io, limits, endings, service, &activity).await,
+        // Boxed, for it is larger by far than HTTP/1.1 and each connection has room for either.
         Protocol::Http2 => {
-            let connection = http2_builder(limits).serve_connection(io, service);
-            let finish = Finish::AtOnce(http2::Connection::graceful_shutdown);
-            let pinned = pin!(connection);
-            drive(pinned, finish, (limits, &heads), endings, &activity).await?;
-            Ok(None)
+            let serving = serve_http2(io, limits, endings, service, &activity);
+            Box::pin(serving).await.map(|()| Served::Closed)
         }
     }
+}
+
+/// A connection at rest is taken from hyper, with which its buffers go, and put back when the
+/// client sends something: most connections are idle most of the time.
+async fn serve_http1<IO, S, B>(
+    mut io: Guarded<IO>,
+    limits: &Limits,
+    endings: Endings,
+    mut service: S,
+    activity: &Activity,
+) -> Result<Served<IO>, hyper::Error>
+where
+    IO: Read + Write + Awaited + Unpin + 'static,
+    S: HttpService<Incoming, ResBody = B, Error = Infallible>,
+    B: Body<Data = Bytes> + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let heads = HeadClock::new();
+    loop {
+        let builder = http1_builder(limits, heads.clone());
+        let mut connection = builder.serve_connection(io, service);
+        drop(builder);
+        let finish = Finish::AfterLastAnswer(http1::Connection::graceful_shutdown);
+        let pinned = Pin::new(&mut connection);
+        let driven = drive(pinned, finish, (limits, &heads), endings.clone(), activity).await?;
+        if driven == Driven::Cut {
+            return Ok(Served::Closed);
+        }
+        let parts = connection.into_parts();
+        io = parts.io;
+        let Driven::AtRest(until) = driven else {
+            let read = parts.read_buf;
+            let io = io.into_inner();
+            return Ok(Served::Left(Leftover { io, read }));
+        };
+        // There is nothing, unless a client sent the beginning of a head together with the end of
+        // what it asked before.
+        io.put_back(parts.read_buf);
+        service = parts.service;
+        if park(&mut io, &endings, until.into()).await == Parked::TooLong {
+            return Ok(Served::Idle(io.into_inner()));
+        }
+        heads.bound(until);
+    }
+}
+
+async fn serve_http2<IO, S, B>(
+    io: Guarded<IO>,
+    limits: &Limits,
+    endings: Endings,
+    service: S,
+    activity: &Activity,
+) -> Result<(), hyper::Error>
+where
+    IO: Read + Write + Unpin + 'static,
+    S: HttpService<Incoming, ResBody = B, Error = Infallible>,
+    S::Future: 'static,
+    B: Body<Data = Bytes> + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let heads = HeadClock::new();
+    let connection = http2_builder(limits).serve_connection(io, service);
+    let finish = Finish::AtOnce(http2::Connection::graceful_shutdown);
+    let pinned = pin!(connection);
+    let driven = drive(pinned, finish, (limits, &heads), endings, activity).await?;
+    debug_assert!(!matches!(driven, Driven::AtRest(_)));
+    Ok(())
 }
 
 fn http1_builder(limits: &Limits, heads: HeadClock) -> http1::Builder {
@@ -155,6 +220,43 @@ where
 {
     fn execute(&self, future: F) {
         drop(tokio::task::spawn_local(future));
+    }
+}
+
+pin_project_lite::pin_project! {
+    /// An answer that is awaited. Written out, for an `async` block would hold, and move, the
+    /// exchange twice.
+    struct Answering<R> {
+        #[pin]
+        answer: R,
+        guard: Option<InFlight>,
+        activity: Rc<Activity>,
+        is_http2: bool,
+    }
+}
+
+impl<R, B> Future for Answering<R>
+where
+    R: Future<Output = Response<B>>,
+    B: Body<Data = Bytes>,
+{
+    type Output = Result<Response<Watched<RecordSized<B>>>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let response = ready!(this.answer.poll(cx));
+        let Some(guard) = this.guard.take() else {
+            // It was answered: nobody asks again.
+            return Poll::Pending;
+        };
+        let sized = |body| RecordSized::new(body, *this.is_http2);
+        let mut response = response.map(|body| Watched::new(sized(body), guard));
+        // A 101 ends HTTP on the connection by itself.
+        if this.activity.is_ending() && !response.status().is_informational() {
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(header::CONNECTION, close);
+        }
+        Poll::Ready(Ok(response))
     }
 }
 

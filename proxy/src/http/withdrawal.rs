@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 use crate::drain::DrainWatch;
 
 /// What ends a connection from outside.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Endings {
     /// Herald stops.
     pub drain: DrainWatch,

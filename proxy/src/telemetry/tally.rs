@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::connection::Scope;
-use crate::net::HalfClose;
+use crate::net::{Awaited, HalfClose};
 
 /// See the module's documentation.
 #[derive(Debug)]
@@ -47,6 +47,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for Tallied<S> {
 impl<S: HalfClose + Unpin> HalfClose for Tallied<S> {
     fn poll_half_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_half_close(cx)
+    }
+}
+
+impl<S: Awaited> Awaited for Tallied<S> {
+    fn poll_awaited(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.stream.poll_awaited(cx)
     }
 }
 

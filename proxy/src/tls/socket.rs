@@ -54,6 +54,11 @@ impl ClientSocket {
         self.budget = None;
     }
 
+    /// Ready when there may be something to read.
+    pub(super) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.tcp.poll_read_ready(cx).map(drop)
+    }
+
     /// The socket itself. What is written to it from here on is not counted.
     pub fn tcp(&self) -> &TcpStream {
         if let Some(wire) = &self.wire {

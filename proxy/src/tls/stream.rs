@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
 use super::kernel::{Gate, Lane, Sender};
 use super::socket::ClientSocket;
-use crate::net::HalfClose;
+use crate::net::{Awaited, HalfClose};
 
 #[cfg(test)]
 mod tests;
@@ -24,7 +24,8 @@ mod tests;
 #[derive(Debug)]
 pub struct ClientStream {
     socket: Gate<ClientSocket>,
-    tls: ServerConnection,
+    /// Boxed, for a kibibyte would be moved with the stream otherwise.
+    tls: Box<ServerConnection>,
     /// `None` where the kernel will never have a part in this connection.
     sender: Option<Box<Sender>>,
     /// Ciphertext that rustls has not taken yet. Empty and without memory but in an upload.
@@ -47,7 +48,7 @@ impl ClientStream {
         socket.begin(sender.is_some());
         Self {
             socket,
-            tls,
+            tls: Box::new(tls),
             sender,
             incoming: BytesMut::new(),
             uploading: false,
@@ -186,6 +187,19 @@ impl AsyncRead for ClientStream {
             self.take_plaintext(buf)?;
         }
         Poll::Ready(Ok(()))
+    }
+}
+
+impl Awaited for ClientStream {
+    fn poll_awaited(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let has_plaintext = match self.tls.reader().into_first_chunk() {
+            Err(error) => error.kind() != io::ErrorKind::WouldBlock,
+            Ok(_) => true,
+        };
+        if has_plaintext || self.broken.is_some() || !self.incoming.is_empty() {
+            return Poll::Ready(());
+        }
+        self.socket.socket_ref().poll_read_ready(cx)
     }
 }
 

@@ -151,7 +151,8 @@ impl<C: Connect> Endpoint<C> {
             Channel::Http2(slot) => {
                 let scheme = self.scheme.clone().unwrap_or(Scheme::HTTP);
                 let rules = (&self.pool.limits, &self.filters);
-                let response = http2::exchange(slot, head, body, scheme, rules).await?;
+                let exchange = http2::exchange(slot, head, body, scheme, rules);
+                let response = Box::pin(exchange).await?;
                 Ok(response.map(|transfer| Transfers::Http2(Box::new(transfer))))
             }
         }
