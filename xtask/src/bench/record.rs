@@ -25,8 +25,11 @@ pub(super) struct Record {
     pub(super) rows: Vec<Row>,
     /// Requests a second in the latency scenario.
     pub(super) rate: Option<f64>,
-    /// Peak resident memory after all, KiB.
+    /// Peak resident memory after all loads, KiB.
     pub(super) peaks: Vec<(String, u64)>,
+    /// The same with the idle connections after them; empty if there were none.
+    #[serde(default)]
+    pub(super) peaks_idle: Vec<(String, u64)>,
     pub(super) targets: Vec<Target>,
     /// What was not measured, or measured under doubt.
     pub(super) remarks: Vec<String>,
@@ -89,6 +92,7 @@ impl Record {
             rows: Vec::new(),
             rate: None,
             peaks: Vec::new(),
+            peaks_idle: Vec::new(),
             targets: Vec::new(),
             remarks: Vec::new(),
         })

@@ -53,15 +53,21 @@ fn absent() -> String {
 }
 
 fn peaks(text: &mut String, record: &Record) {
-    let peaks: Vec<String> = record
-        .peaks
-        .iter()
-        .map(|(name, kib)| format!("{name} {}", kib / 1024))
-        .collect();
-    add(
-        text,
-        &format!("\nPeak RSS after all of it, MiB: {}.", peaks.join(", ")),
-    );
+    let list = |peaks: &[(String, u64)]| {
+        let peaks = peaks
+            .iter()
+            .map(|(name, kib)| format!("{name} {}", kib / 1024));
+        peaks.collect::<Vec<_>>().join(", ")
+    };
+    let all = list(&record.peaks);
+    add(text, &format!("\nPeak RSS after all loads, MiB: {all}."));
+    if !record.peaks_idle.is_empty() {
+        let all = list(&record.peaks_idle);
+        add(
+            text,
+            &format!("Peak RSS with the idle connections, MiB: {all}."),
+        );
+    }
     if let Some(rate) = record.rate {
         add(text, &format!("Latency is at {rate:.0} requests a second."));
     }

@@ -43,7 +43,7 @@ pub(super) fn judge(record: &Record) -> Vec<Target> {
         .iter()
         .find(|(name, _)| name == Kind::Herald.name());
     targets.push(Target {
-        title: "peak RSS after the whole run, MiB".to_owned(),
+        title: "peak RSS after all loads, MiB".to_owned(),
         is: peak.map(|(_, kib)| f64::from(u32::try_from(*kib).unwrap_or(u32::MAX)) / 1024.0),
         must: 64.0,
         aim: 32.0,
