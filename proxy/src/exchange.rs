@@ -22,6 +22,8 @@ use crate::upstream::{Fingerprint, OriginBody, Upstream, UpstreamError};
 
 mod bound;
 mod reply;
+#[cfg(bench_stall)]
+mod stall;
 mod switch;
 
 pub use bound::Bound;
@@ -108,6 +110,8 @@ impl Exchange {
         self: Rc<Self>,
         request: Request<ClientBody>,
     ) -> impl Future<Output = Response<Reply>> {
+        #[cfg(bench_stall)]
+        stall::hold(request.headers());
         let asked = Asked::of(&request);
         let is_http2 = request.version() == Version::HTTP_2;
         let bound = self.bound();

@@ -6,7 +6,7 @@ use std::sync::{Mutex, mpsc};
 use std::{fs, thread};
 
 use herald_tests::client::Settings;
-use herald_tests::herald::{Launch, run};
+use herald_tests::herald::{Launch, binary, run};
 use herald_tests::origin::{Next, Origin};
 use herald_tests::pki::{Key, Pki};
 use herald_tests::table::{Table, check};
@@ -309,6 +309,20 @@ fn a_termination_signal_lets_requests_finish() {
     let answer = request.join().unwrap().unwrap();
     assert_eq!((answer.status, &*answer.body.start), (200, &b"late"[..]));
     assert_eq!(herald.terminate().code(), Some(0));
+}
+
+/// `cargo xtask bench steering` measures a build in which a header makes a request hold its worker. No other build may
+/// know that header.
+#[test]
+fn no_request_can_hold_a_worker_of_this_binary() {
+    let bytes = fs::read(binary()).unwrap();
+    let knows = |name: &str| {
+        let mut windows = bytes.windows(name.len());
+        windows.any(|window| window == name.as_bytes())
+    };
+    assert!(!knows("x-bench-stall"));
+    // A header that it does know is found in the same way.
+    assert!(knows("x-forwarded-for"));
 }
 
 fn text(bytes: &[u8]) -> String {
