@@ -18,6 +18,7 @@ use crate::Failure;
 use crate::identities::{self, Rota};
 use crate::tls::{self, KeyExchange};
 
+mod arrivals;
 mod control;
 mod h1;
 mod h2;
@@ -25,6 +26,7 @@ mod handshakes;
 mod link;
 mod report;
 mod requests;
+mod timer;
 
 /// What to do to a peer.
 #[derive(Args, Debug)]
@@ -50,9 +52,19 @@ pub struct Options {
     /// Sends a body of so many bytes (HTTP/1.1), by POST.
     #[arg(long)]
     post: Option<u64>,
-    /// Requests a second, open loop; without it closed loop.
+    /// Requests (or bursts of connections) a second, open loop; without it closed loop.
     #[arg(long)]
     rate: Option<f64>,
+    /// Connections that come at once (open loop).
+    #[arg(long, default_value_t = 1)]
+    burst: u64,
+    /// Percent of the requests that ask to hold their worker, which takes a build for it; their
+    /// latency does not count (churn, open loop).
+    #[arg(long, default_value_t = 0)]
+    stalls: u64,
+    /// Seconds from when a connection was due to when it has failed (open loop).
+    #[arg(long, default_value_t = 10.0)]
+    patience: f64,
     /// Seconds before latencies count.
     #[arg(long, default_value_t = 1.0)]
     warmup: f64,
@@ -89,6 +101,7 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     let tls = Tls::new(options)?;
     match options.kind {
         Kind::Requests | Kind::Idle => requests::run(options, &tls),
+        Kind::Handshakes | Kind::Churn if options.rate.is_some() => arrivals::run(options, &tls),
         Kind::Handshakes | Kind::Churn => handshakes::run(options, &tls),
     }
 }

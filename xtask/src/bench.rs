@@ -25,7 +25,9 @@ mod process;
 mod programs;
 mod record;
 mod scenario;
+mod steering;
 mod table;
+mod talk;
 mod targets;
 
 use record::{PeerRecord, Record, Skipped};
@@ -68,6 +70,8 @@ enum Action {
     },
     /// Instructions of a request, a handshake and their parts, beside benches/baseline.toml.
     Counts(counts::Options),
+    /// What the kernel programs gain and cost: a stalled worker, refusals, a flood.
+    Steering(steering::Options),
     /// Sets two runs side by side.
     Compare {
         /// The earlier run.
@@ -84,6 +88,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<(), Failure> {
             return compare::print(&Record::read(before)?, &Record::read(after)?);
         }
         Some(Action::Counts(options)) => return counts::run(root, options),
+        Some(Action::Steering(options)) => return steering::run(root, options),
         Some(Action::Ktls { kernel }) => return vm::count(root, kernel),
         None => {}
     }

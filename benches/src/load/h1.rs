@@ -38,6 +38,12 @@ impl Exchange {
         }
     }
 
+    /// Has the request say something more: a whole line of its head.
+    pub(super) fn say(&mut self, line: &str) {
+        let end = self.head.len().saturating_sub(2);
+        self.head.splice(end..end, line.bytes().chain(*b"\r\n"));
+    }
+
     /// Sends the request (the head now, a large body as there is room).
     pub(super) fn start(&mut self, link: &mut Link) -> io::Result<()> {
         // One record for head and small body, as a client library writes them.

@@ -35,6 +35,8 @@ pub(super) struct Totals {
     pub(super) bytes_up: u64,
     /// Requests that are due and not sent yet (open loop): the backlog.
     pub(super) late: u64,
+    /// Connections that were due (open loop), whatever became of them.
+    pub(super) offered: u64,
 }
 
 #[derive(Serialize)]

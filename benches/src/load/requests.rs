@@ -2,22 +2,17 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mio::unix::SourceFd;
-use mio::{Events, Interest, Poll, Token};
-use rustix::time::{
-    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
-    timerfd_settime,
-};
+use mio::{Events, Poll};
 use rustls::ClientConfig;
 
 use super::h1::Exchange;
 use super::h2::{Came, Session};
 use super::link::Link;
 use super::report::Report;
+use super::timer::Timer;
 use super::{Kind, Options, Tls, control};
 use crate::{Failure, events};
 
@@ -51,7 +46,7 @@ struct Crowd<'a> {
 
 /// A fixed rate.
 struct Pace {
-    timer: OwnedFd,
+    timer: Timer,
     interval: Duration,
     next: Instant,
     /// When requests were due that no connection was free for.
@@ -83,7 +78,7 @@ pub(super) fn run(options: &Options, tls: &Tls) -> Result<(), Failure> {
     loop {
         crowd.open_more()?;
         if let Some(pace) = &mut crowd.pace {
-            pace.arm()?;
+            pace.timer.arm(pace.next)?;
         }
         match crowd.poll.poll(&mut events, None) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error.into()),
@@ -304,12 +299,8 @@ impl Asker {
 
 impl Pace {
     fn new(rate: f64, poll: &Poll) -> Result<Self, Failure> {
-        let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK)?;
-        let descriptor = timer.as_raw_fd();
-        poll.registry()
-            .register(&mut SourceFd(&descriptor), TIMER, Interest::READABLE)?;
         Ok(Self {
-            timer,
+            timer: Timer::new(poll)?,
             interval: Duration::from_secs_f64(1.0 / rate),
             // Connections come up first.
             next: Instant::now() + Duration::from_millis(300),
@@ -317,27 +308,8 @@ impl Pace {
             free: Vec::new(),
         })
     }
-
-    /// Wakes the loop when the next request is due. epoll's own timeout counts milliseconds, which
-    /// would turn a fixed rate into bursts.
-    fn arm(&self) -> Result<(), Failure> {
-        let wait = self.next.saturating_duration_since(Instant::now());
-        let zero = Timespec::default();
-        let once = Timespec {
-            tv_sec: i64::try_from(wait.as_secs()).unwrap_or(i64::MAX),
-            // Zero would disarm it.
-            tv_nsec: i64::from(wait.subsec_nanos().max(1)),
-        };
-        let setting = Itimerspec {
-            it_interval: zero,
-            it_value: once,
-        };
-        timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &setting)?;
-        Ok(())
-    }
 }
 
-const TIMER: Token = Token(1);
 const SCRATCH: usize = 256 * 1024;
 /// Handshakes under way at a time.
 const OPENING: u64 = 64;

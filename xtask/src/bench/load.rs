@@ -1,20 +1,19 @@
 //! A running load, and the totals it tells when asked.
 
-use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
-use std::process::{ChildStdin, ChildStdout, Stdio};
+use std::process::Command;
 
 use serde::Deserialize;
 
 use super::machine::Machine;
 use super::process::{self, Group};
 use super::programs::Programs;
+use super::talk::Talk;
 use crate::command::Failure;
 
 pub(super) struct Load {
-    pub(super) group: Group,
-    ask: Option<ChildStdin>,
-    told: BufReader<ChildStdout>,
+    talk: Talk,
+    errors_max: u64,
 }
 
 /// What the load counts: see `benches/src/load/report.rs`.
@@ -30,6 +29,7 @@ pub(super) struct Totals {
     pub(super) bytes_down: u64,
     pub(super) bytes_up: u64,
     pub(super) late: u64,
+    pub(super) offered: u64,
     /// Percentile and microseconds.
     pub(super) latency: Vec<(f64, f64)>,
     pub(super) samples: u64,
@@ -45,47 +45,38 @@ impl Load {
         let mut command = process::pinned(&programs.load, machine.load_cores);
         command.args(["--to", &to.to_string()]);
         command.arg("--pki").arg(&programs.pki).args(arguments);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut group = Group::start(command)?;
-        let ask = group.child.stdin.take();
-        let told = group.child.stdout.take();
-        let told = told.ok_or_else(|| Failure::new("the load has no output"))?;
-        Ok(Self {
-            group,
-            ask,
-            told: BufReader::new(told),
-        })
+        Self::of(command, ERRORS_MAX)
+    }
+
+    /// The load that a whole command is, with at most so many errors.
+    pub(super) fn of(command: Command, errors_max: u64) -> Result<Self, Failure> {
+        let talk = Talk::start(command)?;
+        Ok(Self { talk, errors_max })
+    }
+
+    pub(super) fn group(&self) -> &Group {
+        &self.talk.group
     }
 
     /// The totals so far.
     pub(super) fn totals(&mut self) -> Result<Totals, Failure> {
-        if let Some(ask) = &mut self.ask {
-            ask.write_all(b"\n")
-                .map_err(|error| Failure::new(format!("the load is gone: {error}")))?;
-        }
-        self.line()
+        let totals = self.talk.ask()?;
+        judged(totals, self.errors_max)
     }
 
     /// Ends the load; the totals at the end.
-    pub(super) fn finish(mut self) -> Result<Totals, Failure> {
-        self.ask = None;
-        self.line()
+    pub(super) fn finish(self) -> Result<Totals, Failure> {
+        judged(self.talk.finish()?, self.errors_max)
     }
+}
 
-    fn line(&mut self) -> Result<Totals, Failure> {
-        let mut line = String::new();
-        self.told
-            .read_line(&mut line)
-            .map_err(|error| Failure::new(format!("the load is gone: {error}")))?;
-        let totals: Totals = serde_json::from_str(&line)
-            .map_err(|error| Failure::new(format!("the load said {line:?}: {error}")))?;
-        match &totals.first_error {
-            Some(first) if totals.errors > ERRORS_MAX => Err(Failure::new(format!(
-                "{} errors, the first: {first}",
-                totals.errors
-            ))),
-            _ => Ok(totals),
-        }
+fn judged(totals: Totals, errors_max: u64) -> Result<Totals, Failure> {
+    match &totals.first_error {
+        Some(first) if totals.errors > errors_max => Err(Failure::new(format!(
+            "{} errors, the first: {first}",
+            totals.errors
+        ))),
+        _ => Ok(totals),
     }
 }
 

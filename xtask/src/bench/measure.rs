@@ -157,7 +157,7 @@ impl Bench<'_> {
             totals: load.totals()?,
             requests: self.origin.count()?,
             peer: peer.group.cpu()?,
-            load: load.group.cpu()? + self.origin.group.cpu()?,
+            load: load.group().cpu()? + self.origin.group.cpu()?,
             busy: self.machine.busy()?,
             at: Instant::now(),
         })
@@ -282,7 +282,7 @@ fn tell(round: usize, name: &str, scenario: &Scenario, sample: &Sample) {
     );
 }
 
-fn percentile(totals: &Totals, wanted: f64) -> Result<f64, Failure> {
+pub(super) fn percentile(totals: &Totals, wanted: f64) -> Result<f64, Failure> {
     let mut points = totals.latency.iter();
     let found = points.find(|(percent, _)| (percent - wanted).abs() < 1e-9);
     found

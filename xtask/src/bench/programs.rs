@@ -15,6 +15,8 @@ pub(super) struct Programs {
     pub(super) floor: PathBuf,
     pub(super) probe: PathBuf,
     pub(super) herald: PathBuf,
+    /// What connects again and again.
+    pub(super) knock: PathBuf,
     /// Certificates of this run, made anew.
     pub(super) pki: PathBuf,
     /// Configurations and logs of the peers.
@@ -37,7 +39,15 @@ impl Programs {
             build.args(["--package", "proxy"]);
         }
         command::run(&mut build)?;
-        let release = target.join("release");
+        Self::of(&target.join("release"), target, herald)
+    }
+
+    /// Those that lie in a folder, built before.
+    pub(super) fn of(
+        release: &Path,
+        target: &Path,
+        herald: Option<PathBuf>,
+    ) -> Result<Self, Failure> {
         let work = target.join("bench/work");
         let pki = work.join("pki");
         fs::create_dir_all(&pki)
@@ -48,6 +58,7 @@ impl Programs {
             load: release.join("load"),
             floor: release.join("floor"),
             probe: release.join("probe"),
+            knock: release.join("knock"),
             herald: herald.unwrap_or_else(|| release.join("herald")),
             pki,
             work,
