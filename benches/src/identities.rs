@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SerialNumber, date_time_ymd,
+    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256, SerialNumber, date_time_ymd,
 };
 use rustls::SignatureScheme;
 use rustls::client::ResolvesClientCert;
@@ -54,7 +54,7 @@ impl ResolvesClientCert for Rota {
     }
 }
 
-/// Writes `ca`, `server` and `client` (`.pem` and `.key`), and `server.both` (certificate and key
+/// Writes `ca`, `server`, `server-rsa` and `client` (`.pem` and `.key`), and `server.both` (certificate and key
 /// in one file, as HAProxy takes them) into a directory.
 ///
 /// # Errors
@@ -70,8 +70,12 @@ pub fn write_all(directory: &Path) -> Result<(), Failure> {
     let mut server = params("bench.test", 2);
     server.subject_alt_names = vec![rcgen::SanType::DnsName("bench.test".try_into()?)];
     server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-    for (name, params) in [("server", server), ("client", caller(3))] {
-        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+    for (name, kind, params) in [
+        ("server", &PKCS_ECDSA_P256_SHA256, server.clone()),
+        ("server-rsa", &PKCS_RSA_SHA256, server),
+        ("client", &PKCS_ECDSA_P256_SHA256, caller(3)),
+    ] {
+        let key = KeyPair::generate_for(kind)?;
         let certificate = params.signed_by(&key, &issuer)?.pem();
         let key = key.serialize_pem();
         fs::write(directory.join(format!("{name}.pem")), &certificate)?;

@@ -1,8 +1,10 @@
 //! One source floods Herald with handshakes, another asks at a fixed rate within what Herald can do:
 //! how much of what the second offers is served, with `refuse_rate` and without.
 //!
-//! Capacity is what the second source gets alone, connection after connection, in a closed loop. All
-//! of it runs on one machine: the flood takes what its own half of the handshakes costs, too.
+//! Herald has one core and one worker, both sources and the origin another. Its key is RSA's, with
+//! which a handshake costs the server more than the client: else the flood would be short of CPU
+//! before Herald is. Capacity is what the second source gets alone, connection after connection, in a
+//! closed loop.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -12,6 +14,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::super::load::{Load, Totals};
+use super::super::machine::Machine;
 use super::super::process::{self, Group};
 use super::super::record::median;
 use super::Lab;
@@ -86,6 +89,7 @@ pub(super) fn measure(lab: &Lab) -> Result<Outcome, Failure> {
 /// Each run has namespaces of its own: no connection of an earlier one is remembered.
 struct Scene<'a> {
     lab: &'a Lab,
+    machine: Machine,
     // Before the namespaces: dropped first.
     _herald: Group,
     _origin: Group,
@@ -94,10 +98,11 @@ struct Scene<'a> {
 
 impl<'a> Scene<'a> {
     fn new(lab: &'a Lab, arguments: &[&str]) -> Result<Self, Failure> {
+        let machine = Machine::look(false)?;
         let namespaces = Namespaces::make()?;
         let origin: SocketAddr = ([127, 0, 0, 1], ORIGIN_PORT).into();
         let log = lab.programs.work.join("origin.log");
-        let mut command = Side::Server.command(&lab.programs.origin);
+        let mut command = Side::Server.command(&lab.programs.origin, machine.load_cores);
         command.args(["--listen", &origin.to_string()]);
         process::log_to(&mut command, &log)?;
         let mut group = Group::start(command)?;
@@ -106,14 +111,18 @@ impl<'a> Scene<'a> {
         let site = Site {
             binary: &lab.programs.herald,
             name: "flooded",
+            server: "server-rsa",
             listen: &listen,
             origin,
-            workers: WORKERS,
+            workers: machine.workers,
             arguments,
         };
-        let herald = site.start(lab, |program: &Path| Side::Server.command(program))?;
+        let herald = site.start(lab, |program: &Path| {
+            Side::Server.command(program, machine.peer_cores)
+        })?;
         Ok(Self {
             lab,
+            machine,
             _herald: herald,
             _origin: group,
             _namespaces: namespaces,
@@ -122,7 +131,7 @@ impl<'a> Scene<'a> {
 
     /// A load from the first or the second source.
     fn load(&self, source: usize, arguments: &str) -> Result<Load, Failure> {
-        let mut command = Side::Clients.command(&self.lab.programs.load);
+        let mut command = Side::Clients.command(&self.lab.programs.load, self.machine.load_cores);
         command.args(["--to", &address(source)?.to_string()]);
         command.arg("--pki").arg(&self.lab.programs.pki);
         command.args(arguments.split(' '));
@@ -211,7 +220,6 @@ const FLOOD: u32 = 2000;
 const SHARE_OF_CAPACITY: f64 = 0.25;
 /// How far the limit is above what the second source offers.
 const ROOM: f64 = 1.2;
-const WORKERS: usize = 2;
 const WARMUP: Duration = Duration::from_secs(2);
 const WINDOW: Duration = Duration::from_secs(6);
 const HERALD_PORT: u16 = 8443;

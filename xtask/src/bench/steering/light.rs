@@ -45,8 +45,7 @@ pub(super) fn middle(runs: &[Latency], of: impl Fn(&Latency) -> f64) -> f64 {
 
 /// Beside requests that hold their worker: they come over connections of the same stream.
 pub(super) fn beside_stalls(lab: &Lab, stalling: &Path) -> Result<Comparison, Failure> {
-    let share = STALLS_PERCENT.to_string();
-    compare(lab, stalling, |to| light(lab, to, &["--stalls", &share]))
+    compare(lab, stalling, |to| light(lab, to, STALLS_PERCENT))
 }
 
 /// Beside handshakes that come in bursts, none of whose certificates was seen before.
@@ -62,7 +61,7 @@ pub(super) fn beside_bursts(lab: &Lab) -> Result<Comparison, Failure> {
         let mut bursts = Load::start(&lab.programs, &lab.machine, to, &arguments)?;
         // Answered once the certificates are made.
         bursts.totals()?;
-        let latency = light(lab, to, &[])?;
+        let latency = light(lab, to, 0)?;
         let totals = bursts.finish()?;
         if totals.repeats > 0 {
             let again = totals.repeats;
@@ -88,6 +87,7 @@ fn compare(
             let site = Site {
                 binary,
                 name,
+                server: "server",
                 listen: &[address],
                 origin: origin.address,
                 workers: WORKERS,
@@ -108,20 +108,18 @@ fn compare(
     Ok(comparison)
 }
 
-/// A run of light requests.
-fn light(lab: &Lab, to: SocketAddr, more: &[&str]) -> Result<Latency, Failure> {
-    let arguments =
-        format!("--kind churn --rate {RATE} --connections 4096 --warmup {WARMUP} --path /b/256");
-    let arguments: Vec<String> = arguments
-        .split(' ')
-        .chain(more.iter().copied())
-        .map(str::to_owned)
-        .collect();
+/// A run of light requests, beside so many percent that hold their worker.
+fn light(lab: &Lab, to: SocketAddr, stalls: u32) -> Result<Latency, Failure> {
+    let arguments = format!(
+        "--kind churn --rate {RATE} --connections 4096 --warmup {WARMUP} --path /b/256 \
+         --stalls {stalls}"
+    );
+    let arguments: Vec<String> = arguments.split(' ').map(str::to_owned).collect();
     let mut load = Load::start(&lab.programs, &lab.machine, to, &arguments)?;
     load.totals()?;
     thread::sleep(Duration::from_secs(u64::from(WARMUP + WINDOW)));
     let totals = load.finish()?;
-    let expected = u64::from(RATE) * u64::from(WINDOW) * u64::from(100 - STALLS_PERCENT) / 100;
+    let expected = u64::from(RATE) * u64::from(WINDOW) * u64::from(100 - stalls) / 100;
     if totals.samples * 10 < expected * 9 {
         return Err(Failure::new(format!(
             "{} of {expected} light requests were answered",

@@ -39,7 +39,7 @@ impl Namespaces {
         }
         // Ports of connections that have ended are not used again for a minute.
         let range = "echo 1024 65535 > /proc/sys/net/ipv4/ip_local_port_range";
-        let mut widen = Side::Clients.command(Path::new("sh"));
+        let mut widen = Side::Clients.command(Path::new("sh"), None);
         command::run(widen.args(["-c", range]))?;
         Ok(made)
     }
@@ -60,8 +60,8 @@ impl Side {
     }
 
     /// A command that runs a program there. `ip netns exec` would hide the control groups.
-    pub(super) fn command(self, program: &Path) -> Command {
-        let mut command = process::pinned(Path::new("nsenter"), None);
+    pub(super) fn command(self, program: &Path, cores: Option<&str>) -> Command {
+        let mut command = process::pinned(Path::new("nsenter"), cores);
         command.arg(format!("--net=/run/netns/{}", self.name()));
         command.arg("--").arg(program);
         command

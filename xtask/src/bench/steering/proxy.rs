@@ -16,6 +16,8 @@ pub(super) struct Site<'a> {
     pub(super) binary: &'a Path,
     /// Names its log.
     pub(super) name: &'a str,
+    /// Its certificate: `server`, or `server-rsa`.
+    pub(super) server: &'a str,
     pub(super) listen: &'a [SocketAddr],
     pub(super) origin: SocketAddr,
     pub(super) workers: usize,
@@ -36,8 +38,12 @@ impl Site<'_> {
         for listen in self.listen {
             command.args(["--listen", &listen.to_string()]);
         }
-        command.arg("--cert").arg(pki("server.pem"));
-        command.arg("--key").arg(pki("server.key"));
+        command
+            .arg("--cert")
+            .arg(pki(&format!("{}.pem", self.server)));
+        command
+            .arg("--key")
+            .arg(pki(&format!("{}.key", self.server)));
         command.arg("--client-ca").arg(pki("ca.pem"));
         command.args(["--upstream", &format!("http://{}", self.origin)]);
         command.args(["--client-auth", "required"]);

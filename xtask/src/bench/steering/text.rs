@@ -132,7 +132,7 @@ fn floods(lines: &mut Vec<String>, outcome: &Outcome) {
 fn range(median: f64, all: &[f64]) -> String {
     let least = all.iter().copied().fold(f64::INFINITY, f64::min);
     let most = all.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    format!("{} ({}-{})", number(median), number(least), number(most))
+    format!("{} ({} to {})", number(median), number(least), number(most))
 }
 
 fn verdict(is: &str, at_least: &str, holds: bool) -> String {
