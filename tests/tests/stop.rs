@@ -148,6 +148,17 @@ fn a_stop_that_is_forced_ends_with_3() {
 #[test]
 fn twenty_restarts_lose_nothing_and_twenty_kills_leave_nothing() {
     let test = "twenty_restarts_lose_nothing_and_twenty_kills_leave_nothing";
+    restarts_and_kills(test, "127.0.0.1:0", RESTARTS);
+}
+
+/// The same over IPv6, less often.
+#[test]
+fn restarts_over_ipv6_lose_nothing_and_kills_leave_nothing() {
+    let test = "restarts_over_ipv6_lose_nothing_and_kills_leave_nothing";
+    restarts_and_kills(test, "[::1]:0", RESTARTS_IPV6);
+}
+
+fn restarts_and_kills(test: &str, listen: &str, times: u64) {
     let may = kernel::may(&[kernel::CAP_BPF, kernel::CAP_NET_ADMIN]);
     if !gate::require(test, "CAP_BPF and CAP_NET_ADMIN", may) {
         return;
@@ -169,13 +180,13 @@ fn twenty_restarts_lose_nothing_and_twenty_kills_leave_nothing() {
             .start()
     };
     let mut programs = BTreeSet::new();
-    let mut current = next("127.0.0.1:0");
+    let mut current = next(listen);
     programs.extend(kernel::programs_of(current.pid()));
-    restarts(&mut current, &next, &mut programs);
-    kills(&mut current, &next, &mut programs);
+    restarts(&mut current, times, &next, &mut programs);
+    kills(&mut current, times, &next, &mut programs);
     current.terminate();
     drop(current);
-    assert!(programs.len() >= 3 * 2 * usize::try_from(RESTARTS).unwrap());
+    assert!(programs.len() >= 3 * 2 * usize::try_from(times).unwrap());
     wait::until("the programs to be gone", || {
         kernel::programs().is_disjoint(&programs).then_some(())
     });
@@ -184,10 +195,10 @@ fn twenty_restarts_lose_nothing_and_twenty_kills_leave_nothing() {
 /// Starts a herald on an address.
 type Start<'a> = dyn Fn(&str) -> Herald + 'a;
 
-fn restarts(current: &mut Herald, next: &Start<'_>, programs: &mut BTreeSet<u32>) {
+fn restarts(current: &mut Herald, times: u64, next: &Start<'_>, programs: &mut BTreeSet<u32>) {
     let address = current.address();
     let load = Load::start(address);
-    for restart in 0..RESTARTS {
+    for restart in 0..times {
         let mut before = std::mem::replace(current, next(&address.to_string()));
         programs.extend(kernel::programs_of(current.pid()));
         let status = before.awaited();
@@ -209,19 +220,19 @@ fn restarts(current: &mut Herald, next: &Start<'_>, programs: &mut BTreeSet<u32>
     let (counts, errors) = load.finish();
     let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     println!(
-        "{RESTARTS} restarts: {} requests answered on {} connections, {} failed",
+        "{times} restarts: {} requests answered on {} connections, {} failed",
         count(&counts.answered),
         count(&counts.connections),
         count(&counts.failed),
     );
     assert!(errors.is_empty(), "{errors:?}");
     assert!(
-        count(&counts.connections) > RESTARTS,
+        count(&counts.connections) > times,
         "restarts moved the clients"
     );
 }
 
-fn kills(current: &mut Herald, next: &Start<'_>, programs: &mut BTreeSet<u32>) {
+fn kills(current: &mut Herald, times: u64, next: &Start<'_>, programs: &mut BTreeSet<u32>) {
     let address = current.address();
     let stop = Arc::<AtomicBool>::default();
     let halt = Arc::clone(&stop);
@@ -236,7 +247,7 @@ fn kills(current: &mut Herald, next: &Start<'_>, programs: &mut BTreeSet<u32>) {
         }
         answers
     });
-    for _ in 0..RESTARTS {
+    for _ in 0..times {
         current.signal("-KILL");
         current.terminate();
         *current = next(&address.to_string());
@@ -438,6 +449,7 @@ fn request(uri: &str) -> http::Request<BoxBody<Bytes, io::Error>> {
 
 const STOPS: u64 = 100;
 const RESTARTS: u64 = 20;
+const RESTARTS_IPV6: u64 = 5;
 const CLIENTS: u64 = 24;
 /// Connections are idle most of the time, so that stops meet idle ones.
 const THINKING: Duration = Duration::from_millis(20);

@@ -107,7 +107,8 @@ impl<'a> Scene<'a> {
         process::log_to(&mut command, &log)?;
         let mut group = Group::start(command)?;
         proxy::await_port(&mut group, ORIGIN_PORT, &log)?;
-        let listen = [address(0)?, address(1)?];
+        // One listener, whose queue both sources share.
+        let listen = [([0, 0, 0, 0], HERALD_PORT).into()];
         let site = Site {
             binary: &lab.programs.herald,
             name: "flooded",
