@@ -56,6 +56,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<(), Failure> {
             SUITE_TIME_MAX
         },
         closing: None,
+        mark: String::new(),
     };
 
     let mut report = Report::default();

@@ -2,12 +2,14 @@
 //!
 //! For each series the newest kernel of Debian's signed indexes is fetched (`kernel.rs`), an
 //! initramfs is made of `herald`, the test binaries and the modules they need (`image.rs`,
-//! `modules.rs`, `archive.rs`), and QEMU boots it without KVM: any machine will do. The tests'
-//! output is read as that of a native suite. Kernel messages go to `target/vm/console-*.log`.
+//! `modules.rs`, `archive.rs`), and QEMU boots it without KVM: any machine will do. As many guests
+//! as there are processors run side by side (`side.rs`), each line of theirs behind its series. The
+//! tests' output is read as that of a native suite. Kernel messages go to `target/vm/console-*.log`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -20,6 +22,7 @@ mod counts;
 mod image;
 mod kernel;
 mod modules;
+mod side;
 
 /// Which kernels, which tests.
 #[derive(Args, Clone, Debug, Default)]
@@ -90,20 +93,19 @@ pub(crate) fn count(root: &Path, kernels: &[String]) -> Result<(), Failure> {
         long: false,
         counts: true,
     };
-    let store = command::timed("kernels", || kernel::Store::open(&target.join("vm")))?;
-    let mut tables = String::new();
-    for series in SERIES {
-        if !kernels.is_empty() && !kernels.iter().any(|kernel| kernel == series) {
-            continue;
+    let (mut tables, mut problems) = (String::new(), Vec::new());
+    for mut row in boot_all(kernels, &load, &target)? {
+        problems.append(&mut row.failures);
+        match counts::table(&row.name, &row.said) {
+            Ok(table) => tables.push_str(&table),
+            Err(problem) => problems.push(problem.to_string()),
         }
-        let row = boot(&store, series, &load, &target)?;
-        if let Some(failure) = row.failures.first() {
-            return Err(Failure::new(failure.clone()));
-        }
-        tables.push_str(&counts::table(&row.name, &row.said)?);
     }
     println!("\n{tables}");
-    Ok(())
+    match problems.is_empty() {
+        true => Ok(()),
+        false => Err(Failure::new(problems.join("\n"))),
+    }
 }
 
 /// One row for each kernel; a kernel that cannot be had or booted is a failure in its row.
@@ -119,33 +121,48 @@ pub(crate) fn rows(
         long: options.long,
         counts: false,
     };
-    let folder = target.join("vm");
-    let store = command::timed("kernels", || kernel::Store::open(&folder))?;
+    boot_all(&options.kernel, &load, target)
+}
+
+/// Fetches the kernels of these series, or of all, and boots them side by side.
+fn boot_all(series: &[String], load: &Load<'_>, target: &Path) -> Result<Vec<Row>, Failure> {
+    let store = command::timed("kernels", || kernel::Store::open(&target.join("vm")))?;
     let wanted =
-        |series: &&&str| options.kernel.is_empty() || options.kernel.iter().any(|k| k == *series);
-    let rows = SERIES.iter().filter(wanted).map(|series| {
-        boot(&store, series, &load, target).unwrap_or_else(|problem| {
+        |one: &&&str| series.is_empty() || series.iter().any(|wanted| wanted.as_str() == **one);
+    // apt works for one at a time.
+    let fetched: Vec<_> = SERIES
+        .iter()
+        .filter(wanted)
+        .map(|series| {
+            let kernel = command::timed(&format!("kernel {series}"), || store.get(series));
+            (*series, kernel)
+        })
+        .collect();
+    // QEMU emulates a guest's processors, and little is to be had from more than one at a time.
+    let at_once = thread::available_parallelism().map_or(1, usize::from);
+    Ok(side::by_side(fetched, at_once, |(series, kernel)| {
+        let booted = kernel.and_then(|kernel| boot(series, &kernel, store.busybox(), load, target));
+        booted.unwrap_or_else(|problem| {
             println!("{problem}");
             let mut row = Row::new(&format!("kernel {series}"), true);
             row.failures.push(format!("kernel {series}: {problem}"));
             row
         })
-    });
-    Ok(rows.collect())
+    }))
 }
 
 fn boot(
-    store: &kernel::Store,
     series: &str,
+    kernel: &kernel::Kernel,
+    busybox: &Path,
     load: &Load<'_>,
     target: &Path,
 ) -> Result<Row, Failure> {
     let folder = target.join("vm");
-    let kernel = command::timed(&format!("kernel {series}"), || store.get(series))?;
     println!("kernel {series} is {} ({})", kernel.release, kernel.version);
     let image = folder.join(format!("initramfs-{series}.cpio"));
     let console = folder.join(format!("console-{series}.log"));
-    image::build(&image, &kernel, store.busybox(), load)?;
+    image::build(&image, kernel, busybox, load)?;
     let name = format!("kernel {}", kernel.release);
     let environment = Environment {
         herald: PathBuf::new(),
@@ -160,23 +177,24 @@ fn boot(
             GUEST_TIME_MAX
         },
         closing: Some(CLOSING),
+        mark: format!("{series}: "),
     };
     let row = test::execute(
         &name,
         true,
-        &mut qemu(&kernel, &image, &console, load.counts),
+        &mut qemu(kernel, &image, &console, load.counts),
         &environment,
     );
     if !row.failures.is_empty() {
         let text = fs::read(&console).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
         let lines: Vec<_> = text.lines().collect();
-        println!("--- the end of {}", console.display());
+        println!("{series}: --- the end of {}", console.display());
         for line in lines
             .iter()
             .skip(lines.len().saturating_sub(CONSOLE_LINES_SHOWN))
         {
-            println!("{line}");
+            println!("{series}: {line}");
         }
     }
     Ok(row)

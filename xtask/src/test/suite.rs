@@ -28,6 +28,8 @@ pub(crate) struct Environment {
     pub(crate) deadline: Duration,
     /// A line without which the suite did not come to its end, whatever its exit status.
     pub(crate) closing: Option<&'static str>,
+    /// Stands before each line that is shown, where suites run side by side.
+    pub(crate) mark: String,
 }
 
 /// Runs a built test binary in its package's folder, as cargo would.
@@ -126,7 +128,7 @@ fn follow(
                 writeln!(log, "{line}")?;
                 is_closed |= environment.closing == Some(line.as_str());
                 if reading.take(&line) {
-                    println!("{line}");
+                    println!("{}{line}", environment.mark);
                 }
             }
             Err(RecvTimeoutError::Disconnected) => break,
@@ -302,6 +304,7 @@ mod tests {
             logs: folder.to_owned(),
             deadline,
             closing: None,
+            mark: String::new(),
         }
     }
 
