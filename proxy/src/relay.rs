@@ -128,8 +128,7 @@ impl<B, W: Watch, S> RelayBody<B, W, S> {
 
     /// Lets a body that is worth it go past userspace, or only be sealed by the kernel.
     pub fn take_lane(&mut self, lane: &Rc<Lane>) {
-        let length = self.transfer.size_hint().exact();
-        if length.is_some_and(|length| length >= lane.threshold()) {
+        if lane.weigh(self.transfer.size_hint().exact()) {
             lane.note_large();
             self.lane = Some(Rc::clone(lane));
         }
