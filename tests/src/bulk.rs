@@ -8,10 +8,12 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
+use std::sync::mpsc::{self, Sender};
 use std::sync::{Mutex, OnceLock};
 use std::thread;
 use std::time::Duration;
 
+use rustix::net::sockopt::socket_acceptconn;
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 
 use crate::client::{Client, Settings};
@@ -113,6 +115,57 @@ pub fn by_length() -> Origin {
     Origin::scripted(|request: &Request, stream| answer(&request.target, stream))
 }
 
+/// As [`by_length`]; in addition half of the body of `GET /held/N` waits for a word.
+pub fn held() -> (Origin, Sender<()>) {
+    let (go, word) = mpsc::channel();
+    let word = Mutex::new(word);
+    let origin = Origin::scripted(move |request: &Request, stream| {
+        let Some(length) = request.target.strip_prefix("/held/") else {
+            return answer(&request.target, stream);
+        };
+        let body = bytes(length.parse().unwrap());
+        let (first, rest) = body.split_at(body.len() / 2);
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n");
+        stream.write_all(&[head.as_bytes(), first].concat())?;
+        word.lock().unwrap().recv().map_err(io::Error::other)?;
+        stream.write_all(rest)?;
+        Ok(Next::Keep)
+    });
+    (origin, go)
+}
+
+/// Part of an answer that is read by hand, over HTTP/1.1.
+#[derive(Debug, Default)]
+pub struct Part(Vec<u8>);
+
+impl Part {
+    /// Reads exactly `count` bytes of the answer, with its head.
+    pub fn of(client: &mut Client, count: usize) -> Self {
+        let mut got = vec![0; count];
+        client.stream().read_exact(&mut got).unwrap();
+        Self(got)
+    }
+
+    /// Reads the rest of an answer whose body has `length` bytes, and checks each of them.
+    pub fn finish(mut self, client: &mut Client, length: usize) {
+        let got = &mut self.0;
+        let head = loop {
+            match got.windows(4).position(|window| window == b"\r\n\r\n") {
+                Some(end) => break end + 4,
+                None => {
+                    let mut byte = [0];
+                    client.stream().read_exact(&mut byte).unwrap();
+                    got.extend(byte);
+                }
+            }
+        };
+        let had = got.len();
+        got.resize(head + length, 0);
+        client.stream().read_exact(&mut got[had..]).unwrap();
+        assert_eq!(sha256(&got[head..]), digest(length), "{length}");
+    }
+}
+
 /// The same over a Unix socket. Its thread ends with the process.
 pub fn by_length_unix(path: &Path) {
     let listener = UnixListener::bind(path).unwrap();
@@ -208,20 +261,35 @@ pub fn digest(length: usize) -> String {
 /// The proxy's own end of `client`'s connection, for what only an owner can do to a socket (pidfd_getfd(2)).
 pub fn proxy_end(herald: &Herald, client: &TcpStream) -> OwnedFd {
     let client = client.local_addr().unwrap();
+    socket_of(herald, |end| {
+        let peer = rustix::net::getpeername(end).ok()??;
+        Some(SocketAddr::try_from(peer).ok()? == client)
+    })
+}
+
+/// The socket on which the proxy listens.
+pub fn listener(herald: &Herald) -> OwnedFd {
+    socket_of(herald, |end| {
+        let name = rustix::net::getsockname(end).ok()?;
+        let is_listening = socket_acceptconn(end).ok()?;
+        Some(is_listening && SocketAddr::try_from(name).ok()? == herald.address())
+    })
+}
+
+fn socket_of(herald: &Herald, is_wanted: impl Fn(&OwnedFd) -> Option<bool>) -> OwnedFd {
     let pid = Pid::from_raw(i32::try_from(herald.pid()).unwrap()).unwrap();
     let process = pidfd_open(pid, PidfdFlags::empty()).unwrap();
-    wait::until("the proxy's end", || {
+    wait::until("the proxy's socket", || {
         let listed = fs::read_dir(format!("/proc/{}/fd", herald.pid())).unwrap();
         let numbers = listed.flatten().filter_map(|entry| {
             let number = entry.file_name().to_str()?.parse().ok()?;
             let target = fs::read_link(entry.path()).ok()?;
             target.to_str()?.starts_with("socket:").then_some(number)
         });
-        let mut ends = numbers.filter_map(|number| {
-            let end = pidfd_getfd(&process, number, PidfdGetfdFlags::empty()).ok()?;
-            let peer = rustix::net::getpeername(&end).ok()??;
-            (SocketAddr::try_from(peer).ok()? == client).then_some(end)
+        let mut sockets = numbers.filter_map(|number| {
+            let socket = pidfd_getfd(&process, number, PidfdGetfdFlags::empty()).ok()?;
+            is_wanted(&socket)?.then_some(socket)
         });
-        ends.next()
+        sockets.next()
     })
 }

@@ -14,6 +14,7 @@ pub mod h2;
 pub mod herald;
 pub mod kernel;
 pub mod live;
+pub mod lookup;
 pub mod matrix;
 pub mod nginx;
 pub mod origin;

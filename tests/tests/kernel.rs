@@ -3,17 +3,20 @@
 
 use std::fs;
 use std::io::Read as _;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::Path;
 use std::time::Duration;
 
 use herald_tests::bulk::{
     LARGE, by_length, by_length_unix, bytes, client, digest, expect_body, expect_sealed, good,
-    is_before_splice, proxy_end, request, sealed, told, world,
+    is_before_splice, listener, proxy_end, request, sealed, told, world,
 };
 use herald_tests::client::Client;
 use herald_tests::gate;
 use herald_tests::h2::Raw;
 use herald_tests::herald::{self, Herald, Launch};
+use herald_tests::kernel::{self, CAP_BPF, CAP_NET_ADMIN};
+use herald_tests::lookup::Lookup;
 use herald_tests::pki::{Key, Pki};
 use herald_tests::records::Folder;
 use herald_tests::wire::sha256;
@@ -145,10 +148,12 @@ fn a_connection_carries_1000_bodies_with_every_cipher() {
     }
 }
 
-/// Each protocol at the highest level that it can have.
+/// Both protocols at both levels; HTTP/2 is not spliced, and with that level stays in userspace.
 fn carry(requests: usize) {
-    for (protocol, level) in [(Protocol::H1, "splice"), (Protocol::H2, "tx")] {
+    let levels = ["splice", "tx"].into_iter();
+    for (level, protocol) in levels.flat_map(|level| Protocol::ALL.map(|each| (level, each))) {
         let world = world(level, &[]);
+        let is_sealed = protocol == Protocol::H1 || level == "tx" || is_before_splice();
         for suite in SUITES {
             let before = sealed();
             let mut random = 0x2545_f491_4f6c_dd1d_u64;
@@ -169,7 +174,8 @@ fn carry(requests: usize) {
                     expect_sealed(before, 0, "not yet");
                 }
             }
-            expect_sealed(before, 1, &format!("{level} {suite:?}"));
+            let what = format!("{level} {suite:?} {protocol:?}");
+            expect_sealed(before, u64::from(is_sealed), &what);
         }
     }
 }
@@ -375,6 +381,32 @@ fn a_connection_that_a_program_steered_is_taken_over() {
     }
 }
 
+/// A listener in the sockmap from which `sk_lookup` gives away connections: what it hands out is in no sockmap itself, and
+/// takes keys like any other.
+#[test]
+fn a_connection_that_sk_lookup_gave_to_a_listener_is_taken_over() {
+    let may = kernel::may(&[CAP_BPF, CAP_NET_ADMIN]);
+    let test = "a_connection_that_sk_lookup_gave_to_a_listener_is_taken_over";
+    if !gate::require(test, "CAP_BPF and CAP_NET_ADMIN", may) {
+        return;
+    }
+    for level in ["tx", "splice"] {
+        let world = world(level, &[]);
+        let unbound = SocketAddrV4::new(Ipv4Addr::new(127, 0, 0, 77), 4433);
+        let lookup = Lookup::assign(unbound, &listener(&world.herald));
+        let before = sealed();
+        for _ in 0..4 {
+            let mut client = good().connect(unbound.into()).unwrap();
+            expect_body(&mut client, LARGE);
+            expect_body(&mut client, 200_000);
+        }
+        expect_sealed(before, 4, level);
+        assert!(lookup.assigned() >= 4);
+        drop(lookup);
+        good().connect(unbound.into()).unwrap_err();
+    }
+}
+
 /// One virtual CPU whose nanosecond is one instruction: what the scheduler says of the proxy's
 /// threads is the number of instructions they ran.
 #[test]
@@ -382,24 +414,96 @@ fn instructions_for_each_level() {
     if !gate::counting("instructions_for_each_level") {
         return;
     }
-    for (length, requests) in [(1 << 10, 200), (1 << 16, 60), (1 << 20, 16), (1 << 26, 1)] {
+    for counted in COUNTED {
         for level in ["off", "tx", "splice"] {
             let world = World::around(by_length(), "required", |launch: Launch| {
                 launch.args(["--ktls", level])
             });
-            let mut client = client(&world.herald);
-            // Handshake, first connection to the origin and hand-over are not a request's.
-            expect_length(&mut client, 1 << 20);
-            expect_length(&mut client, length);
-            let before = cpu_nanoseconds(world.herald.pid());
-            for _ in 0..requests {
-                expect_length(&mut client, length);
-            }
-            let each = (cpu_nanoseconds(world.herald.pid()) - before) / requests;
-            println!("COUNT {} {length} {each}", effective(&world.herald));
+            let each = counted.instructions(&world.herald);
+            println!("COUNT {} {} {each}", effective(&world.herald), counted.name);
         }
     }
 }
+
+/// What is counted: some bodies one after the other, again and again. The table's rows are in xtask/src/vm/counts.rs.
+struct Counted {
+    name: &'static str,
+    /// A body that comes before the counting, on the same connection.
+    first: Option<usize>,
+    bodies: &'static [usize],
+    rounds: u64,
+    /// A new connection each round, its handshake included.
+    connects: bool,
+}
+
+impl Counted {
+    const fn on_one(name: &'static str, bodies: &'static [usize], rounds: u64) -> Self {
+        Self {
+            name,
+            first: None,
+            bodies,
+            rounds,
+            connects: false,
+        }
+    }
+
+    const fn behind_a_large_one(self) -> Self {
+        Self {
+            first: Some(1 << 20),
+            ..self
+        }
+    }
+
+    const fn on_a_new_connection_each(self) -> Self {
+        Self {
+            connects: true,
+            ..self
+        }
+    }
+
+    fn instructions(&self, herald: &Herald) -> u64 {
+        let settings = good().build();
+        let connect = || Client::connect(herald.address(), &settings).unwrap();
+        let round = |client: &mut Client| {
+            for length in self.bodies {
+                expect_length(client, *length);
+            }
+        };
+        let mut client = connect();
+        if let Some(first) = self.first {
+            expect_length(&mut client, first);
+        }
+        // The first connection to the origin and, where there is one, the hand-over are not a request's.
+        round(&mut client);
+        let before = cpu_nanoseconds(herald.pid());
+        for _ in 0..self.rounds {
+            if self.connects {
+                client = connect();
+            }
+            round(&mut client);
+        }
+        (cpu_nanoseconds(herald.pid()) - before) / self.rounds
+    }
+}
+
+const COUNTED: [Counted; 10] = [
+    Counted::on_one("1KiB", &[1 << 10], 200),
+    Counted::on_one("1KiB-behind", &[1 << 10], 200).behind_a_large_one(),
+    Counted::on_one("64KiB", &[1 << 16], 60),
+    Counted::on_one("64KiB-behind", &[1 << 16], 60).behind_a_large_one(),
+    Counted::on_one("mixed", &MIXED, 4),
+    Counted::on_one("128KiB", &[1 << 17], 60),
+    Counted::on_one("128KiB-new", &[1 << 17], 16).on_a_new_connection_each(),
+    Counted::on_one("1MiB-new", &[1 << 20], 8).on_a_new_connection_each(),
+    Counted::on_one("1MiB", &[1 << 20], 16),
+    Counted::on_one("64MiB", &[1 << 26], 1),
+];
+/// 1 MiB, and then 32 times 1 KiB.
+const MIXED: [usize; 33] = {
+    let mut bodies = [1 << 10; 33];
+    bodies[0] = 1 << 20;
+    bodies
+};
 
 fn expect_length(client: &mut Client, length: usize) {
     let answer = client.get(&format!("/zero/{length}")).unwrap();

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use aya::maps::{Map, MapData, SockMap};
 use herald_tests::bulk::{
-    LARGE, answer, by_length, bytes, can_rekey, client, digest, expect_body, expect_sealed, good,
-    proxy_end, request, sealed, settled, told, world,
+    LARGE, Part, answer, by_length, bytes, can_rekey, client, digest, expect_body, expect_sealed,
+    good, held, is_before_splice, proxy_end, request, sealed, settled, told, world,
 };
 use herald_tests::client::{Client, alert};
 use herald_tests::gate;
@@ -20,6 +20,9 @@ use herald_tests::records::Folder;
 use herald_tests::sealing::SealingClient;
 use herald_tests::wait;
 use herald_tests::world::World;
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::net::sockopt::{set_socket_recv_buffer_size, set_socket_send_buffer_size};
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use rustls::{AlertDescription, CipherSuite};
 
 #[test]
@@ -216,6 +219,131 @@ fn a_key_update_that_asks_for_no_answer_changes_nothing_for_the_kernel() {
     }
 }
 
+/// A KeyUpdate that comes while a body moves, of either kind: in a body that userspace seals, before the body that has the
+/// connection handed over, and in one that the kernel seals. The origin holds half of each body back, so that the
+/// update is there before the rest.
+#[test]
+fn a_key_update_within_a_body_loses_nothing() {
+    for level in ["tx", "splice"] {
+        let (origin, go) = held();
+        let (folder, world) = watched_before(origin, level);
+        for request in [NOT_REQUESTED, REQUESTED] {
+            let before = sealed();
+            let mut early = SealingClient::connect(&world.herald);
+            let part = early.begin("/held/100000", 40_000);
+            early.update_keys(request);
+            go.send(()).unwrap();
+            part.finish(early.reader(), 100_000);
+            expect_sealed(before, 0, "small");
+            early.expect_body(LARGE);
+            // An answer of rustls' changed its keys: the kernel could not go on from there.
+            let handed_over = u64::from(request == NOT_REQUESTED);
+            expect_sealed(before, handed_over, "updated before");
+
+            let before = sealed();
+            let mut between = SealingClient::connect(&world.herald);
+            let part = between.begin("/late/1000003", 0);
+            between.update_keys(request);
+            part.finish(between.reader(), LARGE);
+            expect_sealed(before, handed_over, "updated before the hand-over");
+
+            let before = sealed();
+            let mut late = SealingClient::connect(&world.herald);
+            late.expect_body(LARGE);
+            let part = late.begin("/held/4194304", 1_000_000);
+            for _ in 0..3 {
+                late.update_keys(request);
+            }
+            go.send(()).unwrap();
+            part.finish(late.reader(), 4 << 20);
+            expect_sealed(before, 1, "updated after");
+        }
+        let rekeys = folder.metric("herald_ktls_rekeys_total");
+        let is_replaced = gate::is_guest() && can_rekey();
+        assert_eq!(rekeys > 0, is_replaced, "{level}: {rekeys}");
+    }
+}
+
+/// What a splice is refused: to write into what is open for appending (`do_splice` in the kernel's fs/splice.c), which
+/// `write` to a socket does not look at. The pipe holds bytes by then; they are taken back, and the rest is copied.
+#[test]
+fn a_splice_that_is_refused_within_a_body_is_followed_by_copying() {
+    for stuck in [false, true] {
+        let (origin, go) = held();
+        let (folder, world) = watched_before(origin, "splice");
+        let spliced = || folder.metric("herald_ktls_spliced_bytes_total");
+        let before = sealed();
+        let mut client = client(&world.herald);
+        expect_body(&mut client, LARGE);
+        let end = proxy_end(&world.herald, &client.stream().sock);
+        let target = if stuck { "/4194304" } else { "/held/4194304" };
+        if stuck {
+            set_socket_recv_buffer_size(&client.stream().sock, 64 << 10).unwrap();
+            set_socket_send_buffer_size(&end, 64 << 10).unwrap();
+        }
+        request(&mut client, target);
+        let part = Part::of(&mut client, 1_000_000);
+        if stuck {
+            // All buffers fill, and the pipe is left half emptied.
+            settle(&spliced);
+        }
+        let flags = fcntl_getfl(&end).unwrap();
+        fcntl_setfl(&end, flags | OFlags::APPEND).unwrap();
+        if !stuck {
+            go.send(()).unwrap();
+        }
+        part.finish(&mut client, 4 << 20);
+        let in_kernel = gate::is_guest() && !is_before_splice();
+        let given_up = folder.metric("herald_ktls_unspliced_total");
+        assert_eq!(given_up, u64::from(in_kernel), "{stuck}");
+        let moved = spliced();
+        assert_eq!(moved > LARGE as u64, in_kernel, "{stuck}: {moved}");
+        assert!(moved < (LARGE + (3 << 20)) as u64, "{stuck}: {moved}");
+        // For good, also when it could be had again; and other connections have it.
+        fcntl_setfl(&end, flags).unwrap();
+        expect_body(&mut client, LARGE);
+        assert_eq!(spliced(), moved, "{stuck}");
+        expect_sealed(before, 1, "it is still sealed by the kernel");
+        expect_body(&mut self::client(&world.herald), LARGE);
+        assert_eq!(spliced() > moved, in_kernel, "{stuck}");
+    }
+}
+
+/// Where no pipe can be had the body is copied: here because the process may open nothing more.
+#[test]
+fn without_a_pipe_bodies_are_copied() {
+    let (folder, world) = watched("splice");
+    let before = sealed();
+    let mut client = client(&world.herald);
+    expect_body(&mut client, 1);
+    let pid = Pid::from_raw(i32::try_from(world.herald.pid()).unwrap());
+    let none = Rlimit {
+        current: Some(0),
+        maximum: getrlimit(Resource::Nofile).maximum,
+    };
+    let usual = prlimit(pid, Resource::Nofile, none).unwrap();
+    expect_body(&mut client, LARGE);
+    prlimit(pid, Resource::Nofile, usual).unwrap();
+    expect_body(&mut client, LARGE);
+    expect_sealed(before, 1, "sealed by the kernel all the same");
+    assert_eq!(folder.metric("herald_ktls_spliced_bytes_total"), 0);
+    let in_kernel = gate::is_guest() && !is_before_splice();
+    let given_up = folder.metric("herald_ktls_unspliced_total");
+    assert_eq!(given_up, u64::from(in_kernel));
+}
+
+/// Waits until a number stands still.
+fn settle(number: &impl Fn() -> u64) {
+    let mut last = u64::MAX;
+    wait::until("a number to stand still", || {
+        std::thread::sleep(Duration::from_millis(300));
+        let now = number();
+        let is_still = now == last;
+        last = now;
+        is_still.then_some(())
+    });
+}
+
 /// `close_notify` behind a request, a bare FIN, and both: the answer is what it is without kernel TLS.
 #[test]
 fn a_client_that_ends_its_half_is_answered_as_without_kernel_tls() {
@@ -389,8 +517,13 @@ fn a_refusal_is_counted_each_time_and_said_once() {
 
 /// A world whose metrics can be asked for.
 fn watched(level: &str) -> (Folder, World) {
+    watched_before(by_length(), level)
+}
+
+/// The same before another origin.
+fn watched_before(origin: Origin, level: &str) -> (Folder, World) {
     let folder = Folder::default();
-    let world = World::around(by_length(), "required", |launch: Launch| {
+    let world = World::around(origin, "required", |launch: Launch| {
         folder.launch(launch).args(["--ktls", level])
     });
     (folder, world)
