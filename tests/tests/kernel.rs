@@ -138,20 +138,24 @@ fn bodies_of_every_size_arrive_whole() {
 /// Each body's length is drawn log-uniformly, so that the hand-over falls between requests of all sizes.
 #[test]
 fn a_connection_carries_200_bodies_with_every_cipher() {
-    carry(200);
+    carry(200, |level, protocol| {
+        // HTTP/2 is never spliced, and an old kernel splices nothing: `tx` is all there is to see.
+        level == "tx" || (protocol == Protocol::H1 && !is_before_splice())
+    });
 }
 
 #[test]
 fn a_connection_carries_1000_bodies_with_every_cipher() {
     if gate::long("a_connection_carries_1000_bodies_with_every_cipher") {
-        carry(1000);
+        carry(1000, |_, _| true);
     }
 }
 
 /// Both protocols at both levels; HTTP/2 is not spliced, and with that level stays in userspace.
-fn carry(requests: usize) {
-    let levels = ["splice", "tx"].into_iter();
-    for (level, protocol) in levels.flat_map(|level| Protocol::ALL.map(|each| (level, each))) {
+fn carry(requests: usize, is_wanted: fn(&str, Protocol) -> bool) {
+    let pairs = ["splice", "tx"].map(|level| Protocol::ALL.map(|protocol| (level, protocol)));
+    let pairs = pairs.into_iter().flatten();
+    for (level, protocol) in pairs.filter(|(level, protocol)| is_wanted(level, *protocol)) {
         let world = world(level, &[]);
         let is_sealed = protocol == Protocol::H1 || level == "tx" || is_before_splice();
         for suite in SUITES {
@@ -185,15 +189,14 @@ fn a_body_of_64_mib_arrives_whole() {
     const LENGTH: usize = 64 << 20;
     // Made beforehand: a guest is slow.
     let expected = digest(LENGTH);
-    for level in ["tx", "splice"] {
-        let world = world(level, &[]);
-        let before = sealed();
-        let mut client = client(&world.herald);
-        client.patience(Duration::from_secs(120));
-        let answer = client.get(&format!("/{LENGTH}")).unwrap();
-        assert_eq!(answer.body.sha256, expected, "{level}");
-        expect_sealed(before, 1, level);
-    }
+    // One, as far in the kernel as it can go.
+    let world = world("splice", &[]);
+    let before = sealed();
+    let mut client = client(&world.herald);
+    client.patience(Duration::from_secs(120));
+    let answer = client.get(&format!("/{LENGTH}")).unwrap();
+    assert_eq!(answer.body.sha256, expected);
+    expect_sealed(before, 1, "64 MiB");
 }
 
 #[test]
