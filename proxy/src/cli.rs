@@ -19,6 +19,7 @@ use crate::config::{AdminAddr, Config, Flags, Mistakes, reference};
 use crate::files::Files;
 use crate::headers::{self, Preset};
 use crate::reload::{CALL_MAX, Source};
+use crate::selftest::{self, SelftestError};
 use crate::snapshot::Snapshot;
 use crate::steering::Steering;
 use crate::{demo, telemetry};
@@ -50,6 +51,10 @@ enum Action {
     ///
     /// Exit code 0: it is in force. 2: it is refused, and the old one stays.
     Reload(Reload),
+    /// Attacks a configuration: starts it on loopback, with throw-away client CAs and an origin that notes what it sees.
+    ///
+    /// Exit code 0 only if every attack was withstood.
+    Selftest(Selftest),
     /// Lists the sets of headers --preset knows, each with what an origin gets of a sample caller.
     Presets,
     /// Prints the manual page (roff).
@@ -68,6 +73,16 @@ struct Demo {
     /// Ends after the table; exit code 0 only if every row was right.
     #[arg(long)]
     once: bool,
+}
+
+#[derive(Args, Debug)]
+struct Selftest {
+    #[command(flatten)]
+    _settings: Flags,
+
+    /// Attacks the application of this name; all, if left out. Repeatable.
+    #[arg(long, value_name = "NAME")]
+    only: Vec<String>,
 }
 
 #[derive(Args, Debug)]
@@ -99,7 +114,7 @@ struct Reload {
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done; stopped, and every connection finished
-  1  failed while running (or a demonstration with a wrong row)
+  1  failed while running (or a demonstration with a wrong row, an attack not withstood)
   2  the flags, the file, or a file they name is wrong
   3  stopped, with connections still open at the drain timeout";
 
@@ -124,6 +139,7 @@ pub fn main() -> ExitCode {
     match (action, given) {
         (Action::Run(_), Some(given)) => run(given),
         (Action::Check(_), Some(given)) => check(given),
+        (Action::Selftest(Selftest { only, .. }), Some(given)) => attack(given, &only),
         (Action::Demo(Demo { once }), _) => demonstrate(once),
         (Action::Status(ask), _) => show_status(&ask),
         (Action::Explain(ask), _) => explain::run(&ask),
@@ -136,7 +152,7 @@ pub fn main() -> ExitCode {
             print(&page)
         }
         (Action::Reference, _) => print(reference::page().as_bytes()),
-        (Action::Run(_) | Action::Check(_), None) => ExitCode::from(USAGE),
+        (Action::Run(_) | Action::Check(_) | Action::Selftest(_), None) => ExitCode::from(USAGE),
     }
 }
 
@@ -160,7 +176,7 @@ fn with_all_mistakes(first: &clap::Error) -> ExitCode {
 fn all_mistakes(
     arguments: impl IntoIterator<Item = OsString>,
 ) -> Result<Option<Mistakes>, clap::Error> {
-    let command = ["run", "check"]
+    let command = ["run", "check", "selftest"]
         .into_iter()
         .fold(command(), |command, name| {
             command.mut_subcommand(name, lenient)
@@ -242,6 +258,21 @@ fn demonstrate(once: bool) -> ExitCode {
     match demo::run(once, &mut io::stdout().lock()) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(FAILED),
+        Err(error) => told(FAILED, &error),
+    }
+}
+
+fn attack(given: &ArgMatches, only: &[String]) -> ExitCode {
+    let config = match Config::load(given, &Files::default()) {
+        Ok(config) => config,
+        Err(mistakes) => return told(USAGE, &mistakes),
+    };
+    // What the attackers do wrong is in the table.
+    telemetry::log::install(LevelFilter::ERROR);
+    match selftest::run(&config, only, &mut io::stdout().lock()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(FAILED),
+        Err(error @ SelftestError::Config(_)) => told(USAGE, &error),
         Err(error) => told(FAILED, &error),
     }
 }

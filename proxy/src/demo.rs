@@ -3,23 +3,22 @@
 //! ones), lets a set of callers try their luck, and shows what the origin saw.
 
 mod answer;
-mod client;
-mod origin;
 mod pki;
 mod rows;
 mod table;
 
 use std::io::{self, Write};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
-use std::time::Duration;
 
 use thiserror::Error;
 
+use self::answer::Answer;
 use self::pki::Pki;
 use self::rows::Outcome;
 use crate::app::{App, StartError};
 use crate::config::{Config, Mistakes};
+use crate::trial::{Caller, Origin};
 
 /// Why the demonstration could not be held.
 #[derive(Debug, Error)]
@@ -44,7 +43,7 @@ pub fn run(once: bool, out: &mut impl Write) -> Result<bool, DemoError> {
     let folder = tempfile::Builder::new().prefix("herald-demo-").tempdir()?;
     writeln!(out, "Making a throw-away CA and its certificates ...")?;
     let pki = Pki::make(folder.path())?;
-    let origin = origin::start()?;
+    let origin = Origin::start(http::HeaderMap::new())?.http1;
     writeln!(
         out,
         "Starting an origin on {origin} and two Heralds before it ..."
@@ -72,12 +71,15 @@ pub fn run(once: bool, out: &mut impl Write) -> Result<bool, DemoError> {
             forwarding_at
         };
         let answer = runtime.block_on(async {
-            let deadline = Duration::from_secs(10);
-            let asked = client::ask(&pki, address, &row);
-            tokio::time::timeout(deadline, asked)
-                .await
-                .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+            let caller = Caller {
+                server_name: Some("localhost"),
+                own: pki.own(row.presents),
+                roots: Some(&pki.roots),
+                from: Ipv4Addr::LOCALHOST,
+            };
+            caller.ask(address, &row.says.question()).await
         });
+        let answer = answer.map(|answer| Answer::of(&answer));
         outcomes.push(Outcome::of(row, answer));
     }
     table::write(out, &outcomes)?;

@@ -4,6 +4,7 @@ use std::io;
 
 use super::answer::Answer;
 use super::pki::Presents;
+use crate::trial::Question;
 
 /// One caller.
 #[derive(Debug)]
@@ -26,6 +27,22 @@ pub(super) enum Says {
 }
 
 impl Says {
+    /// As a caller asks it.
+    pub(super) fn question(self) -> Question {
+        match self {
+            Self::Http1(lines) => Question::Http1(lines.as_bytes().to_vec()),
+            Self::Http2(fields) => {
+                let fields = fields.iter();
+                let fields = fields.map(|(name, value)| ((*name).into(), (*value).into()));
+                Question::Http2 {
+                    target: "https://localhost/".into(),
+                    fields: fields.collect(),
+                    trailers: None,
+                }
+            }
+        }
+    }
+
     pub(super) fn version(self) -> &'static str {
         match self {
             Self::Http1(_) => "1.1",

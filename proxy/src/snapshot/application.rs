@@ -81,7 +81,7 @@ impl Application {
     }
 
     /// All names of headers that its origin may be sent.
-    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+    pub fn names(&self) -> impl Iterator<Item = &str> {
         self.mappings().flat_map(Mapping::names)
     }
 

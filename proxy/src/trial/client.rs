@@ -1,0 +1,246 @@
+//! Callers. They write HTTP/1.1 byte by byte, since an honest client library would not send most of
+//! it; HTTP/2 goes through hyper.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request};
+use http_body::Body as _;
+use http_body_util::{BodyExt, Empty, Full, combinators::BoxBody};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use super::pki::Own;
+use crate::tls::context;
+
+/// Who calls, and how it connects.
+#[derive(Clone, Copy, Debug)]
+pub struct Caller<'a> {
+    /// The server name it sends, if it sends one.
+    pub server_name: Option<&'a str>,
+    /// What it presents, if it is asked for a certificate.
+    pub own: Option<&'a Own>,
+    /// Whom the server's certificate must lead to; anybody, if left out.
+    pub roots: Option<&'a Arc<RootCertStore>>,
+    /// Its address.
+    pub from: Ipv4Addr,
+}
+
+/// What it sends.
+#[derive(Clone, Debug)]
+pub enum Question {
+    /// Raw bytes.
+    Http1(Vec<u8>),
+    /// A request, with fields in lower case.
+    Http2 {
+        /// `https://HOST/PATH`.
+        target: String,
+        /// Its fields.
+        fields: Vec<(String, String)>,
+        /// Fields behind its body, if it has one.
+        trailers: Option<HeaderMap>,
+    },
+}
+
+/// What came back.
+#[derive(Debug)]
+pub struct Answer {
+    /// The status.
+    pub status: u16,
+    /// The fields; names as they came.
+    pub fields: Vec<(String, String)>,
+    /// The body.
+    pub body: String,
+}
+
+impl Caller<'_> {
+    /// Makes a connection, asks once and reads to the end.
+    ///
+    /// # Errors
+    /// Where no whole answer comes, in time.
+    pub async fn ask(&self, address: SocketAddr, question: &Question) -> io::Result<Answer> {
+        let asked = async {
+            let is_http2 = matches!(question, Question::Http2 { .. });
+            let tls = self.connect(address, is_http2).await?;
+            match question {
+                Question::Http1(bytes) => ask_http1(tls, bytes).await,
+                Question::Http2 {
+                    target,
+                    fields,
+                    trailers,
+                } => {
+                    let body = body(trailers.clone());
+                    ask_http2(tls, target, fields, body).await
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, asked)
+            .await
+            .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    async fn connect(
+        &self,
+        address: SocketAddr,
+        is_http2: bool,
+    ) -> io::Result<TlsStream<TcpStream>> {
+        let config = ClientConfig::builder_with_provider(context::provider())
+            .with_safe_default_protocol_versions()
+            .map_err(io::Error::other)?;
+        let config = match self.roots {
+            Some(roots) => config.with_root_certificates(Arc::clone(roots)),
+            None => config
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(Anybody)),
+        };
+        let mut config = match self.own {
+            None => config.with_no_client_auth(),
+            Some(own) => config
+                .with_client_auth_cert(vec![own.certificate.clone()], own.key())
+                .map_err(io::Error::other)?,
+        };
+        if is_http2 {
+            config.alpn_protocols = vec![b"h2".to_vec()];
+        }
+        config.enable_sni = self.server_name.is_some();
+        let name = self.server_name.unwrap_or("localhost").to_owned();
+        let name = ServerName::try_from(name).map_err(io::Error::other)?;
+        let socket = TcpSocket::new_v4()?;
+        socket.bind((IpAddr::V4(self.from), 0).into())?;
+        let tcp = socket.connect(address).await?;
+        TlsConnector::from(Arc::new(config))
+            .connect(name, tcp)
+            .await
+    }
+}
+
+async fn ask_http1(mut tls: TlsStream<TcpStream>, bytes: &[u8]) -> io::Result<Answer> {
+    tls.write_all(bytes).await?;
+    tls.flush().await?;
+    let mut answer = Vec::new();
+    // An answer without close_notify ends in an error, the bytes before it still count.
+    let end = tls.take(ANSWER_MAX).read_to_end(&mut answer).await;
+    let answer = String::from_utf8_lossy(&answer);
+    let head_and_body = answer.split_once("\r\n\r\n");
+    let parsed = head_and_body.and_then(|(head, body)| {
+        let mut lines = head.split("\r\n");
+        let status = lines.next()?.split(' ').nth(1)?.parse().ok()?;
+        let field = |line: &str| {
+            line.split_once(": ")
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        };
+        Some(Answer {
+            status,
+            fields: lines.filter_map(field).collect(),
+            body: body.to_owned(),
+        })
+    });
+    parsed.ok_or_else(|| {
+        end.err()
+            .unwrap_or_else(|| io::ErrorKind::UnexpectedEof.into())
+    })
+}
+
+type Body = BoxBody<Bytes, std::convert::Infallible>;
+
+fn body(trailers: Option<HeaderMap>) -> Body {
+    match trailers {
+        None => Empty::new().boxed(),
+        Some(trailers) => Full::new(Bytes::from_static(b"hi"))
+            .with_trailers(std::future::ready(Some(Ok(trailers))))
+            .boxed(),
+    }
+}
+
+async fn ask_http2(
+    tls: TlsStream<TcpStream>,
+    target: &str,
+    fields: &[(String, String)],
+    body: Body,
+) -> io::Result<Answer> {
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(tls))
+            .await
+            .map_err(io::Error::other)?;
+    let driver = tokio::spawn(connection);
+    let method = match body.is_end_stream() {
+        true => Method::GET,
+        false => Method::POST,
+    };
+    let mut request = Request::builder().method(method).uri(target);
+    for (name, value) in fields {
+        request = request.header(name, value);
+    }
+    let request = request.body(body).map_err(io::Error::other)?;
+    let response = sender
+        .send_request(request)
+        .await
+        .map_err(io::Error::other)?;
+    let (parts, body) = response.into_parts();
+    let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
+    driver.abort();
+    let fields = parts.headers.iter();
+    let fields = fields.map(|(name, value)| {
+        let value = String::from_utf8_lossy(value.as_bytes());
+        (name.as_str().to_owned(), value.into_owned())
+    });
+    Ok(Answer {
+        status: parts.status.as_u16(),
+        fields: fields.collect(),
+        body: String::from_utf8_lossy(&body).into_owned(),
+    })
+}
+
+/// Takes any server for the right one: it is this process, on loopback.
+#[derive(Debug)]
+struct Anybody;
+
+impl ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        let algorithms = context::provider().signature_verification_algorithms;
+        algorithms.supported_schemes()
+    }
+}
+
+/// More than the origin answers.
+const ANSWER_MAX: u64 = 256 * 1024;
+/// For one question, from connect to the answer's end.
+const PATIENCE: Duration = Duration::from_secs(10);
