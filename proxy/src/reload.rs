@@ -40,6 +40,9 @@ pub struct Reloader {
     running: Arc<Config>,
     watch: Option<Watch>,
     publisher: publishing::Sender<Arc<Snapshot>>,
+    /// Those whose place was taken, until nobody else has them: taking ten thousand applications
+    /// apart takes milliseconds, which no worker should spend.
+    retired: Vec<Arc<Snapshot>>,
     telemetry: Arc<Telemetry>,
 }
 
@@ -58,6 +61,7 @@ impl Reloader {
             running: Arc::new(config.clone()),
             watch,
             publisher,
+            retired: Vec::new(),
             telemetry,
         }
     }
@@ -76,6 +80,9 @@ impl Reloader {
                     }
                     None => are_calls = false,
                 },
+                () = tokio::time::sleep(RETIRED_LOOK), if !self.retired.is_empty() => {
+                    self.retired.retain(|snapshot| Arc::strong_count(snapshot) > 1);
+                }
                 () = changed(&mut self.watch, &files) => {
                     let began = Instant::now();
                     drop(self.reload("a file has changed").await);
@@ -95,7 +102,7 @@ impl Reloader {
         let outcome = prepared.map(|(config, snapshot)| {
             self.running = config;
             let generation = snapshot.generation;
-            self.publisher.send_replace(snapshot);
+            self.retired.push(self.publisher.send_replace(snapshot));
             generation
         });
         let reloads = &self.telemetry.reloads;
@@ -198,6 +205,8 @@ impl fmt::Debug for Reloader {
 
 /// How much the thread that reloads stands back.
 const NICE: i32 = 3;
+/// How often it is looked whether the last connection has left an old configuration.
+const RETIRED_LOOK: Duration = Duration::from_secs(1);
 const TAKING_UP_MAX: Duration = Duration::from_secs(1);
 /// Calls that wait for the one under way.
 pub const CALLS_MAX: usize = 8;

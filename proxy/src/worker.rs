@@ -140,9 +140,12 @@ async fn follow(worker: Rc<Worker>, mut snapshots: watch::Receiver<Arc<Snapshot>
             biased;
             changed = snapshots.changed(), if is_followed => match changed {
                 Ok(()) => {
+                    let began = clock::monotonic();
                     let snapshot = Arc::clone(&snapshots.borrow_and_update());
                     let new = worker.current.adopt(snapshot);
                     begin_checks(&worker.current, new);
+                    let took = clock::monotonic().saturating_sub(began);
+                    worker.ledger.board.swapped(took);
                     worker.tell_generation();
                 }
                 // Nobody can publish any more; connections go on.

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -116,6 +117,23 @@ impl Site {
         assert_eq!(status, 200, "{body}");
         let status: Value = serde_json::from_str(&body).unwrap();
         status["configuration"].clone()
+    }
+
+    /// The page of `/metrics`.
+    pub fn metrics(&self) -> String {
+        let stream = UnixStream::connect(self.path("admin.sock")).unwrap();
+        let (status, body) = records::get(stream, "localhost", "/metrics").unwrap();
+        assert_eq!(status, 200, "{body}");
+        body
+    }
+
+    /// The longest that a reload has held each worker up, by the metric.
+    pub fn swaps(&self) -> Vec<Duration> {
+        let page = self.metrics();
+        let lines = page.lines();
+        let swaps = lines.filter(|line| line.starts_with("herald_config_swap_seconds{"));
+        let value = |line: &str| line.rsplit(' ').next().unwrap().parse().unwrap();
+        swaps.map(value).map(Duration::from_secs_f64).collect()
     }
 
     /// Which configuration is in force; the first is 1.

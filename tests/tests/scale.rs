@@ -105,7 +105,35 @@ fn ten_thousand_applications_start_and_are_reloaded_in_no_time() {
         at(&busy, 0.999),
         at(&busy, 1.0),
     );
+    assert_held_up_at_most(&site, Duration::from_millis(10));
     assert!(started < Duration::from_secs(2), "{started:?}");
+}
+
+/// What a reload costs who serves is measured, and a start costs nothing of it.
+#[test]
+fn a_reload_tells_how_long_it_held_each_worker_up() {
+    let (site, sizes) = (Site::default(), (200, 4));
+    let origin = Origin::echo();
+    for number in 0..sizes.1 {
+        let authority = Authority::root(&format!("CA {number}"));
+        site.put(&format!("ca-{number}.pem"), authority.issuer.pem());
+    }
+    site.configure_to(&configuration(&site, &origin, sizes, "first"));
+    let _herald = site.start();
+    assert_eq!(site.swaps(), [Duration::ZERO; 2]);
+    site.configure_to(&configuration(&site, &origin, sizes, "second"));
+    site.reloaded();
+    assert_held_up_at_most(&site, Duration::from_millis(100));
+}
+
+/// Each of both workers was held up by a reload, and no longer than this.
+fn assert_held_up_at_most(site: &Site, most: Duration) {
+    let swaps = site.swaps();
+    println!("the longest that a reload held each worker up: {swaps:?}");
+    assert_eq!(swaps.len(), 2);
+    for swap in swaps {
+        assert!(swap > Duration::ZERO && swap < most, "{swap:?}");
+    }
 }
 
 /// The span that `share` of them do not exceed; they are sorted.

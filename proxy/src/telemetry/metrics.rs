@@ -36,6 +36,8 @@ impl Counter {
 pub struct Board {
     /// The configuration it serves by.
     pub generation: Counter,
+    /// The longest that putting another in its place has held the worker up, nanoseconds.
+    pub swap_longest: Counter,
     /// Connections accepted.
     pub connections_opened: Counter,
     /// Connections that are over.
@@ -108,6 +110,7 @@ impl Default for Board {
     fn default() -> Self {
         Self {
             generation: Counter::default(),
+            swap_longest: Counter::default(),
             connections_opened: Counter::default(),
             connections_closed: Counter::default(),
             handshakes_full: Counter::default(),
@@ -146,6 +149,11 @@ impl Board {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    /// Another configuration was put in force, which took the worker so long.
+    pub fn swapped(&self, nanos: u64) {
+        self.swap_longest.set(self.swap_longest.get().max(nanos));
     }
 
     /// Connections open now.

@@ -10,6 +10,7 @@ use crate::clock::{self, NANOS_PER_SECOND};
 pub fn page(telemetry: &Telemetry) -> String {
     let mut page = Page(String::with_capacity(16 * 1024));
     process(&mut page, telemetry);
+    swaps(&mut page, &telemetry.boards);
     connections(&mut page, &telemetry.boards);
     requests(&mut page, &telemetry.boards);
     shadows(&mut page, &telemetry.boards);
@@ -123,6 +124,20 @@ fn process(page: &mut Page, telemetry: &Telemetry) {
         "Worker threads.",
         telemetry.boards.len(),
     );
+}
+
+/// What a reload costs those who serve.
+fn swaps(page: &mut Page, boards: &[std::sync::Arc<Board>]) {
+    let name = "herald_config_swap_seconds";
+    page.family(
+        name,
+        "gauge",
+        "The longest that putting another configuration in force has held a worker up.",
+    );
+    for (index, board) in boards.iter().enumerate() {
+        let longest = Seconds(board.swap_longest.get());
+        page.sample(name, &[("worker", &index.to_string())], longest);
+    }
 }
 
 fn connections(page: &mut Page, boards: &[std::sync::Arc<Board>]) {
