@@ -300,7 +300,12 @@ impl Raw {
         }
     }
 
-    fn read_frame(&mut self) -> io::Result<(u8, u8, u32, Vec<u8>)> {
+    /// The next frame: its type, flags, stream and payload.
+    ///
+    /// # Errors
+    ///
+    /// Those of the stream.
+    pub fn read_frame(&mut self) -> io::Result<(u8, u8, u32, Vec<u8>)> {
         let stream = self.client.stream();
         let mut head = [0; 9];
         stream.read_exact(&mut head)?;

@@ -281,5 +281,74 @@ fn an_http2_connection_is_told_to_go_away() {
     assert!(ended - told < Duration::from_secs(1), "{ended:?}");
 }
 
+/// Each open stream is reset by itself, be it in the middle of its answer or without one, and the connection ends as
+/// HTTP/2 connections do.
+#[test]
+fn each_open_http2_stream_is_reset_after_the_grace() {
+    let origin = Origin::scripted(|request, stream| {
+        if request.target == "/answered" {
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")?;
+            while stream.write_all(b".").is_ok() {
+                thread::sleep(Duration::from_millis(50));
+            }
+        }
+        // The others get no answer for a long time.
+        thread::sleep(Duration::from_secs(20));
+        Ok(Next::Close)
+    });
+    let scene = Scene::new(&origin, "verdict_grace = \"500ms\"\n");
+    let mut raw = Raw::connect(scene.herald.address(), Some(&scene.caller)).unwrap();
+    let paths: [&[u8]; 3] = [b"/answered", b"/waiting", b"/waiting-too"];
+    for path in paths {
+        raw.open(
+            &[
+                (b":method", b"GET"),
+                (b":scheme", b"https"),
+                (b":path", path),
+                (b":authority", b"localhost"),
+            ],
+            true,
+        )
+        .unwrap();
+    }
+    wait::until("the requests to come", || {
+        (origin.requests().len() == paths.len()).then_some(())
+    });
+    let revoked = scene.revoke();
+    raw.first_frame(GOAWAY).unwrap();
+    let told = revoked.elapsed();
+    let mut reset = Vec::new();
+    let ended = loop {
+        assert!(revoked.elapsed() < Duration::from_secs(10), "it goes on");
+        match raw.read_frame() {
+            Ok((RST_STREAM, _, stream, code)) => {
+                println!(
+                    "stream {stream} reset {:?} after GOAWAY",
+                    revoked.elapsed() - told
+                );
+                assert!(
+                    revoked.elapsed() - told >= Duration::from_millis(400),
+                    "too early"
+                );
+                reset.push((stream, code));
+            }
+            Ok(_) => {}
+            Err(error) => break error,
+        }
+    };
+    reset.sort();
+    let cancel = 8_u32.to_be_bytes().to_vec();
+    let expected: Vec<_> = [1, 3, 5].map(|stream| (stream, cancel.clone())).into();
+    assert_eq!(reset, expected);
+    assert_eq!(ended.kind(), io::ErrorKind::UnexpectedEof, "{ended}");
+    assert!(
+        revoked.elapsed() - told < Duration::from_secs(1),
+        "{:?}",
+        revoked.elapsed()
+    );
+    assert_eq!(scene.herald.log().matches("panicked").count(), 0);
+}
+
 const DATA: u8 = 0;
+const RST_STREAM: u8 = 3;
 const GOAWAY: u8 = 7;

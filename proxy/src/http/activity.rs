@@ -1,10 +1,11 @@
 //! What goes on on one client connection: requests in flight, requests that the client broke off,
 //! and answers of which a client takes nothing though they wait for it. Plain cells of one thread.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
+use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::guarded::{Abuse, Conduct};
@@ -23,6 +24,9 @@ pub(super) struct Activity {
     /// Request bodies that were not read to their end, be they given up or still to come.
     unread: Cell<usize>,
     resets: Resets,
+    /// The tasks of HTTP/2 streams. Those that are over stay until none is under way, or for as
+    /// long as there are no more of them than others: a request pays for a push.
+    streams: RefCell<Vec<AbortHandle>>,
     conduct: Rc<Conduct>,
 }
 
@@ -37,6 +41,8 @@ struct Resets {
     max: Option<u32>,
     since: Cell<Option<Instant>>,
     count: Cell<u32>,
+    /// From here on streams are broken off by Herald.
+    are_own: Cell<bool>,
 }
 
 impl Activity {
@@ -92,6 +98,28 @@ impl Activity {
         self.ending.get()
     }
 
+    /// A stream's task has begun.
+    pub(super) fn stream(&self, task: AbortHandle) {
+        let mut streams = self.streams.borrow_mut();
+        if streams.len() >= 2 * self.in_flight.get() + STREAMS_OVER_MAX {
+            streams.retain(|task| !task.is_finished());
+        }
+        streams.push(task);
+    }
+
+    /// Ends every stream under way: h2 resets those whose tasks are gone (RST_STREAM with CANCEL,
+    /// RFC 9113 §5.4.2). Whether there was one.
+    pub(super) fn reset_streams(&self) -> bool {
+        let mut streams = self.streams.take();
+        streams.retain(|task| !task.is_finished());
+        if !streams.is_empty() {
+            // They are no misconduct of the client's.
+            self.resets.are_own.set(true);
+        }
+        streams.iter().for_each(AbortHandle::abort);
+        !streams.is_empty()
+    }
+
     /// Begins a span of time. Whether an answer has waited for the client through all of the last
     /// one.
     pub(super) fn next_span(&self) -> bool {
@@ -111,7 +139,9 @@ impl Activity {
     }
 
     fn broken_off(&self) {
-        let Some(max) = self.resets.max else { return };
+        let Some(max) = self.resets.max.filter(|_| !self.resets.are_own.get()) else {
+            return;
+        };
         let now = Instant::now();
         let since = self.resets.since.get();
         let is_recent = since.is_some_and(|since| now.duration_since(since) < RESETS_SPAN);
@@ -182,9 +212,11 @@ impl Drop for InFlight {
     fn drop(&mut self) {
         self.asked();
         let activity = &self.activity;
-        activity
-            .in_flight
-            .set(activity.in_flight.get().saturating_sub(1));
+        let in_flight = activity.in_flight.get().saturating_sub(1);
+        activity.in_flight.set(in_flight);
+        if in_flight == 0 {
+            activity.streams.borrow_mut().clear();
+        }
         activity
             .finished
             .set(activity.finished.get().wrapping_add(1));
@@ -195,6 +227,8 @@ impl Drop for InFlight {
 }
 
 const AGES: usize = 3;
+/// Tasks that are over and still remembered, beside as many as are under way.
+const STREAMS_OVER_MAX: usize = 16;
 /// In which time requests that were broken off are counted together.
 const RESETS_SPAN: Duration = Duration::from_secs(10);
 

@@ -182,6 +182,11 @@ impl<'a> Deadlines<'a> {
         let now = Instant::now();
         if self.cut.is_some_and(|cut| now >= cut) {
             self.cut = None;
+            if self.activity.reset_streams() {
+                // The reset of a stream waits behind what the client gives no window for.
+                self.cut = Some(now + RESET_GRACE);
+                return Due::Nothing;
+            }
             // An idle HTTP/1.1 connection is told with the answer to its next request.
             if self.activity.in_flight() > 0 || self.finishing {
                 return Due::Cut;
@@ -319,6 +324,8 @@ impl Future for HeadDeadline {
 
 impl Sleep for HeadDeadline {}
 
+/// How long the resets of streams may take to reach the client before the connection is cut.
+const RESET_GRACE: Duration = Duration::from_millis(250);
 /// How long an HTTP/1.1 connection is idle before it is taken from hyper. Putting it back costs
 /// some microseconds, which whoever asks once a second or less often pays.
 const REST_AFTER: Duration = Duration::from_secs(1);

@@ -158,7 +158,7 @@ async fn serve_http2<IO, S, B>(
     limits: &Limits,
     endings: Endings,
     service: S,
-    activity: &Activity,
+    activity: &Rc<Activity>,
 ) -> Result<(), hyper::Error>
 where
     IO: Read + Write + Unpin + 'static,
@@ -168,7 +168,8 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let heads = HeadClock::new();
-    let connection = http2_builder(limits).serve_connection(io, service);
+    let executor = LocalExecutor(Rc::clone(activity));
+    let connection = http2_builder(limits, executor).serve_connection(io, service);
     let finish = Finish::AtOnce(http2::Connection::graceful_shutdown);
     let pinned = pin!(connection);
     let driven = drive(pinned, finish, (limits, &heads), endings, activity).await?;
@@ -191,8 +192,8 @@ fn http1_builder(limits: &Limits, heads: HeadClock) -> http1::Builder {
     builder
 }
 
-fn http2_builder(limits: &Limits) -> http2::Builder<LocalExecutor> {
-    let mut builder = http2::Builder::new(LocalExecutor);
+fn http2_builder(limits: &Limits, executor: LocalExecutor) -> http2::Builder<LocalExecutor> {
+    let mut builder = http2::Builder::new(executor);
     builder
         .timer(TokioTimer::new())
         // The exchange dates its answers, see `headers::ensure_date`.
@@ -210,16 +211,17 @@ fn http2_builder(limits: &Limits) -> http2::Builder<LocalExecutor> {
     builder
 }
 
-/// Runs hyper's HTTP/2 streams on the worker's own thread.
-#[derive(Clone, Copy, Debug)]
-struct LocalExecutor;
+/// Runs hyper's HTTP/2 streams on the worker's own thread, from where they can be ended.
+#[derive(Clone, Debug)]
+struct LocalExecutor(Rc<Activity>);
 
 impl<F> hyper::rt::Executor<F> for LocalExecutor
 where
     F: Future<Output = ()> + 'static,
 {
     fn execute(&self, future: F) {
-        drop(tokio::task::spawn_local(future));
+        self.0
+            .stream(tokio::task::spawn_local(future).abort_handle());
     }
 }
 
