@@ -28,6 +28,8 @@ pub struct Standing {
     pub fingerprint: Option<[u8; 32]>,
     /// Which policies it meets.
     pub met: Met,
+    /// Whether what it says of its own client is sent on.
+    pub forwards: bool,
     /// What records say.
     pub identity: Identity,
     /// Unix seconds from which both must be asked again.
@@ -259,11 +261,13 @@ mod tests {
                 block: HeaderBlock {
                     http1: Bytes::new(),
                     pairs: Box::new([]),
+                    element_at: None,
                     holds_until: u64::MAX,
                 },
                 workers: Box::default(),
                 fingerprint: None,
                 met: Met::default(),
+                forwards: false,
                 identity: Identity::counted(VerdictKind::None),
                 holds_until: now + self.holds_for,
             }

@@ -239,6 +239,9 @@ impl Exchange {
         let opening = Opened::of(&head, application.has_path_rules());
         let mut outbound = Outbound::new(head, permit, &bound.serving.hygiene, block, way)?;
         outbound.ask_upgrade(&snapshot.upgrades);
+        if standing.forwards {
+            outbound.append_to_forwarded()?;
+        }
         let upstreams = &bound.serving.upstreams;
         let to = Destination {
             application,

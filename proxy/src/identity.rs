@@ -107,6 +107,12 @@ pub fn validity(der: &[u8]) -> Option<(i64, i64)> {
     Some((from?.unix(), to?.unix()))
 }
 
+/// What begins an element of Envoy's `x-forwarded-client-cert` before Herald's own certificate: `By=`,
+/// its first URI and `;`. Empty without one, as Envoy's is.
+pub fn xfcc_by(own: &[u8]) -> Vec<u8> {
+    vendor::xfcc_by(own).unwrap_or_default()
+}
+
 /// Computes the wanted values, and only those.
 pub fn values(facts: &Facts<'_>, wanted: VariableSet) -> Values {
     let mut values = Values::empty();

@@ -114,6 +114,9 @@ impl Failure {
                 Refusal::ConnectionBytes => Reason::ConnectionBytes,
                 Refusal::ConnectionNamesProtected => Reason::ConnectionNamesProtected,
                 Refusal::ConnectionTooLong => Reason::ConnectionTooLong,
+                Refusal::ForwardedMalformed | Refusal::ForwardedTooLong => {
+                    Reason::ForwardedIdentity
+                }
             },
             Self::Denied(turned) => match turned.denied {
                 Denied::ByPolicy => Reason::DeniedByPolicy,

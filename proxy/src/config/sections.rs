@@ -72,6 +72,7 @@ pub(super) fn is_applications(key: &str) -> bool {
         "header",
         "identity_on_failure",
         "reason_style",
+        "trusted_forwarder",
     ];
     KEYS.contains(&key) || (key.starts_with("upstream") && key != "upstream_resolve")
 }

@@ -23,6 +23,8 @@ mod tests;
 pub struct Mapping {
     entries: Box<[Entry]>,
     wanted: VariableSet,
+    /// What begins an element of `x-forwarded-client-cert`: `By=` and Herald's own URI, with `;`.
+    by: Box<[u8]>,
 }
 
 #[derive(Clone, Debug)]
@@ -58,6 +60,9 @@ pub struct HeaderBlock {
     /// The same headers for HTTP/2: names in lower case, values without outer spaces (RFC 9113
     /// §8.2.1 forbids them; HTTP/1.1 receivers drop them), never indexed (RFC 7541 §7.1.3).
     pub pairs: Box<[(HeaderName, HeaderValue)]>,
+    /// Where in `http1` the value of `x-forwarded-client-cert` begins, if it is there in Envoy's
+    /// text format: a trusted forwarder's elements go before it.
+    pub(super) element_at: Option<usize>,
     /// Unix seconds at which the block must be rendered anew (first second it may be wrong).
     pub holds_until: u64,
 }
@@ -95,7 +100,7 @@ impl Mapping {
         for entry in preset_entries(presets) {
             put(&mut entries, entry);
         }
-        Self::grown(entries, free)
+        Self::grown(entries, free).map(|grown| grown.by(&self.by))
     }
 
     fn grown(
@@ -134,7 +139,27 @@ impl Mapping {
         Self {
             entries: entries.into(),
             wanted,
+            by: Box::default(),
         }
+    }
+
+    /// The same with Herald's own URI in elements of `x-forwarded-client-cert`, as
+    /// [`identity::xfcc_by`] gives it.
+    pub fn by(self, by: &[u8]) -> Self {
+        Self {
+            by: by.into(),
+            ..self
+        }
+    }
+
+    /// The same with the URI that `other` has.
+    pub fn like(self, other: &Self) -> Self {
+        self.by(&other.by)
+    }
+
+    /// Whether it has `x-forwarded-client-cert` in Envoy's text format.
+    pub fn has_elements(&self) -> bool {
+        self.entries.iter().any(Entry::is_element)
     }
 
     /// The names it may send, as they are spelled. They are protected from clients.
@@ -152,12 +177,17 @@ impl Mapping {
     pub fn render(&self, values: &Values) -> HeaderBlock {
         let mut lines = Vec::new();
         let mut spans = Vec::with_capacity(self.entries.len());
+        let mut element_at = None;
         for entry in &self.entries {
             let line = lines.len();
             lines.extend_from_slice(entry.spelling.as_bytes());
             lines.extend_from_slice(b": ");
             let start = lines.len();
+            if entry.is_element() {
+                lines.extend_from_slice(&self.by);
+            }
             if entry.source.render(values, &mut lines) {
+                element_at = element_at.or(entry.is_element().then_some(start));
                 spans.push((entry, start, lines.len()));
                 lines.extend_from_slice(b"\r\n");
             } else {
@@ -175,9 +205,21 @@ impl Mapping {
         let days = self.wanted.contains(Variable::DaysRemaining);
         HeaderBlock {
             pairs: pairs.collect(),
+            element_at,
             holds_until: if days { values.holds_until } else { u64::MAX },
             http1,
         }
+    }
+}
+
+impl Entry {
+    /// Whether it is `x-forwarded-client-cert` in Envoy's text format.
+    fn is_element(&self) -> bool {
+        let of = |variable| match &self.source {
+            Source::Template(template) => template.is_only(variable),
+            _ => false,
+        };
+        self.name == super::xfcc::NAME && (of(Variable::Xfcc) || of(Variable::XfccCert))
     }
 }
 

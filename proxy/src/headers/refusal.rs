@@ -15,4 +15,10 @@ pub enum Refusal {
     /// More options than are worth reading.
     #[error("the Connection headers list too many options")]
     ConnectionTooLong,
+    /// A trusted forwarder's list that is none. Without it the forwarder would seem to ask for itself.
+    #[error("the X-Forwarded-Client-Cert of a forwarder can't be read")]
+    ForwardedMalformed,
+    /// More of it than is passed on.
+    #[error("the X-Forwarded-Client-Cert of a forwarder is too long")]
+    ForwardedTooLong,
 }

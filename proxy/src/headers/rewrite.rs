@@ -11,6 +11,7 @@ use super::forwarded::{ClientHop, FieldSink};
 use super::hop::HopList;
 use super::mapping::HeaderBlock;
 use super::names::{Hygiene, is_connection_field};
+use super::xfcc;
 use crate::http::Upgrades;
 pub use crate::http::request::Framing;
 use crate::http::request::RequestHead;
@@ -34,6 +35,8 @@ pub struct Outbound<'a> {
     hygiene: &'a Hygiene,
     block: &'a HeaderBlock,
     way: Way<'a>,
+    /// Elements of `x-forwarded-client-cert` before Herald's own, of a trusted forwarder.
+    forwarded: Box<[u8]>,
     /// The protocol that the origin is asked to switch to.
     upgrade: Option<&'a str>,
 }
@@ -54,8 +57,21 @@ impl<'a> Outbound<'a> {
             hygiene,
             block,
             way,
+            forwarded: Box::default(),
             upgrade: None,
         })
+    }
+
+    /// Sends what the caller says of its own client on, before what Herald says of the caller, whose
+    /// certificate verified and is a trusted forwarder's.
+    ///
+    /// # Errors
+    /// What it says can't be read.
+    pub fn append_to_forwarded(&mut self) -> Result<(), Refusal> {
+        if self.block.element_at.is_some() {
+            self.forwarded = xfcc::elements(self.head.headers())?;
+        }
+        Ok(())
     }
 
     /// Passes on the request's question for another protocol, if it is a valid one for a protocol
@@ -117,7 +133,7 @@ impl<'a> Outbound<'a> {
             out.put_slice(b"te: trailers\r\nconnection: te\r\n");
         }
         self.put_way(out);
-        out.put_slice(&self.block.http1);
+        self.put_block(out);
         match head.framing() {
             Framing::None => {}
             Framing::Length(length) => {
@@ -127,6 +143,19 @@ impl<'a> Outbound<'a> {
             Framing::Chunked => out.put_slice(b"transfer-encoding: chunked\r\n"),
         }
         out.put_slice(b"\r\n");
+    }
+
+    fn put_block(&self, out: &mut BytesMut) {
+        let block = &self.block.http1;
+        let parts = self.block.element_at.map(|at| block.split_at_checked(at));
+        match parts.flatten() {
+            Some((before, element)) if !self.forwarded.is_empty() => {
+                out.put_slice(before);
+                out.put_slice(&self.forwarded);
+                out.put_slice(element);
+            }
+            _ => out.put_slice(block),
+        }
     }
 
     /// The client's fields that travel on as they are, in the client's order.

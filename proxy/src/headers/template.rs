@@ -48,6 +48,11 @@ pub enum TemplateProblem {
 }
 
 impl Template {
+    /// Whether it is this variable and nothing else.
+    pub(super) fn is_only(&self, variable: Variable) -> bool {
+        matches!(&*self.parts, [Part::Variable(only)] if *only == variable)
+    }
+
     /// Compiles a template.
     ///
     /// # Errors

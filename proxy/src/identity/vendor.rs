@@ -152,6 +152,16 @@ fn xfcc(leaf: &Leaf<'_>) -> Option<Vec<u8>> {
     Some(out)
 }
 
+/// `By=URI;` of the certificate that Herald itself shows.
+pub(super) fn xfcc_by(own: &[u8]) -> Option<Vec<u8>> {
+    let names = Leaf::new(own).certificate()?.alternative_names()?;
+    let uris = alternative::of(&names, Kind::Uri)?;
+    let mut out = b"By=".to_vec();
+    put_quoted(&mut out, uris.first()?);
+    out.push(b';');
+    Some(out)
+}
+
 /// As Envoy 1.40 writes it: one object in an array, lists for alternative names, no empty key.
 fn xfcc_json(leaf: &Leaf<'_>) -> Option<Vec<u8>> {
     let mut out = b"[{\"hash\":\"".to_vec();

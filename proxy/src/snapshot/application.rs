@@ -10,6 +10,7 @@ use crate::caller::{Judge, Standing, Standings};
 use crate::config::{ClientAuth, LogFormat};
 use crate::headers::{HeaderBlock, Mapping};
 use crate::identity::{self, Attributes, Facts, OnFailure, Variable, VariableSet};
+use crate::policy::rules::Selector;
 use crate::policy::{Pattern, Rules};
 use crate::telemetry::identity::Certificate;
 use crate::telemetry::{Identity, reason::VerdictKind};
@@ -39,6 +40,9 @@ pub struct Application {
     pub denied_page: Option<Arc<str>>,
     /// Its policies, if it has any.
     pub rules: Option<Rules>,
+    /// Of which its callers' certificates must meet one for what they say of their own clients to be
+    /// sent on.
+    pub(super) forwarders: Box<[Selector]>,
     /// The same for applications whose requests may share connections to their origins: a digest of
     /// the name and of all that makes the origins what they are.
     pub origins_digest: [u8; 32],
@@ -190,15 +194,20 @@ impl Judge for Judging<'_> {
         let holds_until = std::iter::once(&block)
             .chain(&workers)
             .fold(holds_until, |least, block| least.min(block.holds_until));
-        let met = application.rules.as_ref().map(|rules| {
-            let attributes = match (chain.first(), &verdict) {
-                (Some(leaf), Verdict::Success(path)) => Some(Attributes::of(leaf, path)),
-                _ => None,
-            };
-            rules.standing(attributes.as_ref())
-        });
+        let is_asked = application.rules.is_some() || !application.forwarders.is_empty();
+        let attributes = match (chain.first(), &verdict) {
+            (Some(leaf), Verdict::Success(path)) if is_asked => Some(Attributes::of(leaf, path)),
+            _ => None,
+        };
+        let rules = application.rules.as_ref();
+        let met = rules.map(|rules| rules.standing(attributes.as_ref()));
+        let is_one = |attributes: &Attributes| {
+            let mut forwarders = application.forwarders.iter();
+            forwarders.any(|selector| selector.holds(Some(attributes)))
+        };
         Standing {
             met: met.unwrap_or_default(),
+            forwards: attributes.as_ref().is_some_and(is_one),
             identity: identity(&facts, self.records),
             verdict,
             block,

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use rustls::server::danger::ClientCertVerifier;
 
 use super::{Application, KernelPart, Snapshot};
@@ -16,7 +18,7 @@ use crate::files::{FileError, Files};
 use crate::headers::{Hygiene, Mapping, Preset};
 use crate::hosts::Hosts;
 use crate::http::Upgrades;
-use crate::identity::OnFailure;
+use crate::identity::{self, OnFailure};
 use crate::tls::context::{self, ContextError, Settings};
 use crate::tls::{
     AtHandshake, ClientVerifier, ReasonStyle, StoreError, TicketSecrets, Tickets, TrustStore,
@@ -121,7 +123,11 @@ impl Compiler<'_> {
         let mut applications = Vec::with_capacity(config.applications.len().max(1));
         let mut hosts = None;
         if config.applications.is_empty() {
-            applications.extend(self.application(config, 0, "default", None));
+            let only = self.application(config, 0, "default", None);
+            if let Some(only) = &only {
+                policies::forward_something(config, (only, &[]), &mut self.mistakes);
+            }
+            applications.extend(only);
         } else {
             let mut table = Hosts::default();
             for (number, application) in config.applications.iter().enumerate() {
@@ -156,6 +162,7 @@ impl Compiler<'_> {
         else {
             return None;
         };
+        let by = own_uri(&chain_pem);
         let digests = trust
             .as_ref()
             .map(|trust| trust.digests())
@@ -186,11 +193,12 @@ impl Compiler<'_> {
             upstream: origins::settings(config),
             denied_page,
             rules: None,
+            forwarders: policies::forwarders(config, &mut self.mistakes),
             workers: Box::default(),
             group,
             trust,
             reject_at_tls: config.reject_at_tls,
-            mapping,
+            mapping: mapping.by(&by),
             reason_style: match config.reason_spelling {
                 ReasonSpelling::Openssl1 => ReasonStyle::Openssl1,
                 ReasonSpelling::Openssl3 => ReasonStyle::Openssl3,
@@ -221,6 +229,7 @@ impl Compiler<'_> {
         let rules = policies::rules(application, &mut self.mistakes);
         let compiled = self.application(settings, number, name, trust)?;
         let workers = workers::compile(application, &compiled, &mut self.mistakes);
+        policies::forward_something(settings, (&compiled, &workers), &mut self.mistakes);
         Some(Application {
             rules,
             workers,
@@ -439,6 +448,13 @@ fn pair_mistake(config: &Config, error: &ContextError) -> Mistake {
             "the server's certificate chain, PEM, leaf first, and the key that belongs to it",
         ),
     }
+}
+
+/// What elements of `x-forwarded-client-cert` say of Herald's own certificate.
+fn own_uri(chain_pem: &[u8]) -> Vec<u8> {
+    // What can't be read is told where the pair is made.
+    let own = CertificateDer::from_pem_slice(chain_pem);
+    own.map(|own| identity::xfcc_by(&own)).unwrap_or_default()
 }
 
 /// A file that one setting names, with a mistake at its place if it can't be read.

@@ -60,6 +60,8 @@ labelled! {
         ConnectionNamesProtected = "connection_names_protected",
         /// A Connection header with too many options.
         ConnectionTooLong = "connection_too_long",
+        /// A trusted forwarder's X-Forwarded-Client-Cert that is malformed or too long.
+        ForwardedIdentity = "forwarded_identity",
         /// A head that is not HTTP/1; the server library answered 400.
         HeadMalformed = "head_malformed",
         /// A head beyond its limits; the server library answered 431.

@@ -7,6 +7,7 @@ use http::{HeaderMap, Request, Uri, Version, uri};
 
 use super::{Framing, Outbound, asks_for_trailers};
 use crate::headers::forwarded::FieldSink;
+use crate::headers::xfcc;
 
 impl Outbound<'_> {
     /// The whole head, its map made once in its full size. `None` if the authority is none of a
@@ -68,12 +69,24 @@ impl Outbound<'_> {
             return None;
         }
         for (name, value) in &self.block.pairs {
-            put(&mut fields, name.clone(), value.clone())?;
+            let value = match *name == xfcc::NAME && !self.forwarded.is_empty() {
+                true => self.appended(value)?,
+                false => value.clone(),
+            };
+            put(&mut fields, name.clone(), value)?;
         }
         if let Framing::Length(length) = self.head.framing() {
             put(&mut fields, header::CONTENT_LENGTH, length.into())?;
         }
         Some(fields)
+    }
+
+    /// A trusted forwarder's elements and Herald's own.
+    fn appended(&self, own: &HeaderValue) -> Option<HeaderValue> {
+        let whole = [&self.forwarded, own.as_bytes()].concat();
+        let mut value = HeaderValue::from_bytes(&whole).ok()?;
+        value.set_sensitive(true);
+        Some(value)
     }
 
     fn trailer_names(&self) -> Option<HeaderValue> {

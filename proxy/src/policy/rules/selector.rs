@@ -53,7 +53,7 @@ pub enum Attribute {
 
 impl Selector {
     /// Whether it is true of a certificate that verified, or of a caller without one.
-    pub(super) fn holds(&self, attributes: Option<&Attributes>) -> bool {
+    pub fn holds(&self, attributes: Option<&Attributes>) -> bool {
         match (self, attributes) {
             (Self::Everyone, _) => true,
             (_, None) => false,

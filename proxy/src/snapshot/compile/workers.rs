@@ -35,7 +35,7 @@ fn mapping(config: &WorkerConfig, base: &Mapping, mistakes: &mut Vec<Mistake>) -
         .collect();
     let mapping = match config.adds {
         true => base.extended(&presets, &free),
-        false => Mapping::compile(&presets, &free),
+        false => Mapping::compile(&presets, &free).map(|mapping| mapping.like(base)),
     };
     mapping
         .map_err(|errors| {
