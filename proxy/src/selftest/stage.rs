@@ -18,6 +18,7 @@ use crate::config::{
     self, AdminAddr, Config, EbpfMode, LogTarget, Origin as Place, Scheme, UpstreamAddr,
 };
 use crate::files::Files;
+use crate::hosts::HostPattern;
 use crate::snapshot::{Application, Snapshot};
 use crate::trial::{Answer, Authority, Caller, Origin, Own, Question, Seen, pki};
 
@@ -186,6 +187,12 @@ impl Stage {
     pub(super) fn settings(&self, application: usize) -> &Config {
         let named = self.config.applications.get(application);
         named.map_or(&self.config, |application| &application.settings)
+    }
+
+    /// Whether an application has all hosts that no other has.
+    pub(super) fn takes_any_host(&self, application: usize) -> bool {
+        let named = self.config.applications.get(application);
+        named.is_some_and(|named| named.hosts.contains(&HostPattern::Any))
     }
 
     /// The host by which clients reach an application, and the server name they send.

@@ -12,10 +12,14 @@ pub(super) fn all(target: &Target<'_>) -> Vec<Attempt> {
         return all;
     };
     let asked = target.number();
-    // The handshake is the default application's where the server name is missing or unknown.
-    for name in [Name::Missing, Name::Unknown] {
-        all.extend(crossed(target, default, &name));
-    }
+    // The handshake is the default application's where the server name is missing, and where no
+    // application has it.
+    let unknown = applications
+        .iter()
+        .find(|application| target.stage.takes_any_host(application.number))
+        .unwrap_or(default);
+    all.extend(crossed(target, default, &Name::Missing));
+    all.extend(crossed(target, unknown, &Name::Unknown));
     let others = applications.iter().filter(|other| other.number != asked);
     let (alike, unlike): (Vec<_>, Vec<_>) =
         others.partition(|other| target.stage.same_trust(other.number, asked));
