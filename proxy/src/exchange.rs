@@ -15,6 +15,7 @@ use crate::policy::{self, Denied, Permit};
 use crate::relay::{IdleLimit, RelayBody};
 use crate::respond::{Asked, Failure, Misdirected, Turned};
 use crate::snapshot::{Application, Current};
+use crate::telemetry::reason::Reason;
 use crate::telemetry::refusals::Refusal;
 use crate::telemetry::{Record, RequestId, RequestIds, Scope, Telemetry};
 use crate::tls::kernel::Lane;
@@ -127,6 +128,9 @@ impl Exchange {
                     let sent = to.upstream.send(&outbound, body, to.caller).await;
                     to.answered(sent, &outbound, &bound.serving.hygiene, &mut record)
                 }
+                Err(Failure::Denied(turned)) if turned.denied == Denied::Abruptly => {
+                    return self.abort(&turned, record, &id).await;
+                }
                 Err(failure) => Err(failure),
             };
             self.reply(answered, (record, &bound), (&asked, is_http2), &id)
@@ -180,6 +184,19 @@ impl Exchange {
             response.headers_mut().insert(header::CONNECTION, close);
         }
         response.map(|page| Reply::Page(Page::new(page, record, is_head)))
+    }
+
+    /// Ends the connection without an answer. Never comes back: the connection's end takes it along.
+    fn abort(
+        &self,
+        turned: &Turned,
+        mut record: Record,
+        id: &RequestId,
+    ) -> impl Future<Output = Response<Reply>> + use<> {
+        record.failed(Reason::DeniedByPolicy);
+        self.remember(turned, id);
+        self.withdrawal.abort();
+        std::future::pending()
     }
 
     fn relay(

@@ -164,6 +164,7 @@ impl Page {
         }
         let shadow = application.rules.as_ref().is_some_and(|rules| rules.shadow);
         match policy::narrow(permit, decision, shadow) {
+            Err(denied @ policy::Denied::Abruptly) => self.line("Decision", &denied.to_string()),
             Err(denied) => self.line("Decision", &format!("403: {denied}")),
             Ok((_permit, shadowed)) => {
                 match shadowed {

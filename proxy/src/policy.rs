@@ -10,6 +10,7 @@ use crate::config::ClientAuth;
 use crate::tls::{Reason, Verdict};
 
 pub use pattern::Pattern;
+use rules::Action;
 pub use rules::{Decision, Met, Rules, Trace};
 
 /// Proof that one request may go to the origin. Made only by [`authorize`], spent by
@@ -26,6 +27,9 @@ pub enum Denied {
     /// No policy of the application lets the request pass, or one forbids it.
     #[error("the application's policies do not allow this")]
     ByPolicy,
+    /// A policy of the application ends the connections of such requests.
+    #[error("the application's policies end the connection, without an answer")]
+    Abruptly,
     /// A certificate was presented and did not verify.
     #[error("the client certificate did not verify")]
     CertificateFailed(Reason),
@@ -56,7 +60,16 @@ pub fn narrow(
 ) -> Result<(Permit, Option<Denied>), Denied> {
     match decision {
         None | Some(Decision::Pass(_)) => Ok((permit, None)),
-        Some(Decision::Deny(_)) if is_shadow => Ok((permit, Some(Denied::ByPolicy))),
-        Some(Decision::Deny(_)) => Err(Denied::ByPolicy),
+        Some(Decision::Deny(by)) => {
+            let is_abrupt = by.is_some_and(|policy| policy.action == Action::Abort);
+            let denied = match is_abrupt {
+                true => Denied::Abruptly,
+                false => Denied::ByPolicy,
+            };
+            match is_shadow {
+                true => Ok((permit, Some(denied))),
+                false => Err(denied),
+            }
+        }
     }
 }

@@ -119,7 +119,7 @@ impl Failure {
                 }
             },
             Self::Denied(turned) => match turned.denied {
-                Denied::ByPolicy => Reason::DeniedByPolicy,
+                Denied::ByPolicy | Denied::Abruptly => Reason::DeniedByPolicy,
                 Denied::NoCertificate => Reason::NoCertificate,
                 Denied::CertificateFailed(_) => Reason::CertificateFailed,
             },

@@ -10,6 +10,7 @@ use herald_tests::pki::{Identity, Key, Pki};
 use herald_tests::records::Folder;
 use herald_tests::table::{Table, check};
 use herald_tests::wait;
+use herald_tests::world::{Ask, Protocol};
 use rcgen::{DnType, SanType};
 use tempfile::TempDir;
 
@@ -52,6 +53,38 @@ fn named(common_name: &str) -> Identity {
             format!("{common_name}.fleet.test").try_into().unwrap(),
         )];
     })
+}
+
+/// Nothing is answered, nothing reaches the origin, and the connection is over; others are served meanwhile.
+#[test]
+fn a_policy_can_end_the_connection() {
+    let policies = "[[application.policy]]\nname = \"trap\"\naction = \"abort\"\npath = \"/trap/**\"\ninclude = \"everyone\"\n\
+         [[application.policy]]\naction = \"allow\"\ninclude = \"valid_certificate\"\n";
+    for (extra, is_shadow) in [("", false), ("policy_mode = \"shadow\"", true)] {
+        let bench = bench("required", extra, policies);
+        for protocol in Protocol::ALL {
+            let settings = Settings::new(Some(&Pki::shared().good()));
+            let mut connection = protocol.connect(&bench.herald, &settings).unwrap();
+            assert_eq!(connection.ask(&Ask::get("/")).unwrap().status, 200);
+            bench.origin.take_one();
+            let trapped = connection.ask(&Ask::get("/trap/a"));
+            if is_shadow {
+                assert_eq!(trapped.unwrap().status, 200);
+                bench.origin.take_one();
+                continue;
+            }
+            assert!(trapped.is_err(), "{protocol:?}");
+            assert!(
+                connection.ask(&Ask::get("/")).is_err(),
+                "{protocol:?}: it goes on"
+            );
+            assert!(bench.origin.requests().is_empty());
+            let mut other = protocol.connect(&bench.herald, &settings).unwrap();
+            assert_eq!(other.ask(&Ask::get("/")).unwrap().status, 200);
+            bench.origin.take_one();
+        }
+        assert_eq!(bench.herald.log().matches("panicked").count(), 0);
+    }
 }
 
 impl Bench {

@@ -183,6 +183,8 @@ pub struct PolicyConfig {
 /// What a policy that matches does.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum PolicyAction {
+    /// The request gets no answer: its connection ends.
+    Abort,
     /// The request may pass.
     Allow,
     /// It may not.
@@ -197,6 +199,7 @@ impl PolicyAction {
         match self {
             Self::Allow => "allow",
             Self::Block => "block",
+            Self::Abort => "abort",
             Self::Bypass => "bypass",
         }
     }

@@ -108,7 +108,7 @@ where
             {
                 return Poll::Ready(Event::Drain);
             }
-            if !deadlines.withdrawn
+            if (withdrawal.is_abrupt() || !deadlines.withdrawn)
                 && (is_new || withdrawal.is_set())
                 && withdrawal.poll(cx).is_ready()
             {
@@ -124,6 +124,7 @@ where
         let due = match event {
             Event::Over(result) => return result.map(|()| Driven::Left),
             Event::Drain => deadlines.drain(delay),
+            Event::Withdrawn if withdrawal.is_abrupt() => Due::Cut,
             Event::Withdrawn => deadlines.withdraw(is_http2),
             Event::Tick => deadlines.look(),
         };

@@ -20,6 +20,7 @@ pub struct Endings {
 #[derive(Debug, Default)]
 pub struct Withdrawal {
     is_set: Cell<bool>,
+    is_abrupt: Cell<bool>,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -31,6 +32,17 @@ impl Withdrawal {
         {
             waker.wake();
         }
+    }
+
+    /// Ends the connection at once, in the middle of whatever is under way.
+    pub fn abort(&self) {
+        self.is_abrupt.set(true);
+        self.set();
+    }
+
+    /// Whether the connection is to end at once.
+    pub fn is_abrupt(&self) -> bool {
+        self.is_abrupt.get()
     }
 
     /// Whether it is withdrawn.

@@ -22,8 +22,19 @@ pub enum Action {
     Allow,
     /// It may not.
     Block,
+    /// It may not, and gets no answer: its connection ends.
+    Abort,
     /// It may pass whoever sends it: for preflights and health checks.
     Bypass,
+}
+
+impl Action {
+    fn lets_pass(self) -> bool {
+        match self {
+            Self::Allow | Self::Bypass => true,
+            Self::Block | Self::Abort => false,
+        }
+    }
 }
 
 /// One policy.
@@ -113,7 +124,7 @@ impl Rules {
             .map(|(policy, _)| policy)
             .find(|policy| policy.is_for(method, path));
         match first {
-            Some(policy) if policy.action != Action::Block => Decision::Pass(policy),
+            Some(policy) if policy.action.lets_pass() => Decision::Pass(policy),
             other => Decision::Deny(other),
         }
     }
@@ -124,7 +135,7 @@ impl Policy {
         let holds = |selector: &Selector| selector.holds(attributes);
         // An exclusion of certificates can't be judged without one: it lets nobody through.
         let unjudged = attributes.is_none()
-            && self.action != Action::Block
+            && self.action.lets_pass()
             && self
                 .exclude
                 .iter()

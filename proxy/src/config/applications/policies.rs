@@ -55,6 +55,7 @@ fn action(table: &Section, mistakes: &mut Vec<Mistake>) -> Option<PolicyAction> 
     match action {
         Some("allow") => Some(PolicyAction::Allow),
         Some("block") => Some(PolicyAction::Block),
+        Some("abort") => Some(PolicyAction::Abort),
         Some("bypass") => Some(PolicyAction::Bypass),
         other => {
             let message = match other {
@@ -62,7 +63,7 @@ fn action(table: &Section, mistakes: &mut Vec<Mistake>) -> Option<PolicyAction> 
                 None => "this policy has no action".to_owned(),
             };
             let place = table.place("action");
-            mistakes.push(Mistake::new(place, message, "allow, block, bypass"));
+            mistakes.push(Mistake::new(place, message, "allow, block, abort, bypass"));
             None
         }
     }

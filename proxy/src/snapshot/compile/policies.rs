@@ -74,6 +74,7 @@ fn compile(config: &PolicyConfig, mistakes: &mut Vec<Mistake>) -> Policy {
         action: match config.action {
             PolicyAction::Allow => Action::Allow,
             PolicyAction::Block => Action::Block,
+            PolicyAction::Abort => Action::Abort,
             PolicyAction::Bypass => Action::Bypass,
         },
         include: selectors(&config.include),
