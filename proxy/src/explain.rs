@@ -91,6 +91,10 @@ impl Page {
                 "",
                 &format!("{} to {}: {dates}", of.not_before, of.not_after),
             );
+            let key = identity::key_type(der).unwrap_or_else(|| "of an unknown kind".into());
+            let signature = identity::signature_algorithm(der);
+            let signature = signature.unwrap_or_else(|| "what can't be read".into());
+            self.line("", &format!("key {key}, signed with {signature}"));
         }
     }
 

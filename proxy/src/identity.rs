@@ -107,6 +107,16 @@ pub fn validity(der: &[u8]) -> Option<(i64, i64)> {
     Some((from?.unix(), to?.unix()))
 }
 
+/// The kind of a certificate's key with its size or curve, as selectors name it.
+pub fn key_type(der: &[u8]) -> Option<String> {
+    usage::key_type(Certificate::parse(der)?.spki)?.pop()
+}
+
+/// The algorithm of a certificate's signature, by its usual name, else as an OID.
+pub fn signature_algorithm(der: &[u8]) -> Option<String> {
+    usage::signature_algorithm(der)
+}
+
 /// What begins an element of Envoy's `x-forwarded-client-cert` before Herald's own certificate: `By=`,
 /// its first URI and `;`. Empty without one, as Envoy's is.
 pub fn xfcc_by(own: &[u8]) -> Vec<u8> {

@@ -95,6 +95,7 @@ fn answers_name_the_check_that_decided() {
             &[
                 "Application  app",
                 "Verdict      SUCCESS, by store default",
+                "key ec-p256, signed with ecdsa-with-SHA256",
                 "Store        default: leads to one of its CA certificates",
                 "Policy       boss (allow): is for other methods or paths",
                 "include valid_certificate: true",

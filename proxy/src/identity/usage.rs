@@ -72,6 +72,16 @@ pub(super) fn key_type(spki: &[u8]) -> Option<Vec<String>> {
     Some(vec![kind.to_owned(), format!("{kind}-{detail}")])
 }
 
+/// What a certificate is signed with: the algorithm beside the signature (RFC 5280 §4.1.1.2).
+pub(super) fn signature_algorithm(certificate: &[u8]) -> Option<String> {
+    let mut parts = Reader::new(certificate).next(der::SEQUENCE)?.inside();
+    parts.next(der::SEQUENCE)?;
+    let mut algorithm = parts.next(der::SEQUENCE)?.inside();
+    let oid = algorithm.next(der::OBJECT_IDENTIFIER)?.content;
+    let known = SIGNATURES.iter().find(|(known, _)| *known == oid);
+    known.map_or_else(|| dotted(oid), |(_, name)| Some((*name).to_owned()))
+}
+
 /// Seconds from the first to the last second of validity; none if the last comes first.
 pub(super) fn lifetime(certificate: &Certificate<'_>) -> Option<u64> {
     let [from, to] = [&certificate.not_before, &certificate.not_after].map(Time::parse);
@@ -94,6 +104,41 @@ const CURVES: &[(&[u8], &str)] = &[
     (&[0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7], "p256"),
     (&[0x2b, 0x81, 4, 0, 34], "p384"),
     (&[0x2b, 0x81, 4, 0, 35], "p521"),
+];
+
+/// Names as OpenSSL prints them (RFC 8017 §A.2, RFC 5758 §3.2, RFC 8410 §3).
+const SIGNATURES: &[(&[u8], &str)] = &[
+    (
+        &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 5],
+        "sha1WithRSAEncryption",
+    ),
+    (&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 10], "rsassaPss"),
+    (
+        &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 11],
+        "sha256WithRSAEncryption",
+    ),
+    (
+        &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 12],
+        "sha384WithRSAEncryption",
+    ),
+    (
+        &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 13],
+        "sha512WithRSAEncryption",
+    ),
+    (&[0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 1], "ecdsa-with-SHA1"),
+    (
+        &[0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 2],
+        "ecdsa-with-SHA256",
+    ),
+    (
+        &[0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 3],
+        "ecdsa-with-SHA384",
+    ),
+    (
+        &[0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 4],
+        "ecdsa-with-SHA512",
+    ),
+    (&[0x2b, 0x65, 0x70], "ED25519"),
 ];
 
 #[cfg(test)]
@@ -157,6 +202,7 @@ mod tests {
         assert_eq!(policies(&certificate), None);
         assert_eq!(extensions(&certificate), None);
         assert_eq!(key_type(certificate.spki).unwrap(), ["ed25519"]);
+        assert_eq!(signature_algorithm(&der).unwrap(), "ED25519");
     }
 
     /// RFC 8017: a modulus has a sign byte, and its size is that of the number.
@@ -193,6 +239,7 @@ mod tests {
         #[test]
         fn no_key_panics(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200)) {
             drop(key_type(&bytes));
+            drop(signature_algorithm(&bytes));
         }
     }
 }
