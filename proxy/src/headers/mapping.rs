@@ -62,7 +62,7 @@ pub struct HeaderBlock {
     pub pairs: Box<[(HeaderName, HeaderValue)]>,
     /// Where in `http1` the value of `x-forwarded-client-cert` begins, if it is there in Envoy's
     /// text format: a trusted forwarder's elements go before it.
-    pub(super) element_at: Option<usize>,
+    pub element_at: Option<usize>,
     /// Unix seconds at which the block must be rendered anew (first second it may be wrong).
     pub holds_until: u64,
 }
@@ -187,7 +187,7 @@ impl Mapping {
                 lines.extend_from_slice(&self.by);
             }
             if entry.source.render(values, &mut lines) {
-                element_at = element_at.or(entry.is_element().then_some(start));
+                element_at = element_at.or_else(|| entry.is_element().then_some(start));
                 spans.push((entry, start, lines.len()));
                 lines.extend_from_slice(b"\r\n");
             } else {

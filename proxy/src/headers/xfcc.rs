@@ -89,6 +89,7 @@ const BYTES_MAX: usize = 16 * 1024;
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -151,5 +152,40 @@ mod tests {
         assert_eq!(read(&[&long]), Err(Refusal::ForwardedTooLong));
         let many = ["Hash=1"; BYTES_MAX / 7 + 1];
         assert_eq!(read(&many), Err(Refusal::ForwardedTooLong));
+    }
+
+    /// Reads as Envoy's readers do: at `,` outside of quotes. None where a quote is open at the end.
+    fn split(list: &[u8]) -> Option<Vec<Vec<u8>>> {
+        let (mut elements, mut quoted, mut escaped) = (vec![Vec::new()], false, false);
+        for byte in list {
+            match byte {
+                _ if escaped => escaped = false,
+                b'\\' if quoted => escaped = true,
+                b'"' => quoted = !quoted,
+                b',' if !quoted => {
+                    elements.push(Vec::new());
+                    continue;
+                }
+                _ => {}
+            }
+            elements.last_mut()?.push(*byte);
+        }
+        (!quoted).then_some(elements)
+    }
+
+    proptest! {
+        /// Whatever is taken, Herald's own element is the last one, whole and by itself.
+        #[test]
+        fn what_is_taken_can_not_swallow_what_follows(
+            lines in prop::collection::vec("((By|Hash|URI|x|Subject)?=?[a=;, \"\\\\]{0,8}[;,]?){0,4}", 0..3),
+        ) {
+            let lines: Vec<&str> = lines.iter().map(|line| line.trim()).collect();
+            if let Ok(taken) = read(&lines) {
+                let own = b"Hash=ff;Subject=\"CN=a,b\"";
+                let elements = split(&[taken.as_bytes(), own].concat()).unwrap();
+                prop_assert_eq!(elements.last().unwrap(), own);
+                prop_assert!(elements.iter().all(|element| !element.is_empty()));
+            }
+        }
     }
 }
