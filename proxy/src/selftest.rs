@@ -4,6 +4,7 @@
 //! its own and an origin that notes what it sees. What the origin saw decides.
 
 mod attacks;
+mod attempt;
 mod judge;
 mod stage;
 mod table;

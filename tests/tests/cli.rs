@@ -183,7 +183,7 @@ fn check_of_a_sound_configuration_ends_with_0_and_prints_what_would_run() {
         .skip(1)
         .map(|argument| argument.to_owned())
         .collect();
-    let mut command = std::process::Command::new(herald_tests::herald::binary());
+    let mut command = std::process::Command::new(binary());
     let output = command.arg("check").args(arguments).output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     let shown = text(&output.stdout);

@@ -77,6 +77,14 @@ impl Bench {
         assert!(output.status.success(), "{output:?}");
         String::from_utf8(output.stdout).unwrap()
     }
+
+    fn tells(&self, caller: Option<&Identity>, arguments: &[&str], wanted: &[&str]) {
+        let told = self.explain(caller, arguments);
+        for part in wanted {
+            assert!(told.contains(part), "{part} in\n{told}");
+        }
+        assert!(told.is_ascii());
+    }
 }
 
 fn path(path: &Path) -> &str {
@@ -149,11 +157,7 @@ fn answers_name_the_check_that_decided() {
             &["none has this host", "421"],
         ),
     ] {
-        let told = bench.explain(caller.as_ref(), arguments);
-        for part in wanted {
-            assert!(told.contains(part), "{part} in\n{told}");
-        }
-        assert!(told.is_ascii());
+        bench.tells(caller.as_ref(), arguments, wanted);
     }
 }
 

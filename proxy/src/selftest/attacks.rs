@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use super::attempt::{Attempt, Door, Expects, MARK, Name, Row, Who};
 use super::stage::{Source, Stage};
 use crate::config::ClientAuth;
 use crate::headers::family_names;
@@ -13,69 +14,6 @@ use crate::trial::Question;
 
 mod framing;
 mod hosts;
-
-/// One question of one caller.
-#[derive(Debug)]
-pub(super) struct Attempt {
-    pub(super) row: Row,
-    pub(super) door: Door,
-    pub(super) who: Who,
-    pub(super) name: Name,
-    /// The application that is asked for, by number.
-    pub(super) asked: usize,
-    pub(super) question: Question,
-    pub(super) expects: Expects,
-}
-
-/// A line of the table.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct Row {
-    pub(super) section: &'static str,
-    pub(super) what: &'static str,
-}
-
-/// Which of the two that run.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Door {
-    AsConfigured,
-    /// Policies only tell what they would do.
-    PoliciesLifted,
-}
-
-/// Who calls; numbers are those of applications, whose first store certified the caller.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Who {
-    Nobody,
-    Good(usize),
-    Expired(usize),
-    /// A good one with everything in its name that a header should not have.
-    Hostile(usize),
-    SelfSigned,
-    OtherCa,
-}
-
-/// The server name in the handshake.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) enum Name {
-    Sent(String),
-    Unknown,
-    Missing,
-}
-
-/// What may come of an attempt.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Expects {
-    /// The origin gets it, once, and sees what Herald knows of this caller and nothing else.
-    Passes,
-    /// As `Passes`, and the client gets to see nothing of what the origin says of identity.
-    Silence,
-    /// Refused, or as `Passes`.
-    Clean,
-    /// As `Clean`, and nothing of the certificate's own values is sent.
-    Nameless,
-    /// The origin gets nothing. With statuses, one of them is answered, or nothing at all.
-    Refused(&'static [u16]),
-}
 
 /// An application under attack.
 #[derive(Debug)]
@@ -411,8 +349,6 @@ fn mixed_case(name: &str) -> String {
     name.chars().enumerate().map(swap).collect()
 }
 
-/// The value of everything forged.
-pub(super) const MARK: &str = "forged-7f3a91";
 const CLAIMS: Row = Row {
     section: "3.1",
     what: "claims about earlier hops are not believed",

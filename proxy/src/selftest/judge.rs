@@ -4,7 +4,7 @@ use std::io;
 
 use sha2::{Digest, Sha256};
 
-use super::attacks::{Attempt, Expects, MARK};
+use super::attempt::{Attempt, Expects, MARK};
 use super::stage::{STRANGER, Stage};
 use crate::caller::Judge as _;
 use crate::clock;

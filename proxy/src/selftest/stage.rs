@@ -12,7 +12,7 @@ use rcgen::{DnType, date_time_ymd};
 use tempfile::TempDir;
 
 use super::SelftestError;
-use super::attacks::{Attempt, Door, Name, Who};
+use super::attempt::{Attempt, Door, MARK, Name, Who};
 use crate::app::App;
 use crate::config::{
     self, AdminAddr, Config, EbpfMode, LogTarget, Origin as Place, Scheme, UpstreamAddr,
@@ -326,7 +326,7 @@ fn answers(snapshot: &Snapshot) -> HeaderMap {
         if let Ok(name) = HeaderName::try_from(name)
             && answers.len() < ANSWER_NAMES_MAX
         {
-            answers.insert(name, HeaderValue::from_static(super::attacks::MARK));
+            answers.insert(name, HeaderValue::from_static(MARK));
         }
     }
     let vary = HeaderValue::from_static("X-CERT-VERIFY, Accept");

@@ -3,7 +3,7 @@
 
 use std::io::{self, Write};
 
-use super::attacks::{Attempt, Name, Row, Who};
+use super::attempt::{Attempt, Name, Row, Who};
 use crate::trial::Question;
 
 /// See the module's documentation.
