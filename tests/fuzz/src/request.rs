@@ -16,8 +16,9 @@ use std::{io, thread_local};
 use bytes::{Bytes, BytesMut};
 use herald::config::ClientAuth;
 use herald::headers::{Forwarding, HeaderBlock, Hygiene, Mapping, Outbound, Way, family_names};
-use herald::http::{Endings, RequestHead, limits, serve};
+use herald::http::{ClientBody, Endings, RequestHead, limits, serve};
 use herald::identity::{self, Facts, OnFailure};
+use herald::net::Awaited;
 use herald::telemetry::RequestIds;
 use herald::tls::{ReasonStyle, Verdict};
 use herald::{drain, policy};
@@ -47,7 +48,7 @@ fn on_the_wire(bytes: &[u8]) {
         drain,
         withdrawal: Rc::default(),
     };
-    let exchange = |request: Request<hyper::body::Incoming>| async move {
+    let exchange = |request: Request<ClientBody>| async move {
         rewrite(request);
         Response::new(Empty::<Bytes>::new())
     };
@@ -183,6 +184,12 @@ fn announces_nothing_protected(trailer: &[u8]) {
 
 /// All bytes at once, then the end; what is written is thrown away.
 struct Wire(Bytes);
+
+impl Awaited for Wire {
+    fn poll_awaited(&mut self, _: &mut Context<'_>) -> Poll<()> {
+        Poll::Ready(())
+    }
+}
 
 impl AsyncRead for Wire {
     fn poll_read(
