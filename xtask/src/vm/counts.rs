@@ -101,8 +101,8 @@ impl Must {
     fn is_met(self, splice: u64, off: u64) -> bool {
         match self {
             Self::Pay => splice < off,
-            // Runs differ by a few in a thousand.
-            Self::NotCost => splice <= off + off / 100,
+            // The same small request was counted with 2.4 % between two runs.
+            Self::NotCost => splice <= off + off * 3 / 100,
             Self::BeTold => true,
         }
     }
@@ -170,9 +170,9 @@ mod tests {
 
     #[test]
     fn a_splice_that_does_not_pay_is_a_failure_where_it_must() {
-        table("kernel 7", &said("1KiB", 101)).unwrap();
-        table("kernel 7", &said("1KiB-behind", 104)).unwrap();
-        for (name, splice) in [("1KiB", 102), ("mixed", 102), ("1MiB", 100)] {
+        table("kernel 7", &said("1KiB", 103)).unwrap();
+        table("kernel 7", &said("1KiB-behind", 110)).unwrap();
+        for (name, splice) in [("1KiB", 104), ("mixed", 104), ("1MiB", 100)] {
             let problem = table("kernel 7", &said(name, splice)).unwrap_err();
             assert!(problem.to_string().contains("splice costs"), "{problem}");
         }
