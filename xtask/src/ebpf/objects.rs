@@ -26,6 +26,8 @@ pub(super) fn build(
             .cargo(&root.join("proxy-ebpf/programs"))
             .args(["build", "--release", "--locked", "--target", MACHINE])
             .env("CARGO_TARGET_DIR", &target)
+            // Whoever builds incrementally would get other bytes.
+            .env("CARGO_INCREMENTAL", "0")
             .env(
                 "CARGO_ENCODED_RUSTFLAGS",
                 toolchain.flags(root).join("\x1f"),
