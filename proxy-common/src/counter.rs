@@ -30,11 +30,13 @@ pub enum Counter {
     SocketForeign = 11,
     /// The kernel refused a TCP setting.
     ProfileRefused = 12,
+    /// The kernel would not tell of a connection's end.
+    CloseUnwatched = 13,
 }
 
 impl Counter {
     /// All, by index.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Chosen,
         Self::ChosenByHash,
         Self::Migrated,
@@ -48,6 +50,7 @@ impl Counter {
         Self::CloseEventDropped,
         Self::SocketForeign,
         Self::ProfileRefused,
+        Self::CloseUnwatched,
     ];
 
     /// The word's index.
@@ -71,6 +74,7 @@ impl Counter {
             Self::CloseEventDropped => "close_event_dropped",
             Self::SocketForeign => "socket_foreign",
             Self::ProfileRefused => "profile_refused",
+            Self::CloseUnwatched => "close_unwatched",
         }
     }
 }

@@ -25,10 +25,10 @@ pub use rate::{Prefix, Rate, RateLimits};
 
 /// Raised with every change to a layout in this crate. A kernel object of another version is
 /// refused at load, and steering stays with the kernel's own choice.
-pub const LAYOUT_VERSION: u32 = 3;
+pub const LAYOUT_VERSION: u32 = 4;
 
 /// The global of a kernel object whose layout is [`LAYOUT_VERSION`].
-pub const LAYOUT_GLOBAL: &str = "LAYOUT_3";
+pub const LAYOUT_GLOBAL: &str = "LAYOUT_4";
 
 /// Most listening addresses that one process steers.
 pub const SERVICES_MAX: u32 = 64;

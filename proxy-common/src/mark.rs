@@ -20,6 +20,8 @@ pub struct SocketMark {
     pub established_ns: u64,
     /// Bytes received when the peer had acknowledged our FIN (`TCP_FIN_WAIT2`).
     pub received_before_fin: u64,
+    /// What the connection is set to when it is established.
+    pub profile: TcpProfile,
 }
 
 /// A listener, or a connection that it accepted.
@@ -29,7 +31,7 @@ pub const ROLE_UPSTREAM: u32 = 2;
 /// [`SocketMark::state`]: counted as live.
 pub const MARK_COUNTED: u32 = 1;
 
-/// TCP settings of a role, applied when a connection is established; zero leaves the kernel's.
+/// TCP settings of a connection, made when it is established; zero leaves the kernel's.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[repr(C)]
 pub struct TcpProfile {
@@ -41,10 +43,7 @@ pub struct TcpProfile {
     pub initial_window: u32,
 }
 
-/// Index of the profile of connections to the origin; listeners' are at their service's index.
-pub const PROFILE_UPSTREAM: u32 = crate::SERVICES_MAX;
-
-const _: () = assert!(size_of::<SocketMark>() == 32);
+const _: () = assert!(size_of::<SocketMark>() == 56);
 const _: () = assert!(align_of::<SocketMark>() == 8);
 const _: () = assert!(offset_of!(SocketMark, role) == 0);
 const _: () = assert!(offset_of!(SocketMark, service) == 4);
@@ -52,6 +51,7 @@ const _: () = assert!(offset_of!(SocketMark, worker) == 8);
 const _: () = assert!(offset_of!(SocketMark, state) == 12);
 const _: () = assert!(offset_of!(SocketMark, established_ns) == 16);
 const _: () = assert!(offset_of!(SocketMark, received_before_fin) == 24);
+const _: () = assert!(offset_of!(SocketMark, profile) == 32);
 const _: () = assert!(size_of::<TcpProfile>() == 24);
 const _: () = assert!(align_of::<TcpProfile>() == 4);
 const _: () = assert!(offset_of!(TcpProfile, notsent_lowat) == 16);

@@ -312,6 +312,7 @@ impl Bound {
                     index,
                     listeners,
                     load,
+                    marks: steering.marks(index),
                 };
                 worker::spawn(seat, common.clone())
             })
@@ -366,7 +367,10 @@ type Sockets = Vec<std::net::TcpListener>;
 fn tell(steering: &Steering, snapshot: &Snapshot, telemetry: &Telemetry) {
     snapshot.kernel_tls.report(telemetry);
     for (program, standing) in steering.report().programs() {
-        tracing::info!(program, "ebpf: {standing}");
+        match standing.is_missing() {
+            true => tracing::warn!(program, "ebpf: {standing}"),
+            false => tracing::info!(program, "ebpf: {standing}"),
+        }
         let name = format!("{EBPF_STEERING}: {program}");
         let active = standing.is_attached();
         telemetry.report(Feature::new(&name, active, standing.to_string()));
@@ -399,6 +403,15 @@ fn bind_all(
             .filter_map(|sockets| sockets.last().map(AsFd::as_fd))
             .collect();
         steering.listening(actual, &of_address, service);
+        if steering.needs_anchor(service)
+            && let Some(sockets) = sockets.first_mut()
+        {
+            let anchor = listen::bind(actual).map_err(at)?;
+            steering.bound(anchor.as_fd(), service, 0);
+            listen::listen(&anchor).map_err(at)?;
+            steering.anchored(anchor.as_fd(), service);
+            sockets.push(anchor);
+        }
         bound.push(actual);
     }
     Ok((bound, sockets))

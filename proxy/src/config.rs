@@ -17,6 +17,8 @@ pub mod plan;
 mod reader;
 pub mod reference;
 mod sections;
+pub mod steer;
+pub mod tcp;
 pub mod units;
 mod validate;
 

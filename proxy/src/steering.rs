@@ -3,6 +3,7 @@
 //! a socket belongs to the control group in which it is made; given the listening sockets when
 //! they are bound and when they listen. All of it goes when this value or its process goes.
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd as _, BorrowedFd};
 
@@ -11,23 +12,29 @@ use aya::programs::CgroupAttachMode;
 use aya::programs::sock_ops::SockOpsLink;
 use proxy_common::load::WORKERS_MAX;
 use proxy_common::mark::ROLE_CLIENT;
-use proxy_common::{Counter, SERVICES_MAX, SocketMark};
+use proxy_common::{Address, Counter, SERVICES_MAX, SocketMark, TcpProfile};
+use socket2::{Domain, Protocol, Socket, Type};
 use thiserror::Error;
 
+use crate::config::Config;
 use crate::config::flags::EbpfMode;
-use crate::config::{Config, LogTarget, Refusal};
+use crate::config::steer::Steer;
 use crate::sys::load::{LoadSlot, SharedLoads};
+use crate::sys::marks::Marks;
 
 mod cgroup;
 mod events;
 mod object;
 mod refuse;
 mod report;
+mod steer;
+mod wanted;
 
 use cgroup::{OwnCgroup, Place};
 pub use events::CloseEvents;
 use object::{Loaded, Settings, Which, one_line};
 pub use report::{Report, Standing};
+use wanted::{profiles, steers, tells_ends, wanted};
 
 /// A program is required and can't be had.
 #[derive(Debug, Error)]
@@ -42,6 +49,13 @@ pub struct Required {
 pub struct Steering {
     report: Report,
     loads: Option<SharedLoads>,
+    /// A worker's each, where connections to origins are set up.
+    marks: Vec<Marks>,
+    /// What the connections of each listener are set to.
+    profiles: Vec<TcpProfile>,
+    /// What each listener gets besides its own address, and what is told of that.
+    steered: Vec<Vec<Steer>>,
+    steers: Option<String>,
     // Links and programs go before the group that they are attached to.
     sockops: Option<SockOpsLink>,
     loaded: Option<Loaded>,
@@ -54,6 +68,7 @@ impl Steering {
         let mut steering = Self::load(config);
         steering.attach_sockops();
         steering.attach_lookup(config);
+        steering.try_profiles(config);
         steering.demand(config)?;
         Ok(steering)
     }
@@ -67,6 +82,7 @@ impl Steering {
                 Err(error) => Standing::Missing(error.to_string()),
             };
         }
+        steering.settle();
         steering.report
     }
 
@@ -81,12 +97,19 @@ impl Steering {
         let mut steering = Self {
             report: wanted(config),
             loads: None,
+            marks: Vec::new(),
+            profiles: config.tcp_profiles.clone(),
+            steered: steered(config),
+            steers: steers(config),
             sockops: None,
             loaded: None,
             _cgroup: None,
         };
         let report = &mut steering.report;
-        if !report.programs().into_iter().any(|(_, s)| s.is_attached()) {
+        if !report
+            .programs()
+            .any(|(_, standing)| standing.is_attached())
+        {
             return steering;
         }
         let settings = Settings {
@@ -160,18 +183,54 @@ impl Steering {
     }
 
     fn attach_lookup(&mut self, config: &Config) {
-        let (Some(loaded), Some(refusal)) = (&mut self.loaded, config.refuse) else {
+        self.settle();
+        let Some(loaded) = &mut self.loaded else {
             return;
         };
         if !self.report.lookup.is_attached() {
             return;
         }
-        if !self.report.sockops.is_attached() {
-            return self.report.lookup.miss("sockops is missing, and it counts");
-        }
-        if let Err(reason) = refuse::start(loaded, refusal, &config.refuse_exempt) {
+        let limited = match config.refuse.filter(|_| self.report.refusal.is_attached()) {
+            Some(refusal) => refuse::limit(loaded, refusal, &config.refuse_exempt),
+            None => Ok(()),
+        };
+        if let Err(reason) = limited.and_then(|()| refuse::attach(loaded)) {
             self.report.lookup.miss(&reason);
+            self.settle();
         }
+    }
+
+    /// Sees to it that the kernel knows each congestion control, and can mark connections to origins.
+    fn try_profiles(&mut self, config: &Config) {
+        if !self.report.profiles.is_attached() {
+            return;
+        }
+        let names: HashSet<_> = profiles(config).map(|profile| profile.congestion).collect();
+        let tried = names.iter().try_for_each(try_congestion);
+        if let Err(reason) = tried.and_then(|()| self.make_marks(config)) {
+            self.report.profiles.miss(&reason);
+        }
+    }
+
+    fn make_marks(&mut self, config: &Config) -> Result<(), String> {
+        let Some(loaded) = &mut self.loaded else {
+            return Ok(());
+        };
+        if config.origin_profiles().next().is_none() {
+            return Ok(());
+        }
+        let Map::SkStorage(map) = loaded.raw_map("MARKS")? else {
+            return Err("the map MARKS is no socket storage".into());
+        };
+        for _ in 0..config.workers {
+            let marks = Marks::new(map.fd().as_fd()).map_err(|error| one_line(&error))?;
+            self.marks.push(marks);
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self) {
+        self.report.settle(self.steers.as_deref());
     }
 
     /// Before it listens: marks the socket of worker `worker` for listening address `service`, so
@@ -183,6 +242,7 @@ impl Steering {
         if let Err(reason) = self.mark(socket, service, worker) {
             self.report.sockops.miss(&reason);
             self.sockops = None;
+            self.settle();
         }
     }
 
@@ -200,6 +260,7 @@ impl Steering {
             role: ROLE_CLIENT,
             service: index(service)?,
             worker: index(worker)?,
+            profile: self.profiles.get(service).copied().unwrap_or_default(),
             ..SocketMark::default()
         };
         marks
@@ -211,20 +272,47 @@ impl Steering {
     /// choose among them, and refuse.
     pub fn listening(&mut self, address: SocketAddr, sockets: &[BorrowedFd<'_>], service: usize) {
         if let Some(loaded) = &mut self.loaded
-            && self.report.lookup.is_attached()
+            && self.report.refusal.is_attached()
             && let Err(reason) = refuse::guard(loaded, address)
         {
-            self.report.lookup.miss(&reason);
+            self.report.refusal.miss(&reason);
+            self.settle();
         }
         if !self.report.reuseport.is_attached() {
             return;
         }
-        if let Err(reason) = self.choose_among(sockets, service) {
+        if let Err(reason) = self.choose_among(address, sockets, service) {
             self.report.reuseport.miss(&reason);
         }
     }
 
-    fn choose_among(&mut self, sockets: &[BorrowedFd<'_>], service: usize) -> Result<(), String> {
+    /// Whether the kernel gives listening address `service` connections to other addresses: then it
+    /// needs one more socket, marked and listening as the others.
+    pub fn needs_anchor(&self, service: usize) -> bool {
+        let steered = self.steered.get(service).is_some_and(|all| !all.is_empty());
+        steered && self.report.lookup.is_attached()
+    }
+
+    /// When all sockets of listening address `service` listen, `anchor` too: from here connections to
+    /// the other addresses go there.
+    pub fn anchored(&mut self, anchor: BorrowedFd<'_>, service: usize) {
+        let (Some(loaded), Some(steered)) = (&mut self.loaded, self.steered.get(service)) else {
+            return;
+        };
+        let led =
+            index(service).and_then(|service| steer::lead(loaded, steered.iter(), anchor, service));
+        if let Err(reason) = led {
+            self.report.lookup.miss(&reason);
+            self.settle();
+        }
+    }
+
+    fn choose_among(
+        &mut self,
+        address: SocketAddr,
+        sockets: &[BorrowedFd<'_>],
+        service: usize,
+    ) -> Result<(), String> {
         let Some(loaded) = &mut self.loaded else {
             return Ok(());
         };
@@ -238,13 +326,11 @@ impl Steering {
             slots
                 .set(slot, socket, 0)
                 .map_err(|error| one_line(&error))?;
-            let cookie =
-                rustix::net::sockopt::socket_cookie(socket).map_err(|error| one_line(&error))?;
-            let mut services: HashMap<_, u64, u32> = loaded.map("SERVICES")?;
-            services
-                .insert(cookie, service, 0)
-                .map_err(|error| one_line(&error))?;
         }
+        let mut services: HashMap<_, Address, u32> = loaded.map("SERVICES")?;
+        services
+            .insert(refuse::key(address), service, 0)
+            .map_err(|error| one_line(&error))?;
         match sockets.first() {
             Some(first) => loaded
                 .reuseport()?
@@ -260,6 +346,13 @@ impl Steering {
             Some(loads) if self.report.reuseport.is_attached() => loads.slot(index),
             _ => LoadSlot::default(),
         }
+    }
+
+    /// Where worker `index` marks its connections to origins.
+    pub fn marks(&self, index: usize) -> Marks {
+        let are_read = self.report.sockops.is_attached();
+        let marks = self.marks.get(index).filter(|_| are_read);
+        marks.cloned().unwrap_or_default()
     }
 
     /// The kernel's word of how connections end, for whoever asks first; nothing where nobody wants
@@ -304,42 +397,6 @@ impl Steering {
     }
 }
 
-/// What the configuration has a use for.
-fn wanted(config: &Config) -> Report {
-    if config.ebpf == EbpfMode::Off {
-        return Report::all(&Standing::NotNeeded("ebpf is off"));
-    }
-    let workers = config.workers;
-    let reuseport = match workers {
-        0..=1 => Standing::NotNeeded("one worker serves all"),
-        _ if workers > WORKERS_MAX as usize => {
-            Standing::Missing(format!("more than {WORKERS_MAX} workers"))
-        }
-        _ => Standing::Attached(format!("chooses among {workers} workers")),
-    };
-    let lookup = match config.refuse {
-        Some(Refusal { rate, .. }) => {
-            Standing::Attached(format!("refuses sources over {rate} connections a second"))
-        }
-        None => Standing::NotNeeded("no refuse_rate"),
-    };
-    let counts = reuseport.is_attached() || lookup.is_attached();
-    let sockops = match counts || tells_ends(config) {
-        true => Standing::Attached(String::new()),
-        false => Standing::NotNeeded("nobody asks for its counts"),
-    };
-    Report {
-        reuseport,
-        sockops,
-        lookup,
-    }
-}
-
-/// Whether ends of connections are written down.
-fn tells_ends(config: &Config) -> bool {
-    !matches!(config.observe.connection_log, LogTarget::Off)
-}
-
 fn map_loads(loaded: &mut Loaded) -> Result<SharedLoads, String> {
     match loaded.raw_map("WORKERS")? {
         Map::Array(map) => SharedLoads::new(map.fd().as_fd()).map_err(|error| one_line(&error)),
@@ -353,4 +410,26 @@ fn at_group(folder: &std::path::Path) -> String {
 
 fn index(number: usize) -> Result<u32, String> {
     u32::try_from(number).map_err(|error| one_line(&error))
+}
+
+/// What each listener gets besides its own address.
+fn steered(config: &Config) -> Vec<Vec<Steer>> {
+    let of = |listener: &SocketAddr| {
+        let steers = config.steer.iter();
+        let mine = steers.filter(|steer| steer.listener == *listener);
+        mine.cloned().collect()
+    };
+    config.listen.iter().map(of).collect()
+}
+
+/// Has the kernel load a congestion control, which a program can't; an empty name is the kernel's own.
+fn try_congestion(name: &[u8; 16]) -> Result<(), String> {
+    let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
+    if name.is_empty() {
+        return Ok(());
+    }
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP));
+    let tried = socket.and_then(|socket| socket.set_tcp_congestion(name));
+    let name = String::from_utf8_lossy(name);
+    tried.map_err(|error| format!("congestion={name}: {error}"))
 }

@@ -3,6 +3,7 @@
 
 pub mod hops;
 pub mod load;
+pub mod marks;
 pub mod memory;
 pub mod ring;
 pub mod void;

@@ -13,9 +13,11 @@ use bytes::{Bytes, BytesMut};
 use http::uri::Scheme;
 use http::{Method, Request, Response};
 use http_body::Body;
+use proxy_common::TcpProfile;
 use tokio::time::Instant;
 
 use crate::headers::{Framing, Outbound};
+use crate::sys::marks::Marks;
 
 mod answer;
 mod balance;
@@ -95,18 +97,28 @@ pub struct Settings {
     pub balance: Balance,
     /// Whether each caller has connections of its own.
     pub isolate: bool,
+    /// TCP settings that the kernel makes.
+    pub tcp_profile: Option<TcpProfile>,
     /// Limits of each origin.
     pub limits: Limits,
 }
 
 impl Upstream {
-    /// These origins, at least one, in this order. Trailers pass what the filters leave of them.
-    pub fn new(origins: &[Origin], settings: Settings, filters: &TrailerFilters) -> Rc<Self> {
+    /// These origins, at least one, in this order. Trailers pass what the filters leave of them;
+    /// connections with a profile are marked in `marks`.
+    pub fn new(
+        origins: &[Origin],
+        settings: Settings,
+        filters: &TrailerFilters,
+        marks: &Marks,
+    ) -> Rc<Self> {
+        let marking = settings.tcp_profile.map(|profile| (marks.clone(), profile));
         let endpoints = origins
             .iter()
             .map(|origin| {
                 let pool = Pool::new(settings.limits.clone(), filters);
-                Endpoint::new(origin.to_string(), OriginConnect::new(origin.clone()), pool)
+                let connect = OriginConnect::new(origin.clone(), marking.clone());
+                Endpoint::new(origin.to_string(), connect, pool)
             })
             .collect();
         Self::over(endpoints, settings)

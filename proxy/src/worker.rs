@@ -19,6 +19,7 @@ use crate::drain::{self, DrainWatch};
 use crate::listen::{Acceptor, Places};
 use crate::snapshot::{Current, Snapshot};
 use crate::sys::load::LoadSlot;
+use crate::sys::marks::Marks;
 use crate::sys::memory;
 use crate::telemetry::metrics::OriginState;
 use crate::telemetry::{RequestIds, Telemetry};
@@ -43,10 +44,12 @@ pub struct Common {
 pub struct Seat {
     /// Its number.
     pub index: usize,
-    /// Its sockets, one an address.
+    /// Its sockets, at least one an address.
     pub listeners: Vec<TcpListener>,
     /// Where it tells how busy it is.
     pub load: LoadSlot,
+    /// Where it marks its connections to origins.
+    pub marks: Marks,
 }
 
 /// Starts a worker on its sockets. It ends when the drain has started and its last connection is
@@ -84,6 +87,7 @@ async fn serve(seat: Seat, common: Common) -> io::Result<()> {
         index,
         listeners,
         load,
+        marks,
     } = seat;
     let Common {
         mut snapshots,
@@ -94,7 +98,7 @@ async fn serve(seat: Seat, common: Common) -> io::Result<()> {
     let snapshot = Arc::clone(&snapshots.borrow_and_update());
     let count = snapshot.applications().len();
     let worker = Rc::new(Worker {
-        current: Current::new(snapshot),
+        current: Current::new(snapshot, marks),
         open: OpenConnections::default(),
         request_ids: Rc::new(RequestIds::new(random()?)),
         ledger: telemetry.ledger(index),

@@ -4,6 +4,7 @@
 #![no_std]
 #![no_main]
 
+mod field;
 mod maps;
 mod panic;
 mod reuseport;

@@ -15,8 +15,8 @@ use aya_ebpf::programs::SockOpsContext;
 use proxy_common::close::{FIN_ACKED, FIN_RECEIVED};
 use proxy_common::counter::Counter;
 use proxy_common::load::WORKERS_MAX;
-use proxy_common::mark::{MARK_COUNTED, PROFILE_UPSTREAM, ROLE_CLIENT};
-use proxy_common::{CloseEvent, SERVICES_MAX, SocketMark, TcpProfile};
+use proxy_common::mark::{MARK_COUNTED, ROLE_CLIENT};
+use proxy_common::{CloseEvent, SocketMark, TcpProfile};
 
 use crate::atomic;
 use crate::field::{address, field};
@@ -50,10 +50,6 @@ static MARKS: Marks = Marks {
 /// Established client connections of each worker, those that wait to be accepted included.
 #[btf_map]
 static LIVE: Array<u64, { WORKERS_MAX as usize }> = Array::new();
-
-/// TCP settings by service; the last is for connections to the origin.
-#[btf_map]
-static PROFILES: Array<TcpProfile, { SERVICES_MAX as usize + 1 }> = Array::new();
 
 /// Close events on their way to user space.
 #[btf_map]
@@ -108,28 +104,24 @@ fn established(ctx: &SockOpsContext, counter: Counter) {
     let mark = unsafe { &mut *mark };
     // SAFETY: no arguments.
     mark.established_ns = unsafe { bpf_ktime_get_ns() };
-    let profile = if mark.role == ROLE_CLIENT {
-        if let Some(live) = LIVE.get_ptr_mut(mark.worker) {
-            // SAFETY: the map gave the pointer, and the word is aligned.
-            unsafe { atomic::add(live, 1) };
-            mark.state = MARK_COUNTED;
-        }
-        rates::charge(source(ctx.ops));
-        mark.service
-    } else {
-        PROFILE_UPSTREAM
-    };
-    apply(ctx.ops, profile);
+    apply(ctx.ops, &mark.profile);
+    // Nobody counts connections to the origin, or asks for their end.
+    if mark.role != ROLE_CLIENT {
+        return;
+    }
+    rates::charge(source(ctx.ops));
     if ctx.set_cb_flags(BPF_SOCK_OPS_STATE_CB_FLAG as i32).is_err() {
-        count(Counter::ProfileRefused);
+        return count(Counter::CloseUnwatched);
+    }
+    if let Some(live) = LIVE.get_ptr_mut(mark.worker) {
+        // SAFETY: the map gave the pointer, and the word is aligned.
+        unsafe { atomic::add(live, 1) };
+        mark.state = MARK_COUNTED;
     }
 }
 
 #[inline(always)]
-fn apply(ops: *mut bpf_sock_ops, profile: u32) {
-    let Some(profile) = PROFILES.get(profile) else {
-        return;
-    };
+fn apply(ops: *mut bpf_sock_ops, profile: &TcpProfile) {
     let mut refused = 0;
     if profile.congestion[0] != 0 {
         let mut name = profile.congestion;
@@ -170,6 +162,10 @@ fn closed(ctx: &SockOpsContext) {
     let Some(mark) = mark(ctx.ops) else { return };
     // SAFETY: the socket's own storage, which lives as long as the socket.
     let mark = unsafe { &mut *mark };
+    if mark.role != ROLE_CLIENT {
+        // Another program of the group asked for this.
+        return;
+    }
     if mark.state == MARK_COUNTED {
         mark.state = 0;
         if let Some(live) = LIVE.get_ptr_mut(mark.worker) {

@@ -17,9 +17,9 @@ macro_rules! field {
 macro_rules! address {
     ($context:expr, $family:expr, $ip4:ident, $ip6:ident) => {
         if $family == proxy_common::address::FAMILY_IPV4 {
-            $crate::rates::octets([$crate::field::field!($context, $ip4), 0, 0, 0])
+            $crate::field::octets([$crate::field::field!($context, $ip4), 0, 0, 0])
         } else {
-            $crate::rates::octets([
+            $crate::field::octets([
                 $crate::field::field!($context, $ip6, 0),
                 $crate::field::field!($context, $ip6, 1),
                 $crate::field::field!($context, $ip6, 2),
@@ -30,3 +30,13 @@ macro_rules! address {
 }
 
 pub(crate) use {address, field};
+
+/// Four words in network order, as the contexts give an IPv6 address.
+#[inline(always)]
+pub(crate) fn octets(words: [u32; 4]) -> [u8; 16] {
+    let [a, b, c, d] = words.map(u32::to_ne_bytes);
+    [
+        a[0], a[1], a[2], a[3], b[0], b[1], b[2], b[3], c[0], c[1], c[2], c[3], d[0], d[1], d[2],
+        d[3],
+    ]
+}

@@ -12,7 +12,7 @@ use proxy_common::SERVICES_MAX;
 use proxy_common::address::Address;
 use proxy_common::counter::Counter;
 
-use crate::field::{address, field};
+use crate::field::{address, field, octets};
 use crate::maps::count;
 use crate::rates::{self, Source};
 
@@ -53,10 +53,10 @@ fn service(lookup: *mut bpf_sk_lookup) -> Option<u32> {
         return None;
     }
     let family = field!(lookup, family);
-    let octets = address!(lookup, family, local_ip4, local_ip6);
+    let local = address!(lookup, family, local_ip4, local_ip6);
     let port = field!(lookup, local_port);
     let mut address = Address {
-        octets,
+        octets: local,
         family,
         port,
     };
@@ -66,7 +66,7 @@ fn service(lookup: *mut bpf_sk_lookup) -> Option<u32> {
     }
     // Zeros that the compiler does not see, else it calls `memset`, whose loop the verifier takes from
     // nobody without CAP_PERFMON.
-    address.octets = rates::octets([black_box(0); 4]);
+    address.octets = octets([black_box(0); 4]);
     // SAFETY: as above.
     unsafe { ADDRESSES.get(&address).copied() }
 }

@@ -5,7 +5,7 @@ use aya_ebpf::btf_maps::{Array, HashMap, PerCpuArray, ReusePortSockArray};
 use aya_ebpf::macros::btf_map;
 use proxy_common::counter::{COUNTERS, Counter};
 use proxy_common::load::WORKERS_MAX;
-use proxy_common::{LAYOUT_VERSION, SERVICES_MAX, WorkerLoad};
+use proxy_common::{Address, LAYOUT_VERSION, SERVICES_MAX, WorkerLoad};
 
 /// What workers publish; they write through a mapping of the array's memory.
 #[btf_map]
@@ -17,10 +17,10 @@ pub static WORKERS: Array<WorkerLoad, { WORKERS_MAX as usize }, { BPF_F_MMAPABLE
 pub static SOCKETS: ReusePortSockArray<{ (SERVICES_MAX * WORKERS_MAX) as usize }> =
     ReusePortSockArray::new();
 
-/// From the cookie of a listening socket to its service.
+/// From a listening address to its service. Not from a socket: where two processes share an
+/// address, the kernel may ask about a socket of the other one.
 #[btf_map]
-pub static SERVICES: HashMap<u64, u32, { (SERVICES_MAX * (WORKERS_MAX + 1)) as usize }> =
-    HashMap::new();
+pub static SERVICES: HashMap<Address, u32, { SERVICES_MAX as usize }> = HashMap::new();
 
 /// One word a [`Counter`].
 #[btf_map]
@@ -29,8 +29,8 @@ pub static COUNTS: PerCpuArray<u64, { COUNTERS as usize }> = PerCpuArray::new();
 /// User space sets a global of its own version's name before the load: an object of another layout
 /// has none of that name and is refused.
 #[unsafe(no_mangle)]
-pub static LAYOUT_3: u32 = LAYOUT_VERSION;
-const _: () = assert!(LAYOUT_VERSION == 3);
+pub static LAYOUT_4: u32 = LAYOUT_VERSION;
+const _: () = assert!(LAYOUT_VERSION == 4);
 
 /// How many workers there are; user space sets it before the load.
 #[unsafe(no_mangle)]

@@ -27,16 +27,6 @@ pub struct Source {
     pub family: u32,
 }
 
-/// Four words in network order, as the contexts give an IPv6 address.
-#[inline(always)]
-pub fn octets(words: [u32; 4]) -> [u8; 16] {
-    let [a, b, c, d] = words.map(u32::to_ne_bytes);
-    [
-        a[0], a[1], a[2], a[3], b[0], b[1], b[2], b[3], c[0], c[1], c[2], c[3], d[0], d[1], d[2],
-        d[3],
-    ]
-}
-
 /// Charges an established connection to its source.
 #[inline(always)]
 pub fn charge(source: Source) {

@@ -1,14 +1,15 @@
 //! sk_reuseport: which worker gets a new connection, and which one inherits the half-open
 //! connections of a listener that closes.
 
-use aya_ebpf::EbpfContext;
 use aya_ebpf::bindings::sk_action::SK_PASS;
-use aya_ebpf::helpers::{bpf_get_socket_cookie, bpf_ktime_get_ns};
+use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::programs::SkReuseportContext;
+use proxy_common::address::Address;
 use proxy_common::counter::Counter;
 use proxy_common::load::WORKERS_MAX;
 use proxy_ebpf::Choice;
 
+use crate::field::{address, field};
 use crate::maps::{SERVICES, SOCKETS, WORKER_COUNT, WORKERS, count, global};
 
 /// Always passes: a program that can't choose leaves the choice to the kernel's hash.
@@ -25,10 +26,9 @@ pub fn select(ctx: &SkReuseportContext, live: impl Fn(u32) -> u32) -> u32 {
 
 #[inline(always)]
 fn choose(ctx: &SkReuseportContext, live: impl Fn(u32) -> u32) -> Option<()> {
-    // SAFETY: the context's socket, which the verifier knows.
-    let cookie = unsafe { bpf_get_socket_cookie(ctx.sk().as_ptr()) };
+    let address = listening(ctx);
     // SAFETY: the value is read at once; user space writes it before the program is attached.
-    let service = unsafe { SERVICES.get(cookie).copied() }?;
+    let service = unsafe { SERVICES.get(&address).copied() }?;
     // SAFETY: no arguments.
     let mut choice = Choice::new(unsafe { bpf_ktime_get_ns() });
     let workers = global(&WORKER_COUNT);
@@ -42,4 +42,18 @@ fn choose(ctx: &SkReuseportContext, live: impl Fn(u32) -> u32) -> Option<()> {
         .wrapping_mul(WORKERS_MAX)
         .wrapping_add(choice.index()?);
     SOCKETS.select_reuseport(ctx, slot).ok()
+}
+
+/// The address that the group listens on, whatever the client has dialled.
+#[inline(always)]
+fn listening(ctx: &SkReuseportContext) -> Address {
+    let socket = field!(ctx.md, __bindgen_anon_3.sk);
+    let family = field!(socket, family);
+    let octets = address!(socket, family, src_ip4, src_ip6);
+    let port = field!(socket, src_port);
+    Address {
+        octets,
+        family,
+        port,
+    }
 }

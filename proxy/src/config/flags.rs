@@ -16,12 +16,14 @@ mod client;
 mod kernel;
 mod resumption;
 mod revocation;
+mod steering;
 mod upstream;
 
 pub use client::{ClientFlags, ForwardedStyle};
 pub use kernel::{KernelFlags, Ktls};
 pub use resumption::ResumptionFlags;
 pub use revocation::{CrlMode, RevocationFlags};
+pub use steering::SteeringFlags;
 pub use upstream::{Balance, Isolate, UpstreamFlags};
 
 /// Who may pass.
@@ -360,6 +362,10 @@ pub struct Flags {
     /// Client certificates that count no more.
     #[command(flatten)]
     pub revocation: RevocationFlags,
+
+    /// The kernel's part in connections.
+    #[command(flatten)]
+    pub steering: SteeringFlags,
 
     /// The kernel's part in TLS.
     #[command(flatten)]

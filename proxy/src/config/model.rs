@@ -6,6 +6,8 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use proxy_common::TcpProfile;
+
 use super::account::AccountFlags;
 use super::flags::{
     ClientAuth, ClientFlags, CrlMode, EbpfMode, KernelFlags, LogLevel, OnFailure, ReasonSpelling,
@@ -13,6 +15,7 @@ use super::flags::{
 };
 use super::mistake::{Mistake, Origin};
 use super::observe::ObserveFlags;
+use super::steer::Steer;
 use crate::hosts::HostPattern;
 use crate::net::Network;
 
@@ -59,6 +62,10 @@ pub struct Config {
     pub refuse: Option<Refusal>,
     /// Sources that are never refused.
     pub refuse_exempt: Vec<Network>,
+    /// Addresses and ports whose connections the kernel gives to a listener.
+    pub steer: Vec<Steer>,
+    /// TCP settings of the connections of each listener.
+    pub tcp_profiles: Vec<TcpProfile>,
     /// Client connections.
     pub max_connections: usize,
     /// Resumed TLS sessions.
@@ -254,6 +261,13 @@ impl Config {
         }
     }
 
+    /// The TCP settings of connections to origins: a profile each, one for some applications.
+    pub fn origin_profiles(&self) -> impl Iterator<Item = TcpProfile> {
+        let settings = self.applications.iter().map(|other| &other.settings);
+        let all = std::iter::once(self).chain(settings);
+        all.filter_map(|config| Some(config.upstream.upstream_tcp_profile?.0))
+    }
+
     /// What is otherwise than in `running` and takes a start: sockets, threads, privileges, logs.
     pub fn needs_restart_after(&self, running: &Self) -> Vec<Mistake> {
         let differs = |key: &&&str| self.values.get(**key) != running.values.get(**key);
@@ -263,7 +277,12 @@ impl Config {
             let allowed = format!("a restart, or what runs: {}", shown.join(", "));
             Mistake::new(self.origin(key, 0), message, allowed)
         };
-        RESTART_KEYS.iter().filter(differs).map(mistake).collect()
+        let mut mistakes: Vec<_> = RESTART_KEYS.iter().filter(differs).map(mistake).collect();
+        // Without any at the start there is no program that would make the settings.
+        if self.origin_profiles().next().is_some() && running.origin_profiles().next().is_none() {
+            mistakes.push(mistake(&"upstream_tcp_profile"));
+        }
+        mistakes
     }
 
     /// Where value `index` of `key` came from.
@@ -280,6 +299,8 @@ const RESTART_KEYS: &[&str] = &[
     "refuse_rate",
     "refuse_burst",
     "refuse_exempt",
+    "steer",
+    "tcp_profile",
     "max_connections",
     "max_connections_per_source",
     "trusted_proxy",

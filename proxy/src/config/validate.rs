@@ -6,7 +6,7 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::Path;
 
 use super::address::SCHEMES;
-use super::flags::{ClientAuth, EbpfMode, Flags, TlsVersion};
+use super::flags::{ClientAuth, Flags, TlsVersion};
 use super::mistake::{Mistake, Mistakes, Origin, quoted};
 use super::model::{Config, Origins, Refusal};
 use super::observe::LogTarget;
@@ -31,6 +31,7 @@ impl Config {
         checks.upgrades(&flags.client.upgrade);
         checks.whole(&flags, section.is_some_and(|(_, has_stores)| has_stores));
         let refuse = checks.refuse(&flags);
+        let tcp_profiles = steering::profiles(&flags);
         let (window, connection_window) = checks.windows(&flags);
         let mistakes = checks.mistakes;
         let (Some(cert), Some(key), true) = (flags.cert, flags.key, mistakes.is_empty()) else {
@@ -57,6 +58,8 @@ impl Config {
             ebpf: flags.ebpf,
             refuse,
             refuse_exempt: flags.refuse_exempt,
+            steer: flags.steering.steer,
+            tcp_profiles,
             max_connections: flags.max_connections.get(),
             resumption: flags.resumption,
             callers_max: flags.callers_max,
@@ -84,6 +87,7 @@ impl Config {
     }
 }
 
+mod steering;
 mod upstream;
 
 /// The mistakes found so far, and where values came from.
@@ -103,6 +107,7 @@ impl Checks<'_> {
         self.listen(&flags.listen);
         self.upstream(&flags.upstream);
         self.bounds(flags);
+        self.steering(flags);
         self.logs(flags);
         let window = flags.upstream.upstream_http2_window.0;
         self.window("upstream_http2_window", window);
@@ -286,10 +291,6 @@ impl Checks<'_> {
             }
             return None;
         };
-        if flags.ebpf == EbpfMode::Off {
-            let message = "the kernel is to refuse, but ebpf is off";
-            self.add("refuse_rate", 0, message, "ebpf auto or require");
-        }
         let twice = rate.saturating_mul(TWO);
         let burst = flags.refuse_burst.unwrap_or(twice);
         for (key, number) in [("refuse_rate", rate), ("refuse_burst", burst)] {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use super::Snapshot;
 use crate::headers::{Hygiene, clean_trailers};
+use crate::sys::marks::Marks;
 use crate::upstream::{TrailerFilter, TrailerFilters, Upstream};
 
 /// What a worker serves by, as of one snapshot.
@@ -29,11 +30,12 @@ pub struct Current {
     /// The name tables once more, where connections to origins find them: those outlive a snapshot.
     names: Rc<RefCell<Rc<Hygiene>>>,
     filters: TrailerFilters,
+    marks: Marks,
 }
 
 impl Current {
-    /// The first snapshot.
-    pub fn new(snapshot: Arc<Snapshot>) -> Rc<Self> {
+    /// The first snapshot. Connections to origins are marked in `marks`.
+    pub fn new(snapshot: Arc<Snapshot>, marks: Marks) -> Rc<Self> {
         let names = Rc::new(RefCell::new(Rc::new(snapshot.hygiene.clone())));
         let looked_up = Rc::clone(&names);
         let trailers: TrailerFilter =
@@ -43,11 +45,12 @@ impl Current {
             response: trailers,
         };
         let hygiene = Rc::clone(&names.borrow());
-        let serving = Serving::new(snapshot, hygiene, &filters, &HashMap::new());
+        let serving = Serving::new(snapshot, hygiene, (&filters, &marks), &HashMap::new());
         Rc::new(Self {
             serving: RefCell::new(Rc::new(serving)),
             names,
             filters,
+            marks,
         })
     }
 
@@ -76,7 +79,12 @@ impl Current {
             .map(|(number, _)| number)
             .collect();
         let hygiene = Rc::new(snapshot.hygiene.clone());
-        let serving = Serving::new(snapshot, Rc::clone(&hygiene), &self.filters, &known);
+        let serving = Serving::new(
+            snapshot,
+            Rc::clone(&hygiene),
+            (&self.filters, &self.marks),
+            &known,
+        );
         self.names.replace(hygiene);
         self.serving.replace(Rc::new(serving));
         new
@@ -87,7 +95,7 @@ impl Serving {
     fn new(
         snapshot: Arc<Snapshot>,
         hygiene: Rc<Hygiene>,
-        filters: &TrailerFilters,
+        (filters, marks): (&TrailerFilters, &Marks),
         known: &HashMap<[u8; 32], &Rc<Upstream>>,
     ) -> Self {
         let applications = snapshot.applications().iter();
@@ -96,7 +104,7 @@ impl Serving {
                 Some(known) => Rc::clone(known),
                 None => {
                     let settings = application.upstream.clone();
-                    Upstream::new(&application.origins, settings, filters)
+                    Upstream::new(&application.origins, settings, filters, marks)
                 }
             })
             .collect();

@@ -1,5 +1,5 @@
-//! Refusing sources over their rate: fills the tables that sk_lookup decides by. Takes limits,
-//! exempt networks and the service's addresses. Acts on no other address.
+//! Refusing sources over their rate: fills the tables that sk_lookup decides by, and attaches it.
+//! Takes limits, exempt networks and the service's addresses. Acts on no other address.
 
 use std::fs::File;
 use std::net::{IpAddr, SocketAddr};
@@ -13,8 +13,8 @@ use super::object::{Loaded, one_line};
 use crate::config::Refusal;
 use crate::net::Network;
 
-/// Sets limits and exempt networks, and attaches the program to the process's network namespace.
-pub(super) fn start(
+/// Sets limits and exempt networks.
+pub(super) fn limit(
     loaded: &mut Loaded,
     refusal: Refusal,
     exempt: &[Network],
@@ -30,6 +30,12 @@ pub(super) fn start(
             .insert(&Key::new(length, octets), 1, 0)
             .map_err(|error| one_line(&error))?;
     }
+    Ok(())
+}
+
+/// Attaches the program to the process's network namespace. It lets all pass whose address is in no
+/// table.
+pub(super) fn attach(loaded: &mut Loaded) -> Result<(), String> {
     let namespace = File::open("/proc/self/ns/net").map_err(|error| one_line(&error))?;
     let program = loaded.lookup()?;
     let attached = program.attach(namespace);
@@ -61,7 +67,7 @@ fn limits(refusal: Refusal) -> RateLimits {
     }
 }
 
-fn key(address: SocketAddr) -> Address {
+pub(super) fn key(address: SocketAddr) -> Address {
     let mut octets = [0; 16];
     let family = match address.ip() {
         IpAddr::V4(ip) => {

@@ -9,10 +9,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::uri::Scheme;
+use proxy_common::TcpProfile;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::{TcpSocket, TcpStream, UnixStream};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 
@@ -20,6 +21,7 @@ use super::error::UpstreamError;
 use super::io::OriginIo;
 use super::resolve::Resolver;
 use super::target::{Origin, Speaks, UpstreamTarget};
+use crate::sys::marks::Marks;
 
 /// The protocol of a connection.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -54,13 +56,18 @@ pub trait Connect {
 pub struct OriginConnect {
     origin: Origin,
     resolver: Resolver,
+    marking: Marking,
 }
 
+/// Where sockets are marked, and what they are to be set to; `None`: the kernel's own settings.
+pub(super) type Marking = Option<(Marks, TcpProfile)>;
+
 impl OriginConnect {
-    pub(super) fn new(origin: Origin) -> Self {
+    pub(super) fn new(origin: Origin, marking: Marking) -> Self {
         Self {
             resolver: Resolver::new(&origin.target),
             origin,
+            marking,
         }
     }
 
@@ -70,7 +77,8 @@ impl OriginConnect {
 
     async fn tcp(&self, deadline: Instant) -> Result<TcpStream, UpstreamError> {
         let addresses = self.resolver.addresses(deadline).await?;
-        connect_any(&addresses, self.resolver.turn(), deadline).await
+        let turn = self.resolver.turn();
+        connect_any(&addresses, turn, &self.marking, deadline).await
     }
 }
 
@@ -145,6 +153,7 @@ async fn secure(
 async fn connect_any(
     addresses: &[SocketAddr],
     first: usize,
+    marking: &Marking,
     deadline: Instant,
 ) -> Result<TcpStream, UpstreamError> {
     let no_address = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
@@ -155,7 +164,7 @@ async fn connect_any(
         let left = deadline.saturating_duration_since(Instant::now());
         let share = left / untried.max(1);
         untried = untried.saturating_sub(1);
-        failure = match timeout(share, TcpStream::connect(address)).await {
+        failure = match timeout(share, connect_to(address, marking)).await {
             Ok(Ok(stream)) => match stream.set_nodelay(true) {
                 Ok(()) => return Ok(stream),
                 Err(source) => UpstreamError::Connect { address, source },
@@ -165,4 +174,17 @@ async fn connect_any(
         };
     }
     Err(failure)
+}
+
+/// A mark has to be on the socket before it connects.
+async fn connect_to(address: SocketAddr, marking: &Marking) -> io::Result<TcpStream> {
+    let Some((marks, profile)) = marking.as_ref().filter(|(marks, _)| marks.are_read()) else {
+        return TcpStream::connect(address).await;
+    };
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    marks.mark(&socket, *profile);
+    socket.connect(address).await
 }

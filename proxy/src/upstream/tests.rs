@@ -193,7 +193,7 @@ fn upstream_to(origin: impl Into<Origin>, limits: Limits) -> Rc<Upstream> {
         limits,
         ..Settings::default()
     };
-    Upstream::new(&[origin.into()], settings, &filters)
+    Upstream::new(&[origin.into()], settings, &filters, &Marks::default())
 }
 
 fn drop_all() -> TrailerFilters {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use crate::config::address::UpstreamAddr;
+use crate::config::tcp::TcpSettings;
 use crate::config::units::{Size, Span, path_parser};
 
 /// Which origin a request goes to.
@@ -94,4 +95,9 @@ pub struct UpstreamFlags {
     /// HTTP/2 flow-control window of a response.
     #[arg(long, value_name = "SIZE", default_value = "256KiB")]
     pub upstream_http2_window: Size,
+
+    /// TCP settings that the kernel makes on connections to the origin, some of
+    /// `congestion=NAME,notsent_lowat=SIZE,initial_window=SEGMENTS`.
+    #[arg(long, value_name = "SETTINGS")]
+    pub upstream_tcp_profile: Option<TcpSettings>,
 }

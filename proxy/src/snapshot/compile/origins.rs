@@ -141,6 +141,7 @@ pub(super) fn settings(config: &Config) -> Settings {
             config::Balance::Fingerprint => Balance::Fingerprint,
         },
         isolate: flags.upstream_isolate == Isolate::Identity,
+        tcp_profile: flags.upstream_tcp_profile.map(|settings| settings.0),
         limits: Limits {
             connect_timeout: flags.upstream_connect_timeout.0,
             response_timeout: flags.upstream_response_timeout.0,

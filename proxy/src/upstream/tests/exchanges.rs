@@ -320,7 +320,12 @@ fn response_trailers_are_filtered_and_come_last() {
         }
         assert_eq!(upstream.stats().opened, 1);
         let target = UpstreamTarget::Address(answering(response).await);
-        let strict = Upstream::new(&[target.into()], Settings::default(), &drop_all());
+        let strict = Upstream::new(
+            &[target.into()],
+            Settings::default(),
+            &drop_all(),
+            &Marks::default(),
+        );
         let (_, trailers) = collect(get(&strict).await.unwrap()).await.unwrap();
         assert_eq!(trailers, None);
     });

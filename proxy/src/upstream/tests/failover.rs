@@ -11,7 +11,7 @@ fn several(origins: impl IntoIterator<Item = Origin>, isolate: bool) -> Rc<Upstr
         limits: quick(),
         ..Settings::default()
     };
-    Upstream::new(&origins, settings, &drop_all())
+    Upstream::new(&origins, settings, &drop_all(), &Marks::default())
 }
 
 fn at(address: SocketAddr) -> Origin {
