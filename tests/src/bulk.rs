@@ -80,10 +80,10 @@ pub fn settled(herald: &Herald) -> usize {
     })
 }
 
-/// Connections whose sending half this guest's kernel has taken over so far
+/// Connections whose sending half this guest's kernel has taken over so far, in the thread's network namespace
 /// (Documentation/networking/tls.rst).
 pub fn sealed() -> u64 {
-    let text = fs::read_to_string("/proc/net/tls_stat").unwrap_or_default();
+    let text = fs::read_to_string("/proc/thread-self/net/tls_stat").unwrap_or_default();
     let line = text.lines().find_map(|line| line.strip_prefix("TlsTxSw"));
     line.map_or(0, |count| count.trim().parse().unwrap())
 }
@@ -260,10 +260,14 @@ pub fn digest(length: usize) -> String {
 
 /// The proxy's own end of `client`'s connection, for what only an owner can do to a socket (pidfd_getfd(2)).
 pub fn proxy_end(herald: &Herald, client: &TcpStream) -> OwnedFd {
-    let client = client.local_addr().unwrap();
+    socket_to(herald, client.local_addr().unwrap())
+}
+
+/// A socket of the proxy's that is connected to `address`.
+pub fn socket_to(herald: &Herald, address: SocketAddr) -> OwnedFd {
     socket_of(herald, |end| {
         let peer = rustix::net::getpeername(end).ok()??;
-        Some(SocketAddr::try_from(peer).ok()? == client)
+        Some(SocketAddr::try_from(peer).ok()? == address)
     })
 }
 

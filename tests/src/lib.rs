@@ -16,6 +16,7 @@ pub mod kernel;
 pub mod live;
 pub mod lookup;
 pub mod matrix;
+pub mod netns;
 pub mod nginx;
 pub mod origin;
 pub mod peer;

@@ -43,7 +43,11 @@ const SERIES: [&str; 3] = ["6.1", "6.12", "7.x"];
 
 /// The suites that have something to show in a guest: a test binary, and what its tests' names
 /// must contain. A guest has no nginx, curl, openssl or Python.
-const SUITES: [(&str, &str); 2] = [("tests::kernel", ""), ("tests::kernel_ends", "")];
+const SUITES: [(&str, &str); 3] = [
+    ("tests::kernel", ""),
+    ("tests::kernel_ends", ""),
+    ("tests::kernel_steering", ""),
+];
 
 /// What is carried into a guest.
 #[derive(Debug)]
