@@ -248,7 +248,7 @@ fn check(given: &ArgMatches) -> ExitCode {
 fn kernel_programs(config: &Config) -> String {
     let report = Steering::probe(config);
     let line = |(program, standing)| format!("  {program:12}  {standing}\n");
-    let lines: String = report.programs().into_iter().map(line).collect();
+    let lines: String = report.programs().map(line).collect();
     format!("Kernel programs (ebpf):\n{lines}")
 }
 

@@ -41,11 +41,11 @@ impl FromStr for Steer {
         let (ip, ports) = dialled.rsplit_once(':').ok_or_else(shape)?;
         let (first, last) = ports.split_once('-').unwrap_or((ports, ports));
         let ip = match ip.strip_prefix('[').and_then(|ip| ip.strip_suffix(']')) {
-            Some(ip) => ip.parse().map(IpAddr::V6).or(Err(shape()))?,
-            None => ip.parse().map(IpAddr::V4).or(Err(shape()))?,
+            Some(ip) => ip.parse().map(IpAddr::V6).map_err(|_not| shape())?,
+            None => ip.parse().map(IpAddr::V4).map_err(|_not| shape())?,
         };
         let (first, last) = port(first).zip(port(last)).ok_or_else(shape)?;
-        let listener: SocketAddr = listener.parse().or(Err(shape()))?;
+        let listener: SocketAddr = listener.parse().map_err(|_not| shape())?;
         if first > last {
             return Err("the first port before the last".into());
         }

@@ -305,7 +305,7 @@ impl Connect for CountedConnect {
         http1: bool,
     ) -> Result<(Counted, Version), UpstreamError> {
         let target = UpstreamTarget::Address(self.address);
-        let (stream, version) = OriginConnect::new(target.into())
+        let (stream, version) = OriginConnect::new(target.into(), None)
             .connect(limit, http1)
             .await?;
         let counted = Counted {
