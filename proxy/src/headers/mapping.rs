@@ -25,6 +25,8 @@ pub struct Mapping {
     wanted: VariableSet,
     /// What begins an element of `x-forwarded-client-cert`: `By=` and Herald's own URI, with `;`.
     by: Box<[u8]>,
+    /// Which entry is such an element, if any.
+    element: Option<usize>,
 }
 
 #[derive(Clone, Debug)]
@@ -137,6 +139,7 @@ impl Mapping {
             .map(|entry| entry.source.wanted())
             .fold(VariableSet::EMPTY, VariableSet::union);
         Self {
+            element: entries.iter().position(Entry::is_element),
             entries: entries.into(),
             wanted,
             by: Box::default(),
@@ -159,7 +162,7 @@ impl Mapping {
 
     /// Whether it has `x-forwarded-client-cert` in Envoy's text format.
     pub fn has_elements(&self) -> bool {
-        self.entries.iter().any(Entry::is_element)
+        self.element.is_some()
     }
 
     /// The names it may send, as they are spelled. They are protected from clients.
@@ -178,16 +181,19 @@ impl Mapping {
         let mut lines = Vec::new();
         let mut spans = Vec::with_capacity(self.entries.len());
         let mut element_at = None;
-        for entry in &self.entries {
+        for (number, entry) in self.entries.iter().enumerate() {
             let line = lines.len();
             lines.extend_from_slice(entry.spelling.as_bytes());
             lines.extend_from_slice(b": ");
             let start = lines.len();
-            if entry.is_element() {
+            let is_element = self.element == Some(number);
+            if is_element {
                 lines.extend_from_slice(&self.by);
             }
             if entry.source.render(values, &mut lines) {
-                element_at = element_at.or_else(|| entry.is_element().then_some(start));
+                if is_element {
+                    element_at = Some(start);
+                }
                 spans.push((entry, start, lines.len()));
                 lines.extend_from_slice(b"\r\n");
             } else {
