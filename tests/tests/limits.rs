@@ -276,7 +276,7 @@ fn more_streams_than_allowed_are_refused_and_the_others_served() {
     }
 }
 
-/// Many silent clients cost a few KiB each, and go away when they are closed.
+/// Silent clients cost a few KiB each once they have been put aside: a second after their last request.
 #[test]
 fn idle_connections_are_cheap() {
     let world = World::new("optional");
@@ -290,9 +290,12 @@ fn idle_connections_are_cheap() {
     let warm: Vec<Connection> = (0..20).map(|_| connect(Protocol::H1)).collect();
     let before = world.herald.rss_kib();
     let idle: Vec<Connection> = (0..300).map(|_| connect(Protocol::H1)).collect();
-    let each = world.herald.rss_kib().saturating_sub(before) / 300;
-    println!("an idle HTTP/1.1 connection costs {each} KiB");
-    assert!(each < 64, "an idle connection costs {each} KiB");
+    let each = || world.herald.rss_kib().saturating_sub(before) / 300;
+    println!("an HTTP/1.1 connection costs {} KiB", each());
+    let idle_each = wait::until("memory to be given back", || {
+        Some(each()).filter(|each| *each < 24)
+    });
+    println!("an idle one costs {idle_each} KiB");
     drop((warm, idle));
 }
 

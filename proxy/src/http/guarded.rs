@@ -89,7 +89,11 @@ impl<IO> Guarded<IO> {
 
     /// Gives back what was read and not used; it is read again first.
     pub(super) fn put_back(&mut self, read: Bytes) {
-        self.before = read;
+        // Empty bytes may still hold all of the buffer that they were cut from.
+        self.before = match read.is_empty() {
+            true => Bytes::new(),
+            false => read,
+        };
         self.timer = None;
     }
 

@@ -126,21 +126,18 @@ where
 {
     let heads = HeadClock::new();
     loop {
-        let builder = http1_builder(limits, heads.clone());
-        let mut connection = builder.serve_connection(io, service);
-        drop(builder);
-        let finish = Finish::AfterLastAnswer(http1::Connection::graceful_shutdown);
-        let pinned = Pin::new(&mut connection);
-        let driven = drive(pinned, finish, (limits, &heads), endings.clone(), activity).await?;
-        if driven == Driven::Cut {
-            return Ok(Served::Closed);
-        }
-        let parts = connection.into_parts();
+        // Boxed, so that what a connection at rest needs no room for is given back.
+        let driving = drive_http1(io, service, (limits, &heads), endings.clone(), activity);
+        let (driven, parts) = Box::pin(driving).await?;
         io = parts.io;
-        let Driven::AtRest(until) = driven else {
-            let read = parts.read_buf;
-            let io = io.into_inner();
-            return Ok(Served::Left(Leftover { io, read }));
+        let until = match driven {
+            Driven::AtRest(until) => until,
+            Driven::Cut => return Ok(Served::Closed),
+            Driven::Left => {
+                let read = parts.read_buf;
+                let io = io.into_inner();
+                return Ok(Served::Left(Leftover { io, read }));
+            }
         };
         // There is nothing, unless a client sent the beginning of a head together with the end of
         // what it asked before.
@@ -151,6 +148,27 @@ where
         }
         heads.bound(until);
     }
+}
+
+/// Lets hyper serve until the connection's end or rest.
+async fn drive_http1<IO, S, B>(
+    io: Guarded<IO>,
+    service: S,
+    (limits, heads): (&Limits, &HeadClock),
+    endings: Endings,
+    activity: &Activity,
+) -> Result<(Driven, http1::Parts<Guarded<IO>, S>), hyper::Error>
+where
+    IO: Read + Write + Unpin + 'static,
+    S: HttpService<Incoming, ResBody = B, Error = Infallible>,
+    B: Body<Data = Bytes> + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let mut connection = http1_builder(limits, heads.clone()).serve_connection(io, service);
+    let finish = Finish::AfterLastAnswer(http1::Connection::graceful_shutdown);
+    let pinned = Pin::new(&mut connection);
+    let driven = drive(pinned, finish, (limits, heads), endings, activity).await?;
+    Ok((driven, connection.into_parts()))
 }
 
 async fn serve_http2<IO, S, B>(
