@@ -237,6 +237,7 @@ fn a_client_that_goes_away_is_recorded_with_what_it_got() {
     let settings = Settings::default().alpn(&["h2"]);
     let mut client = stream::Client::connect(world.herald.address(), &settings).unwrap();
     client.start("/endless").unwrap();
+    client.taste().unwrap();
     client.abandon();
     let record = folder.requests(1).pop().unwrap();
     assert_eq!(text(&record, "target"), "/endless");

@@ -92,6 +92,18 @@ impl Client {
         Ok(())
     }
 
+    /// Reads a piece of the body that [`Client::start`] holds.
+    ///
+    /// # Errors
+    ///
+    /// Those of the stream, and its end.
+    pub fn taste(&mut self) -> io::Result<()> {
+        let held = self.held.as_mut().ok_or(io::ErrorKind::NotFound)?;
+        let frame = self.runtime.block_on(held.body_mut().frame());
+        let frame = frame.ok_or(io::ErrorKind::UnexpectedEof)?;
+        frame.map(drop).map_err(io::Error::other)
+    }
+
     /// Gives up what [`Client::start`] holds.
     pub fn abandon(&mut self) {
         self.held = None;
