@@ -22,6 +22,10 @@ pub struct Watch {
     inotify: Inotify,
     /// Whether the last folder could not be watched, and that was told.
     is_incomplete: bool,
+    /// The newest watch; the kernel numbers them upwards.
+    newest: i32,
+    /// Whether a folder came to be watched whose files had been read before.
+    has_grown: bool,
 }
 
 #[derive(Debug)]
@@ -42,6 +46,8 @@ impl Watch {
         let mut watch = Self {
             inotify: Inotify::Fresh(inotify),
             is_incomplete: false,
+            newest: 0,
+            has_grown: false,
         };
         watch.follow(files);
         Ok(watch)
@@ -58,8 +64,12 @@ impl Watch {
         for (path, folder) in files.folders() {
             // The one way to watch what a descriptor leads to. Watching twice is one watch.
             let link = format!("/proc/self/fd/{}", folder.as_raw_fd());
-            if let Err(error) = inotify::add_watch(inotify, link, events()) {
-                refused = Some((path, error));
+            match inotify::add_watch(inotify, link, events()) {
+                Ok(watch) => {
+                    self.has_grown |= watch > self.newest;
+                    self.newest = self.newest.max(watch);
+                }
+                Err(error) => refused = Some((path, error)),
             }
         }
         if let (Some((folder, error)), false) = (&refused, self.is_incomplete) {
@@ -72,8 +82,12 @@ impl Watch {
     /// Returns when a file is another than the one that `files` read, and has been left alone for
     /// a moment: whoever writes it may not be done.
     pub async fn changed(&mut self, files: &Files) {
+        // A file that changed between its reading and the watch on its folder woke nobody.
+        let mut is_missed = std::mem::take(&mut self.has_grown) && files.have_changed();
         loop {
-            self.stirred(files).await;
+            if !std::mem::take(&mut is_missed) {
+                self.stirred(files).await;
+            }
             let deadline = Instant::now() + SETTLING_MAX;
             while Instant::now() < deadline && timeout(QUIET, self.stirred(files)).await.is_ok() {}
             if files.have_changed() {
