@@ -86,6 +86,14 @@ fn lag_ns(worker: &WorkerLoad, now_ns: u64) -> u64 {
     }
 }
 
+impl Choice {
+    /// What the least loaded live worker costs, for a build that tells it.
+    #[inline(always)]
+    pub const fn cost(self) -> u64 {
+        self.best >> INDEX_BITS
+    }
+}
+
 /// A handshake's public-key work costs many times what a small request costs.
 const HANDSHAKE_COST: u64 = 16;
 

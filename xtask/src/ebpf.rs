@@ -13,21 +13,27 @@ mod load;
 mod objects;
 mod toolchain;
 
+use objects::{Kind, Object};
 use toolchain::Toolchain;
 
 /// What to do with the kernel programs.
 #[derive(Clone, Copy, Debug, Subcommand)]
 pub(crate) enum Action {
     /// Builds the objects and writes them, their digests and the toolchain's versions to `proxy/ebpf`.
-    Build,
-    /// Rebuilds the objects, compares, and loads the committed ones into the kernel.
+    Build {
+        /// Builds those that tell each decision, into `target/ebpf/debug`, and nothing else.
+        #[arg(long)]
+        debug: bool,
+    },
+    /// Rebuilds the objects, compares, and loads the committed ones and the telling ones into the kernel.
     Verify,
 }
 
 /// Builds or verifies.
 pub(crate) fn run(root: &Path, action: Action) -> Result<(), Failure> {
     match action {
-        Action::Build => build(root),
+        Action::Build { debug: false } => build(root),
+        Action::Build { debug: true } => build_logging(root).map(drop),
         Action::Verify => verify(root),
     }
 }
@@ -37,18 +43,35 @@ pub(crate) fn verify(root: &Path) -> Result<(), Failure> {
     let committed = objects::committed(root)?;
     let folder = workplace(root)?;
     let toolchain = Toolchain::get(root, &folder)?;
-    let built = objects::build(root, &folder, &toolchain)?;
+    let built = objects::build(root, &folder, &toolchain, Kind::Committed)?;
     let same_toolchain = objects::note(root)? == toolchain.note;
     for (committed, built) in committed.iter().zip(&built) {
         compare::same(committed, built, same_toolchain)?;
     }
-    committed.iter().try_for_each(load::load)
+    committed.iter().try_for_each(load::load)?;
+    println!("those that tell each decision:");
+    build_logging(root)?.iter().try_for_each(load::load)
+}
+
+/// For the tests, which drive the telling objects: builds them where nothing has to be downloaded
+/// for it.
+pub(crate) fn ready_for_tests(root: &Path) -> Result<(), Failure> {
+    match Toolchain::is_here(&workplace(root)?) {
+        true => build_logging(root).map(drop),
+        false => Ok(()),
+    }
+}
+
+fn build_logging(root: &Path) -> Result<Vec<Object>, Failure> {
+    let folder = workplace(root)?;
+    let toolchain = Toolchain::get(root, &folder)?;
+    objects::build(root, &folder, &toolchain, Kind::Logging)
 }
 
 fn build(root: &Path) -> Result<(), Failure> {
     let folder = workplace(root)?;
     let toolchain = Toolchain::get(root, &folder)?;
-    let built = objects::build(root, &folder, &toolchain)?;
+    let built = objects::build(root, &folder, &toolchain, Kind::Committed)?;
     objects::write(root, &built, &toolchain.note)
 }
 

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 
 use crate::command::{self, Failure};
-use crate::{tidy, vm};
+use crate::{ebpf, tidy, vm};
 
 pub(crate) mod build;
 mod report;
@@ -43,6 +43,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<(), Failure> {
     let ready = command::timed("set-up", || Ok(prepare(&target)))?;
     let herald = command::timed("build herald (release)", || herald(root, &target))?;
     let built = command::timed("build the tests", || tests(root))?;
+    ebpf::ready_for_tests(root)?;
     let environment = Environment {
         herald,
         python: ready.python,

@@ -82,7 +82,7 @@ pub fn event(ctx: &SockOpsContext) {
 
 /// The mark of the socket, if it is the service's own.
 #[inline(always)]
-fn mark(ops: *mut bpf_sock_ops) -> Option<*mut SocketMark> {
+pub fn mark(ops: *mut bpf_sock_ops) -> Option<*mut SocketMark> {
     let socket = field!(ops, __bindgen_anon_2.sk);
     if socket.is_null() {
         return None;

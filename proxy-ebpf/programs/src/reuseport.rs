@@ -40,7 +40,7 @@ fn choose(ctx: &SkReuseportContext, live: impl Fn(u32) -> u32) -> Option<()> {
     }
     let slot = service
         .wrapping_mul(WORKERS_MAX)
-        .wrapping_add(choice.index()?);
+        .wrapping_add(told(choice)?);
     SOCKETS.select_reuseport(ctx, slot).ok()
 }
 
@@ -56,4 +56,23 @@ fn listening(ctx: &SkReuseportContext) -> Address {
         family,
         port,
     }
+}
+
+/// The worker that was chosen, which a debug build tells.
+#[inline(always)]
+fn told(choice: Choice) -> Option<u32> {
+    #[cfg(feature = "log")]
+    match choice.index() {
+        Some(worker) => {
+            let cost = choice.cost();
+            aya_log_ebpf::debug!(
+                0,
+                "sk_reuseport: worker {}, the least cost: {}",
+                worker,
+                cost
+            );
+        }
+        None => aya_log_ebpf::debug!(0, "sk_reuseport: no worker lives, the hash chooses"),
+    }
+    choice.index()
 }

@@ -14,17 +14,50 @@ pub(super) struct Object {
     pub(super) bytes: Vec<u8>,
 }
 
-/// Builds and strips the objects.
+/// What is built: the programs as they are committed, or those that tell each decision.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Kind {
+    Committed,
+    Logging,
+}
+
+impl Kind {
+    /// What cargo builds. `log` brings binaries of its own, so the others are left alone.
+    fn arguments(self) -> &'static [&'static str] {
+        match self {
+            Self::Committed => &[],
+            Self::Logging => &[
+                "--features",
+                "log",
+                "--bin",
+                "steering-log",
+                "--bin",
+                "balance-log",
+            ],
+        }
+    }
+
+    fn binary(self, name: &str) -> String {
+        match self {
+            Self::Committed => name.to_owned(),
+            Self::Logging => format!("{name}-log"),
+        }
+    }
+}
+
+/// Builds the objects and strips them into `folder`, or into `debug` below it.
 pub(super) fn build(
     root: &Path,
     folder: &Path,
     toolchain: &Toolchain,
+    kind: Kind,
 ) -> Result<Vec<Object>, Failure> {
     let target = folder.join("build");
     command::run(
         toolchain
             .cargo(&root.join("proxy-ebpf/programs"))
             .args(["build", "--release", "--locked", "--target", MACHINE])
+            .args(kind.arguments())
             .env("CARGO_TARGET_DIR", &target)
             // Whoever builds incrementally would get other bytes.
             .env("CARGO_INCREMENTAL", "0")
@@ -33,11 +66,17 @@ pub(super) fn build(
                 toolchain.flags(root).join("\x1f"),
             ),
     )?;
+    let place = match kind {
+        Kind::Committed => folder.to_owned(),
+        Kind::Logging => folder.join(DEBUG),
+    };
+    fs::create_dir_all(&place).map_err(at(&place))?;
     NAMES
         .into_iter()
         .map(|name| {
-            let built = target.join(MACHINE).join("release").join(name);
-            let stripped = folder.join(file(name));
+            let release = target.join(MACHINE).join("release");
+            let built = release.join(kind.binary(name));
+            let stripped = place.join(file(name));
             fs::copy(&built, &stripped).map_err(at(&built))?;
             toolchain.strip(&stripped)?;
             let bytes = fs::read(&stripped).map_err(at(&stripped))?;
@@ -95,6 +134,7 @@ fn file(name: &str) -> String {
 
 const NAMES: [&str; 2] = ["steering", "balance"];
 const MACHINE: &str = "bpfel-unknown-none";
+const DEBUG: &str = "debug";
 const PLACE: &str = "proxy/ebpf";
 const SUMS: &str = "SHA256SUMS";
 const NOTE: &str = "TOOLCHAIN";

@@ -18,6 +18,11 @@ pub(super) struct Toolchain {
 }
 
 impl Toolchain {
+    /// Whether an earlier call got it, so that nothing would be downloaded.
+    pub(super) fn is_here(folder: &Path) -> bool {
+        folder.join("debian").join(DONE).exists() && folder.join("linker/bin/bpf-linker").exists()
+    }
+
     /// Gets what is missing in `folder`.
     pub(super) fn get(root: &Path, folder: &Path) -> Result<Self, Failure> {
         let place = folder.join("debian");
