@@ -300,6 +300,7 @@ impl Bound {
             drain: watch,
         };
         let mut steering = self.steering;
+        steering.tell();
         let ends = steering.close_events(config);
         let ends = ends.inspect(|_| telemetry.expect_close_events());
         let workers = self

@@ -28,12 +28,14 @@ mod object;
 mod refuse;
 mod report;
 mod steer;
+mod told;
 mod wanted;
 
 use cgroup::{OwnCgroup, Place};
 pub use events::CloseEvents;
 use object::{Loaded, Settings, Which, one_line};
 pub use report::{Report, Standing};
+use told::Told;
 use wanted::{profiles, steers, tells_ends, wanted};
 
 /// A program is required and can't be had.
@@ -115,6 +117,7 @@ impl Steering {
         let settings = Settings {
             workers: u32::try_from(config.workers).unwrap_or(0),
             tells_ends: tells_ends(config),
+            folder: config.ebpf_objects.as_deref(),
         };
         let loaded = Loaded::new(Which::All, settings).or_else(|reason| {
             report.sockops.miss(&reason);
@@ -369,6 +372,14 @@ impl Steering {
                 tracing::warn!(reason, "the kernel's word of how connections end is lost");
                 None
             }
+        }
+    }
+
+    /// Begins to log what debug builds of the programs tell; those that are built in tell nothing.
+    /// Starts a thread.
+    pub fn tell(&mut self) {
+        if let Some(told) = self.loaded.as_mut().and_then(|it| Told::new(&mut it.ebpf)) {
+            told.forward();
         }
     }
 

@@ -58,6 +58,8 @@ pub struct Config {
     pub workers: usize,
     /// Kernel programs.
     pub ebpf: EbpfMode,
+    /// Kernel objects instead of the built-in ones.
+    pub ebpf_objects: Option<PathBuf>,
     /// Connections a second that one source may complete, and how many at once.
     pub refuse: Option<Refusal>,
     /// Sources that are never refused.
@@ -296,6 +298,7 @@ const RESTART_KEYS: &[&str] = &[
     "listen",
     "workers",
     "ebpf",
+    "ebpf_objects",
     "refuse_rate",
     "refuse_burst",
     "refuse_exempt",

@@ -56,6 +56,7 @@ impl Config {
             revocation: flags.revocation,
             workers: workers(flags.workers),
             ebpf: flags.ebpf,
+            ebpf_objects: flags.steering.ebpf_objects,
             refuse,
             refuse_exempt: flags.refuse_exempt,
             steer: flags.steering.steer,

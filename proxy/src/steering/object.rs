@@ -1,7 +1,12 @@
-//! The kernel objects: embedded, loaded with the maps they share, their programs taken out one by
-//! one. Refuses an object of another layout; an error becomes one line that a person can act on.
+//! The kernel objects: embedded or from a folder, loaded with the maps they share, their programs
+//! taken out one by one. Refuses an object of another layout; an error becomes one line that a
+//! person can act on, with the name of the file if there is one.
 
+use std::borrow::Cow;
 use std::error::Error;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::Path;
 
 use aya::maps::{Map, MapError};
 use aya::programs::{SkLookup, SkReuseport, SockOps};
@@ -23,16 +28,35 @@ pub(super) enum Which {
 
 /// What the programs know from the load on.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Settings {
+pub(super) struct Settings<'a> {
+    /// Where the objects are, if not in here.
+    pub(super) folder: Option<&'a Path>,
     /// How many workers there are.
     pub(super) workers: u32,
     /// Whether somebody reads the events of connections that end.
     pub(super) tells_ends: bool,
 }
 
+impl Which {
+    fn object(self, folder: Option<&Path>) -> Result<Cow<'static, [u8]>, String> {
+        match (folder, self) {
+            (Some(folder), _) => read(&folder.join(self.file())).map(Cow::Owned),
+            (None, Self::All) => Ok(Cow::Borrowed(STEERING)),
+            (None, Self::ReuseportAlone) => Ok(Cow::Borrowed(BALANCE)),
+        }
+    }
+
+    fn file(self) -> &'static str {
+        match self {
+            Self::All => "steering.bpf.o",
+            Self::ReuseportAlone => "balance.bpf.o",
+        }
+    }
+}
+
 impl Loaded {
     /// Makes the maps.
-    pub(super) fn new(which: Which, settings: Settings) -> Result<Self, String> {
+    pub(super) fn new(which: Which, settings: Settings<'_>) -> Result<Self, String> {
         let mut loader = EbpfLoader::new();
         // No program reads a structure of the kernel, so its types need not be parsed.
         loader
@@ -42,11 +66,14 @@ impl Loaded {
         loader.override_global("WORKER_COUNT", &settings.workers, true);
         let wants_events = u32::from(settings.tells_ends);
         loader.override_global("WANTS_EVENTS", &wants_events, which == Which::All);
-        let bytes = match which {
-            Which::All => STEERING,
-            Which::ReuseportAlone => BALANCE,
-        };
-        let ebpf = loader.load(bytes).map_err(|error| one_line(&error))?;
+        let bytes = which.object(settings.folder)?;
+        let ebpf = loader.load(&bytes).map_err(|error| {
+            let reason = one_line(&error);
+            match settings.folder {
+                Some(folder) => format!("{}: {reason}", folder.join(which.file()).display()),
+                None => reason,
+            }
+        })?;
         Ok(Self { ebpf })
     }
 
@@ -92,6 +119,19 @@ impl Loaded {
     }
 }
 
+fn read(path: &Path) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| {
+        file.take(OBJECT_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+        match u64::try_from(bytes.len()) {
+            Ok(length) if length <= OBJECT_BYTES_MAX => Ok(()),
+            _ => Err(io::Error::from(io::ErrorKind::FileTooLarge)),
+        }
+    });
+    read.map_err(|error| format!("{}: {error}", path.display()))?;
+    Ok(bytes)
+}
+
 /// An error with all its causes, without a verifier's log.
 pub(super) fn one_line(error: &dyn Error) -> String {
     let mut text = error.to_string();
@@ -116,6 +156,8 @@ static STEERING: &[u8] = aya::include_bytes_aligned!("../../ebpf/steering.bpf.o"
 static BALANCE: &[u8] = aya::include_bytes_aligned!("../../ebpf/balance.bpf.o");
 
 const NO_PROGRAM: &str = "the kernel object has no such program";
+/// Those of a debug build have 90 kilobytes.
+const OBJECT_BYTES_MAX: u64 = 4 * 1024 * 1024;
 const LINE_MAX: usize = 200;
 
 #[cfg(test)]

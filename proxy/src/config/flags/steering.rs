@@ -1,5 +1,7 @@
 //! Settings of what the kernel programs do with connections besides choosing a worker.
 
+use std::path::PathBuf;
+
 use clap::Args;
 
 use crate::config::steer::Steer;
@@ -27,4 +29,11 @@ pub struct SteeringFlags {
         help_heading = "Workers and limits"
     )]
     pub tcp_profile: Vec<ListenerSettings>,
+
+    /// Folder with kernel objects to load instead of the built-in ones, steering.bpf.o and
+    /// balance.bpf.o; what those of `cargo xtask ebpf build --debug` tell of each decision is logged
+    /// at level debug. A program of it that can't be had is told as one of the built-in ones
+    /// [default: none].
+    #[arg(long, value_name = "DIR", help_heading = "Workers and limits")]
+    pub ebpf_objects: Option<PathBuf>,
 }

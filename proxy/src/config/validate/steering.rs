@@ -37,6 +37,7 @@ impl Checks<'_> {
         for (key, is_given) in [
             ("refuse_rate", flags.refuse_rate.is_some()),
             ("steer", !settings.steer.is_empty()),
+            ("ebpf_objects", settings.ebpf_objects.is_some()),
             ("tcp_profile", !settings.tcp_profile.is_empty()),
             (
                 "upstream_tcp_profile",
