@@ -116,7 +116,7 @@ fn an_object_that_can_not_be_loaded_is_named() {
         other[at] = b'K';
     }
     fs::write(&file, &other).unwrap();
-    refused("BTF error: Offset not found for symbol `KAYOUT_");
+    refused("error parsing BPF object: symbol with name LAYOUT_");
 }
 
 fn launch(origin: SocketAddr, objects: &Path) -> Launch {
