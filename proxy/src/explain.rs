@@ -12,7 +12,7 @@ use crate::http::path;
 use crate::identity::{self, Attributes, Facts, OnFailure, Variable, VariableSet};
 use crate::policy;
 use crate::snapshot::{Application, Snapshot};
-use crate::tls::{Reason, ReasonStyle, Verdict};
+use crate::tls::{Examined, Reason, ReasonStyle, Verdict};
 
 /// Who asks for what, and when.
 #[derive(Clone, Copy, Debug)]
@@ -103,18 +103,33 @@ impl Page {
         let Some(trust) = application.trust().filter(|_| !question.chain.is_empty()) else {
             return;
         };
-        for (store, judgement) in trust.judge_each(question.chain, question.at) {
-            let text = match &judgement.verdict {
+        for of in trust.examine(question.chain, question.at) {
+            let text = match &of.verdict {
                 Verdict::Failed(reason) => format!("FAILED: {}", words(*reason)),
                 Verdict::None => "nothing to judge".to_owned(),
                 Verdict::Success(_) => "leads to one of its CA certificates".to_owned(),
             };
-            self.line("Store", &format!("{store}: {text}"));
-            if let Verdict::Success(path) = &judgement.verdict {
-                for der in &path.intermediates {
-                    self.line("", &format!("by way of {}", Described::of(der).subject));
-                }
-                self.line("", &format!("to {}", Described::of(&path.anchor).subject));
+            self.line("Store", &format!("{}: {text}", of.store));
+            self.path(&of.path);
+        }
+    }
+
+    /// Each certificate of a path, leaf first, with every check.
+    fn path(&mut self, path: &[Examined]) {
+        for (number, of) in path.iter().enumerate() {
+            let what = match (number, of.is_anchor) {
+                (_, true) => "trust anchor",
+                (0, false) => "the client's",
+                (_, false) => "intermediate",
+            };
+            let subject = Described::of(&of.certificate).subject;
+            self.line("", &format!("{what}: {subject}"));
+            for check in &of.checks {
+                let answer = match check.fault {
+                    None => "ok".to_owned(),
+                    Some(reason) => format!("NOT ok: {}", words(reason)),
+                };
+                self.line("", &format!("  {}: {answer}", check.what));
             }
         }
     }

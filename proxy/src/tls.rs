@@ -31,7 +31,7 @@ pub mod verifier;
 pub use handshake::{HandshakeError, HandshakeLimits, Handshaken, Server, VerifiedPeer, handshake};
 pub use reason::{Reason, ReasonStyle};
 pub use revocation::{ListPolicy, Revocation, RevocationError};
-pub use store::{StoreError, TrustStore};
+pub use store::{Examined, StoreError, TrustStore};
 pub use stores::TrustStores;
 pub use tickets::{SecretError, TicketSecrets, Tickets};
 pub use verdict::{Judgement, ValidPath, Verdict};

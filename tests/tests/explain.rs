@@ -3,14 +3,16 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use herald_tests::client::Settings;
 use herald_tests::herald::{self, Herald, Launch};
 use herald_tests::origin::Origin;
-use herald_tests::pki::{Identity, Key, Pki};
+use herald_tests::pki::{Authority, Identity, Key, Pki, client_params};
 use herald_tests::records::Folder;
 use herald_tests::wait;
 use herald_tests::wire::text;
+use rcgen::{BasicConstraints, IsCa, KeyUsagePurpose, SerialNumber};
 
 const POLICIES: &str = r#"
 [[application.policy]]
@@ -158,6 +160,140 @@ fn answers_name_the_check_that_decided() {
         ),
     ] {
         bench.tells(caller.as_ref(), arguments, wanted);
+    }
+}
+
+/// A good chain of three: each certificate's checks stand under it.
+#[test]
+fn each_check_of_each_certificate_is_told() {
+    let pki = Pki::shared();
+    let bench = Bench::new("");
+    let middle = pki.ca.subordinate("Told");
+    let mut caller = middle.issue(client_params(), Key::Ec);
+    caller.chain.push(middle.issuer.der().clone());
+    let told = bench.explain(Some(&caller), &["--path", "/x"]);
+    let good = [
+        "the client's: CN=",
+        "  dates: ok",
+        "  key usages allow a TLS client: ok",
+        "  signature by the key ",
+        "  revocation: its issuer has no list: ok",
+        "intermediate: CN=Told",
+        "  basicConstraints: a CA: ok",
+        "  keyCertSign: ",
+        "  signature by the key ",
+        "trust anchor: ",
+        "  basicConstraints: a CA: ok",
+        "  keyCertSign: ",
+        "  signature: none is asked of a trust anchor: ok",
+        "Verdict      SUCCESS",
+    ];
+    in_order(&told, &good);
+    assert!(!told.contains("NOT ok"), "{told}");
+}
+
+/// One thing is wrong at a time, and stands under the certificate that it is wrong with.
+#[test]
+fn what_is_wrong_stands_under_its_certificate() {
+    let pki = Pki::shared();
+    let bench = Bench::new("");
+    let middle = pki.ca.subordinate("Told");
+    let old = pki.ca.subordinate_with("Old", |params| {
+        params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2021, 1, 1);
+    });
+    let silent = pki.ca.subordinate_with("Silent", |params| {
+        params.key_usages = vec![KeyUsagePurpose::CrlSign];
+    });
+    let short = pki.ca.subordinate_with("Short", |params| {
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    });
+    let below = short.subordinate("Below");
+    let issued = |by: &Authority, others: &[&Authority]| {
+        let mut caller = by.issue(client_params(), Key::Ec);
+        let others = others.iter().map(|each| each.issuer.der().clone());
+        caller.chain.extend(others);
+        caller
+    };
+    let mut tampered = issued(&middle, &[&middle]);
+    let mut der = tampered.chain[1].to_vec();
+    let last = der.len() - 1;
+    der[last] ^= 1;
+    tampered.chain[1] = der.into();
+    for (caller, at, wrong) in [
+        (
+            issued(&old, &[&old]),
+            "intermediate: CN=Old",
+            "  dates: NOT ok: certificate has expired",
+        ),
+        (
+            issued(&silent, &[&silent]),
+            "intermediate: CN=Silent",
+            "  keyCertSign: not set: NOT ok: key usage does not include certificate signing",
+        ),
+        (
+            issued(&below, &[&below, &short]),
+            "intermediate: CN=Short",
+            "  path length: 1 below it, 0 allowed: NOT ok: path length constraint exceeded",
+        ),
+        (
+            tampered,
+            "intermediate: CN=Told",
+            ": NOT ok: certificate signature failure",
+        ),
+    ] {
+        let told = bench.explain(Some(&caller), &["--path", "/x"]);
+        in_order(&told, &[at, wrong, "trust anchor: ", "Verdict      FAILED"]);
+        assert_eq!(told.matches("NOT ok").count(), 1, "{told}");
+    }
+}
+
+/// What a CA's list says of each certificate.
+#[test]
+fn the_standing_by_a_revocation_list_is_told() {
+    let pki = Pki::shared();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ca.crl");
+    let bad =
+        pki.client(|params| params.serial_number = Some(SerialNumber::from_slice(&[7, 7, 7])));
+    let write = |serials: &[&[u8]], next_update| {
+        let list = pki.ca.revoke(serials, next_update);
+        fs::write(&file, list.pem().unwrap()).unwrap();
+    };
+    let (hour, now) = (Duration::from_secs(3600), SystemTime::now());
+    let bench = Bench::new(&format!("client_crl = {file:?}"));
+    write(&[&[7, 7, 7]], now + hour);
+    let told = |caller: &Identity| bench.explain(Some(caller), &["--path", "/x"]);
+    let listed = "  revocation: on its issuer's list: NOT ok: certificate revoked";
+    in_order(
+        &told(&bad),
+        &[
+            "the client's: ",
+            listed,
+            "trust anchor: ",
+            "no list is asked: ok",
+        ],
+    );
+    let free = "  revocation: not on its issuer's list: ok";
+    in_order(
+        &told(&pki.good()),
+        &["the client's: ", free, "Verdict      SUCCESS"],
+    );
+    write(&[], now - Duration::from_secs(60));
+    let stale = "  revocation: its issuer's list can't be relied on: NOT ok: CRL has expired";
+    in_order(
+        &told(&pki.good()),
+        &["the client's: ", stale, "Verdict      FAILED"],
+    );
+}
+
+fn in_order(told: &str, parts: &[&str]) {
+    let mut rest = told;
+    for part in parts {
+        let (_, after) = rest
+            .split_once(part)
+            .unwrap_or_else(|| panic!("{part} in its place in\n{told}"));
+        rest = after;
     }
 }
 

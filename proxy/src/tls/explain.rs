@@ -37,6 +37,13 @@ impl Refused<'_> {
         said.0
     }
 
+    /// The certificates that the reason is about, leaf first.
+    pub(super) fn chain(&self) -> Vec<&Facts> {
+        let leaf = self.chain.first();
+        leaf.map(|leaf| self.build_chain(leaf, &mut LastWord::default()))
+            .unwrap_or_default()
+    }
+
     /// `build_chain` with trusted certificates first: the store is asked for an issuer before the
     /// peer's certificates are, at every step.
     fn build_chain<'a>(&'a self, leaf: &'a Facts, said: &mut LastWord) -> Vec<&'a Facts> {

@@ -186,6 +186,35 @@ impl Revocation {
         doubt
     }
 
+    /// What is known of one certificate of a path, in words, and what is wrong.
+    pub(super) fn standing(
+        &self,
+        subject: &Facts,
+        issuer: Option<&Facts>,
+        now: i64,
+        algorithms: &WebPkiSupportedAlgorithms,
+    ) -> (&'static str, Option<Reason>) {
+        if self.denied.names(subject) {
+            return ("on the operator's own list", Some(Reason::Revoked));
+        }
+        let Some(issuer) = issuer else {
+            return ("no list is asked", None);
+        };
+        if !self.lists.iter().any(|list| list.issuer == issuer.subject) {
+            return ("its issuer has no list", None);
+        }
+        let fault = self.fault_of(subject, issuer, now, algorithms).err();
+        let what = match (fault, self.policy) {
+            (Some(Reason::Revoked), _) => "on its issuer's list",
+            (Some(_), _) => "its issuer's list can't be relied on",
+            (None, ListPolicy::Hard) => "not on its issuer's list",
+            (None, ListPolicy::Soft) => {
+                "not on its issuer's list, which may be out of date (crl_mode soft)"
+            }
+        };
+        (what, fault)
+    }
+
     fn fault_of(
         &self,
         subject: &Facts,

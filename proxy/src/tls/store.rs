@@ -28,8 +28,10 @@ use super::reason::Reason;
 use super::revocation::Revocation;
 use super::verdict::{Judgement, ValidPath, Verdict};
 
+mod detail;
 mod load;
 
+pub use detail::{Check, Examined};
 pub use load::StoreError;
 
 /// The CA certificates one application's clients are measured by. Never empty.

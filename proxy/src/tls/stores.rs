@@ -7,7 +7,7 @@ use rustls::DistinguishedName;
 use rustls::pki_types::CertificateDer;
 
 use super::reason::Reason;
-use super::store::TrustStore;
+use super::store::{Examined, TrustStore};
 use super::verdict::{Judgement, Verdict};
 
 /// One store or several, in the order of the configuration.
@@ -15,6 +15,17 @@ use super::verdict::{Judgement, Verdict};
 pub struct TrustStores {
     first: Arc<TrustStore>,
     others: Vec<Arc<TrustStore>>,
+}
+
+/// What one store makes of a chain.
+#[derive(Clone, Debug)]
+pub struct Examination {
+    /// The store's name.
+    pub store: Arc<str>,
+    /// Its verdict.
+    pub verdict: Verdict,
+    /// Each certificate of the path, leaf first.
+    pub path: Vec<Examined>,
 }
 
 impl TrustStores {
@@ -62,15 +73,21 @@ impl TrustStores {
         subjects
     }
 
-    /// The verdict of each store, with its name, in the order of the configuration.
-    pub fn judge_each(
-        &self,
-        chain: &[CertificateDer<'_>],
-        now_unix: u64,
-    ) -> Vec<(Arc<str>, Judgement)> {
-        self.iter()
-            .map(|store| (Arc::clone(store.name()), store.judge(chain, now_unix)))
-            .collect()
+    /// What each store makes of a chain, in the order of the configuration.
+    pub fn examine(&self, chain: &[CertificateDer<'_>], now_unix: u64) -> Vec<Examination> {
+        let examine = |store: &Arc<TrustStore>| {
+            let verdict = store.judge(chain, now_unix).verdict;
+            let valid = match &verdict {
+                Verdict::Success(path) => Some(&**path),
+                Verdict::None | Verdict::Failed(_) => None,
+            };
+            Examination {
+                store: Arc::clone(store.name()),
+                path: store.examine(chain, valid, now_unix),
+                verdict,
+            }
+        };
+        self.iter().map(examine).collect()
     }
 
     /// The verdict of the first store that takes the chain; if none does, the reason of the store
