@@ -117,6 +117,7 @@ fn a_sound_configuration_withstands_everything_in_every_mode() {
             "a certificate that does not verify gives no identity",
             "claims about earlier hops are not believed",
             "identity in an answer does not reach clients",
+            "a session that its own application resumes names the same caller",
         ] {
             let line = text.lines().find(|line| line.contains(what));
             let line = line.unwrap_or_else(|| panic!("{mode}: no {what} in\n{text}"));
@@ -135,6 +136,7 @@ fn several_applications_are_tried_against_each_other() {
     for what in [
         "a connection for one application does not do for another's trust",
         "absolute form: its host counts, not the Host field",
+        "a session of one application means nothing to another",
         "a path has one spelling, or none",
         "policies refuse whom they do not allow",
     ] {
@@ -145,6 +147,12 @@ fn several_applications_are_tried_against_each_other() {
         );
     }
     assert!(text.contains("on 3 application(s)"), "{text}");
+    let (output, text) = bench.run(&["--resumption=false"]);
+    assert!(output.status.success(), "{text}");
+    assert!(
+        text.contains("not tried: sessions are not resumed here"),
+        "{text}"
+    );
     let (output, text) = bench.run(&["--only", "people"]);
     assert!(output.status.success(), "{text}");
     assert!(text.contains("on 1 application(s)"), "{text}");

@@ -50,6 +50,7 @@ impl<'a> Target<'a> {
             door: Door::PoliciesLifted,
             who,
             name: self.name.clone(),
+            tickets_of: None,
             asked: self.number(),
             question,
             expects,
@@ -75,6 +76,11 @@ impl<'a> Target<'a> {
             fields,
             trailers: None,
         }
+    }
+
+    /// Whether sessions can be resumed.
+    fn resumes(&self) -> bool {
+        self.stage.config.resumption.resumption
     }
 
     /// The names that Herald sets here.
@@ -108,13 +114,17 @@ pub(super) fn all(target: &Target<'_>) -> Vec<Attempt> {
 
 /// What can't be tried here, and why.
 pub(super) fn not_tried(target: &Target<'_>) -> Vec<(Row, &'static str)> {
-    match target.stage.from {
-        Source::OnlyTrusted => vec![(
+    let mut rows = Vec::new();
+    if target.stage.from == Source::OnlyTrusted {
+        rows.push((
             CLAIMS,
             "trusted_proxy covers all of loopback, where this is tried from",
-        )],
-        _ => Vec::new(),
+        ));
     }
+    if !target.resumes() {
+        rows.push((hosts::TICKETS, "sessions are not resumed here"));
+    }
+    rows
 }
 
 /// Who may pass by the mode, and what is said of whom.

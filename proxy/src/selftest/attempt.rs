@@ -9,6 +9,8 @@ pub(super) struct Attempt {
     pub(super) door: Door,
     pub(super) who: Who,
     pub(super) name: Name,
+    /// The host of an application whose session tickets are offered; its name is the server name.
+    pub(super) tickets_of: Option<(String, Name)>,
     /// The application that is asked for, by number.
     pub(super) asked: usize,
     pub(super) question: Question,

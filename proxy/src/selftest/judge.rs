@@ -19,6 +19,9 @@ pub(super) fn fault(
     answer: &io::Result<Answer>,
     seen: &[Seen],
 ) -> Option<String> {
+    if let Some(why) = session_fault(attempt, answer) {
+        return Some(why);
+    }
     let reached = match seen {
         [] => None,
         [one] => Some(one),
@@ -55,6 +58,23 @@ pub(super) fn fault(
         Expects::Silence => told_fault(stage, answer.as_ref().ok()?),
         _ => None,
     })
+}
+
+/// A session is for the application that it was made with.
+fn session_fault(attempt: &Attempt, answer: &io::Result<Answer>) -> Option<String> {
+    let (_, name) = attempt.tickets_of.as_ref()?;
+    let is_own = *name == attempt.name;
+    match answer {
+        Ok(answer) if answer.is_resumed && !is_own => {
+            Some("the session of another application was resumed".to_owned())
+        }
+        Ok(answer) if !answer.is_resumed && is_own => {
+            Some("the session was not resumed".to_owned())
+        }
+        // Without a ticket nothing was tried.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Some(error.to_string()),
+        _ => None,
+    }
 }
 
 /// What is wrong with what the origin saw.

@@ -109,11 +109,7 @@ impl Stage {
     /// Makes the attempt.
     pub(super) async fn ask(&self, attempt: &Attempt, number: usize) -> io::Result<Answer> {
         let caller = Caller {
-            server_name: match &attempt.name {
-                Name::Sent(name) => Some(name),
-                Name::Unknown => Some("nobody-knows.invalid"),
-                Name::Missing => None,
-            },
+            server_name: sent(&attempt.name),
             own: self.own(attempt.who),
             roots: None,
             from: match self.from {
@@ -127,7 +123,16 @@ impl Stage {
             Door::PoliciesLifted => lifted,
         };
         let question = numbered(&attempt.question, number);
-        caller.ask(first(door)?, &question).await
+        let address = first(door)?;
+        let Some((host, name)) = &attempt.tickets_of else {
+            return caller.ask(address, &question).await;
+        };
+        let text = format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        // No attempt has this number.
+        let earlier = numbered(&Question::Http1(text.into()), 0);
+        caller
+            .ask_with_tickets_of(sent(name), &earlier, address, &question)
+            .await
     }
 
     /// What the origin got of the attempt of this number. Of an attempt that was answered before its
@@ -289,6 +294,15 @@ impl Stores {
         };
         self.0.insert(files.to_vec(), store);
         Ok(file)
+    }
+}
+
+/// What of a name is sent.
+fn sent(name: &Name) -> Option<&str> {
+    match name {
+        Name::Sent(name) => Some(name),
+        Name::Unknown => Some("nobody-knows.invalid"),
+        Name::Missing => None,
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,8 +12,13 @@ use http_body::Body as _;
 use http_body_util::{BodyExt, Empty, Full, combinators::BoxBody};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{
+    ClientSessionStore, Resumption, Tls12ClientSessionValue, Tls13ClientSessionValue,
+};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{
+    ClientConfig, DigitallySignedStruct, HandshakeKind, NamedGroup, RootCertStore, SignatureScheme,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
@@ -60,6 +65,8 @@ pub struct Answer {
     pub fields: Vec<(String, String)>,
     /// The body.
     pub body: String,
+    /// Whether the TLS session was one that began on another connection.
+    pub is_resumed: bool,
 }
 
 impl Caller<'_> {
@@ -68,10 +75,52 @@ impl Caller<'_> {
     /// # Errors
     /// Where no whole answer comes, in time.
     pub async fn ask(&self, address: SocketAddr, question: &Question) -> io::Result<Answer> {
+        let config = self.config()?;
+        self.ask_with(config, address, question).await
+    }
+
+    /// Asks `first` as one who sends the server name `other`, and then offers the session tickets that
+    /// came of it under its own name.
+    ///
+    /// # Errors
+    /// As [`Caller::ask`]; [`io::ErrorKind::NotFound`] where no ticket came.
+    pub async fn ask_with_tickets_of(
+        &self,
+        other: Option<&str>,
+        first: &Question,
+        address: SocketAddr,
+        question: &Question,
+    ) -> io::Result<Answer> {
+        let tickets = Arc::new(Pooled::default());
+        let mut config = self.config()?;
+        config.resumption = Resumption::store(Arc::clone(&tickets) as Arc<dyn ClientSessionStore>);
+        let earlier = Caller {
+            server_name: other,
+            own: self.own,
+            roots: self.roots,
+            from: self.from,
+        };
+        earlier.ask_with(config.clone(), address, first).await?;
+        if tickets.is_empty() {
+            return Err(io::Error::new(
+                io::ErrorKind::NotFound,
+                "no session ticket came",
+            ));
+        }
+        self.ask_with(config, address, question).await
+    }
+
+    async fn ask_with(
+        &self,
+        config: ClientConfig,
+        address: SocketAddr,
+        question: &Question,
+    ) -> io::Result<Answer> {
         let asked = async {
             let is_http2 = matches!(question, Question::Http2 { .. });
-            let tls = self.connect(address, is_http2).await?;
-            match question {
+            let tls = self.connect(config, address, is_http2).await?;
+            let is_resumed = tls.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed);
+            let answer = match question {
                 Question::Http1(bytes) => ask_http1(tls, bytes).await,
                 Question::Http2 {
                     target,
@@ -81,18 +130,18 @@ impl Caller<'_> {
                     let body = body(trailers.clone());
                     ask_http2(tls, target, fields, body).await
                 }
-            }
+            };
+            answer.map(|answer| Answer {
+                is_resumed,
+                ..answer
+            })
         };
         tokio::time::timeout(PATIENCE, asked)
             .await
             .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
     }
 
-    async fn connect(
-        &self,
-        address: SocketAddr,
-        is_http2: bool,
-    ) -> io::Result<TlsStream<TcpStream>> {
+    fn config(&self) -> io::Result<ClientConfig> {
         let config = ClientConfig::builder_with_provider(context::provider())
             .with_safe_default_protocol_versions()
             .map_err(io::Error::other)?;
@@ -102,12 +151,20 @@ impl Caller<'_> {
                 .dangerous()
                 .with_custom_certificate_verifier(Arc::new(Anybody)),
         };
-        let mut config = match self.own {
-            None => config.with_no_client_auth(),
+        match self.own {
+            None => Ok(config.with_no_client_auth()),
             Some(own) => config
                 .with_client_auth_cert(vec![own.certificate.clone()], own.key())
-                .map_err(io::Error::other)?,
-        };
+                .map_err(io::Error::other),
+        }
+    }
+
+    async fn connect(
+        &self,
+        mut config: ClientConfig,
+        address: SocketAddr,
+        is_http2: bool,
+    ) -> io::Result<TlsStream<TcpStream>> {
         if is_http2 {
             config.alpn_protocols = vec![b"h2".to_vec()];
         }
@@ -142,6 +199,7 @@ async fn ask_http1(mut tls: TlsStream<TcpStream>, bytes: &[u8]) -> io::Result<An
             status,
             fields: lines.filter_map(field).collect(),
             body: body.to_owned(),
+            is_resumed: false,
         })
     });
     parsed.ok_or_else(|| {
@@ -197,7 +255,60 @@ async fn ask_http2(
         status: parts.status.as_u16(),
         fields: fields.collect(),
         body: String::from_utf8_lossy(&body).into_owned(),
+        is_resumed: false,
     })
+}
+
+/// Tickets of all servers in one place: an honest client would offer none to another name.
+#[derive(Debug, Default)]
+struct Pooled(Mutex<Tickets>);
+
+#[derive(Debug, Default)]
+struct Tickets {
+    of_tls12: Option<Tls12ClientSessionValue>,
+    of_tls13: Vec<Tls13ClientSessionValue>,
+}
+
+impl Pooled {
+    fn is_empty(&self) -> bool {
+        let tickets = self.tickets();
+        tickets.of_tls12.is_none() && tickets.of_tls13.is_empty()
+    }
+
+    fn tickets(&self) -> MutexGuard<'_, Tickets> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ClientSessionStore for Pooled {
+    fn set_kx_hint(&self, _: ServerName<'static>, _: NamedGroup) {}
+
+    fn kx_hint(&self, _: &ServerName<'_>) -> Option<NamedGroup> {
+        None
+    }
+
+    fn set_tls12_session(&self, _: ServerName<'static>, value: Tls12ClientSessionValue) {
+        self.tickets().of_tls12 = Some(value);
+    }
+
+    fn tls12_session(&self, _: &ServerName<'_>) -> Option<Tls12ClientSessionValue> {
+        self.tickets().of_tls12.clone()
+    }
+
+    fn remove_tls12_session(&self, _: &ServerName<'static>) {
+        self.tickets().of_tls12 = None;
+    }
+
+    fn insert_tls13_ticket(&self, _: ServerName<'static>, value: Tls13ClientSessionValue) {
+        let tickets = &mut self.tickets().of_tls13;
+        if tickets.len() < TICKETS_MAX {
+            tickets.push(value);
+        }
+    }
+
+    fn take_tls13_ticket(&self, _: &ServerName<'static>) -> Option<Tls13ClientSessionValue> {
+        self.tickets().of_tls13.pop()
+    }
 }
 
 /// Takes any server for the right one: it is this process, on loopback.
@@ -242,5 +353,7 @@ impl ServerCertVerifier for Anybody {
 
 /// More than the origin answers.
 const ANSWER_MAX: u64 = 256 * 1024;
+/// More than one connection is given.
+const TICKETS_MAX: usize = 8;
 /// For one question, from connect to the answer's end.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -7,6 +7,9 @@ use crate::trial::Question;
 
 pub(super) fn all(target: &Target<'_>) -> Vec<Attempt> {
     let mut all = ambiguous(target);
+    if target.resumes() {
+        all.push(resumed_by_its_own(target));
+    }
     let applications = target.stage.snapshot.applications();
     let Some(default) = applications.first().filter(|_| applications.len() > 1) else {
         return all;
@@ -32,6 +35,9 @@ pub(super) fn all(target: &Target<'_>) -> Vec<Attempt> {
         if let Name::Sent(_) = name {
             all.extend(crossed(target, other, &name));
             all.push(absolute(target, other, &host, &name));
+            if target.resumes() && !target.stage.same_trust(other.number, asked) {
+                all.extend(resumed(target, other, &host, &name));
+            }
         }
     }
     all
@@ -61,6 +67,35 @@ fn expected(target: &Target<'_>, of: &Application) -> Expects {
         true => Expects::Clean,
         false => Expects::Refused(&[421]),
     }
+}
+
+/// That sessions are resumed at all, without which the others would show nothing.
+fn resumed_by_its_own(target: &Target<'_>) -> Attempt {
+    let row = Row {
+        section: "3.8",
+        what: "a session that its own application resumes names the same caller",
+    };
+    let attempt = target.attempt(row, target.good(), target.get(""), Expects::Passes);
+    Attempt {
+        tickets_of: Some((target.host.clone(), target.name.clone())),
+        ..attempt
+    }
+}
+
+/// A session of `of` is offered to the target, by the caller it was made with and by one without a
+/// certificate.
+fn resumed(target: &Target<'_>, of: &Application, host: &str, name: &Name) -> Vec<Attempt> {
+    let mut all = Vec::new();
+    for who in [Who::Good(of.number), Who::Nobody] {
+        for question in [target.get(""), target.get2(Vec::new())] {
+            let attempt = target.attempt(TICKETS, who, question, Expects::Clean);
+            all.push(Attempt {
+                tickets_of: Some((host.to_owned(), name.clone())),
+                ..attempt
+            });
+        }
+    }
+    all
 }
 
 /// The host of the request line is what counts (RFC 9112 §3.2.2), and is looked at as any other.
@@ -107,5 +142,9 @@ fn ambiguous(target: &Target<'_>) -> Vec<Attempt> {
     heads.iter().map(attempt).collect()
 }
 
+pub(super) const TICKETS: Row = Row {
+    section: "3.8",
+    what: "a session of one application means nothing to another",
+};
 /// Other applications whose connections are tried on each.
 const OTHERS_MAX: usize = 2;
