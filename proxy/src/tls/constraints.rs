@@ -1,9 +1,14 @@
 //! Name constraints (RFC 5280 §4.2.1.10) as OpenSSL's `NAME_CONSTRAINTS_check` applies them, which
 //! is to more names than webpki does: the leaf's common name counts as a host name where no dNSName
-//! is there, and e-mail addresses in the subject count too.
+//! is there, and e-mail addresses in the subject count too. webpki refuses whatever lies below a
+//! constraint on a directoryName or an e-mail address. Those of an anchor are ours to evaluate:
+//! [`for_webpki`] leaves them out of what webpki is told of the anchor, and each path it then finds is
+//! asked here. Those of an intermediate are in a certificate that a CA signed; webpki reads them
+//! itself, and goes on refusing.
 
 use std::borrow::Cow;
 
+use super::der::{self, Reader, SEQUENCE, explicit};
 use super::extensions::{
     DIRECTORY_NAME, DNS, EMAIL, GeneralName, IP_ADDRESS, NameConstraints, OTHER_NAME, Subtree, URI,
 };
@@ -37,7 +42,14 @@ fn check(certificate: &Facts, constraints: &NameConstraints, is_leaf: bool) -> R
         }
     }
     let alt_names = &certificate.extensions.alt_names;
+    let subtrees = || constraints.permitted.iter().chain(&constraints.excluded);
+    let are_addresses_limited = subtrees().any(|subtree| subtree.base.tag == EMAIL);
     for name in alt_names {
+        // RFC 9598 §6: constraints on e-mail are meant for these addresses too.
+        let is_address = name.tag == OTHER_NAME && name.body.starts_with(UTF8_MAILBOX);
+        if is_address && are_addresses_limited {
+            return Err(Reason::UnsupportedNameSyntax);
+        }
         constraints.admit(&Subject::from(name))?;
     }
     if is_leaf && !alt_names.iter().any(|name| name.tag == DNS) {
@@ -85,10 +97,12 @@ impl Subject<'_> {
     fn is_under(&self, subtree: &Subtree) -> Result<bool, Reason> {
         let base = &subtree.base.body;
         match self {
-            Self::Directory(name) => Ok(match (name, &subtree.directory) {
-                (Some(name), Some(base)) => name.is_within(base),
-                _ => false,
-            }),
+            // What can't be read is in no subtree, and might be in an excluded one.
+            Self::Directory(name) => match (name, &subtree.directory) {
+                (Some(name), Some(base)) => Ok(name.is_within(base)),
+                (None, _) => Err(Reason::UnsupportedNameSyntax),
+                (_, None) => Err(Reason::UnsupportedConstraintSyntax),
+            },
             Self::Dns(host) => Ok(host_is_under(host, base)),
             Self::Email(address) => email_is_under(address, base),
             Self::Alternative(name) => match name.tag {
@@ -233,16 +247,62 @@ fn ends_with_ignore_case(text: &[u8], end: &[u8]) -> bool {
         .is_some_and(|tail| tail.eq_ignore_ascii_case(end))
 }
 
+/// The content of an anchor's NameConstraints without the subtrees that webpki can't evaluate and
+/// [`offence`] can; nothing where it can't be read. What is left webpki enforces as ever.
+pub(super) fn for_webpki(constraints: &[u8]) -> Option<Vec<u8>> {
+    let mut lists = Reader::new(constraints);
+    let mut left = Vec::new();
+    for tag in [explicit(0), explicit(1)] {
+        let Some(list) = lists.optional(tag)? else {
+            continue;
+        };
+        let mut subtrees = Reader::new(list.body);
+        let mut kept = Vec::new();
+        while !subtrees.is_empty() {
+            let subtree = subtrees.expect(SEQUENCE)?;
+            if !is_evaluated_here(subtree.body) {
+                kept.extend_from_slice(subtree.whole);
+            }
+        }
+        if !kept.is_empty() {
+            left.push(tag);
+            left.extend(der::length(kept.len()));
+            left.extend(kept);
+        }
+    }
+    lists.is_empty().then_some(left)
+}
+
+/// A base that can be read, and no distances: those are webpki's to refuse.
+fn is_evaluated_here(subtree: &[u8]) -> bool {
+    let mut fields = Reader::new(subtree);
+    let Some(base) = fields.read().filter(|_| fields.is_empty()) else {
+        return false;
+    };
+    match base.tag {
+        DIRECTORY_NAME => der::only(base.body, SEQUENCE)
+            .and_then(CanonicalName::read)
+            .is_some(),
+        // An empty one would hold no address.
+        EMAIL => !base.body.is_empty(),
+        _ => false,
+    }
+}
+
 /// Names times subtrees that are compared for one certificate; chains come from peers.
 const COMPARISONS_MAX: usize = 1 << 16;
 /// 2.5.4.3
 pub(super) const COMMON_NAME: &[u8] = &[0x55, 4, 3];
+/// How an otherName of 1.3.6.1.5.5.7.8.9, SmtpUTF8Mailbox, begins.
+const UTF8_MAILBOX: &[u8] = &[0x06, 8, 0x2b, 6, 1, 5, 5, 7, 8, 9];
 /// 1.2.840.113549.1.9.1
 const EMAIL_ADDRESS: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 1];
 
 #[cfg(test)]
 mod tests {
-    use super::{address_is_under, email_is_under, host_is_under, host_name, uri_is_under};
+    use super::{
+        address_is_under, email_is_under, for_webpki, host_is_under, host_name, uri_is_under,
+    };
     use crate::tls::reason::Reason;
 
     #[test]
@@ -312,5 +372,46 @@ mod tests {
         assert_eq!(host("single"), Ok(None));
         assert_eq!(host("a-.example"), Ok(None));
         assert_eq!(host("a.\0example"), Err(Reason::UnsupportedNameSyntax));
+    }
+
+    #[test]
+    fn webpki_keeps_what_it_can_evaluate() {
+        let subtree = |body: &[u8]| tlv(0x30, body);
+        let name = |body: &[u8]| subtree(&tlv(0xa4, body));
+        let (dns, email) = (subtree(b"\x82\x01a"), subtree(b"\x81\x01a"));
+        // Empty, with a distance, not a name: none is for us.
+        let theirs = [
+            dns,
+            subtree(b"\x81\0"),
+            subtree(b"\x81\x01a\x80\x01\x01"),
+            name(b"\x02\0"),
+            subtree(b"\x86\x01a"),
+        ]
+        .concat();
+        let ours = [email, name(b"\x30\0")].concat();
+        for tag in [0xa0, 0xa1] {
+            let both = tlv(tag, &[&ours[..], &theirs].concat());
+            assert_eq!(for_webpki(&both), Some(tlv(tag, &theirs)));
+            assert_eq!(for_webpki(&tlv(tag, &ours)), Some(Vec::new()));
+        }
+        let twice = [tlv(0xa0, &ours), tlv(0xa1, &theirs)].concat();
+        assert_eq!(for_webpki(&twice), Some(tlv(0xa1, &theirs)));
+        let long = [theirs.repeat(9), ours].concat();
+        assert_eq!(
+            for_webpki(&[&[0xa0, 0x81, u8::try_from(long.len()).unwrap()], &long[..]].concat()),
+            Some([&[0xa0, 0x81, 225], &theirs.repeat(9)[..]].concat())
+        );
+        for broken in [
+            &b"\x30\0"[..],
+            b"\xa0\x01",
+            b"\xa0\x02\x05\0",
+            b"\xa1\0\xa0\0",
+        ] {
+            assert_eq!(for_webpki(broken), None);
+        }
+    }
+
+    fn tlv(tag: u8, body: &[u8]) -> Vec<u8> {
+        [&[tag, u8::try_from(body.len()).unwrap()], body].concat()
     }
 }

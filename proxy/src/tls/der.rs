@@ -84,6 +84,22 @@ pub(super) fn whole_octets(bit_string: &[u8]) -> Option<&[u8]> {
     }
 }
 
+/// The length octets of a content of `length` octets.
+pub(super) fn length(length: usize) -> Vec<u8> {
+    match u8::try_from(length) {
+        Ok(short @ ..0x80) => vec![short],
+        _ => {
+            let octets = length.to_be_bytes();
+            let significant = octets.iter().skip_while(|octet| **octet == 0);
+            let mut written: Vec<u8> = significant.copied().collect();
+            // At most eight.
+            let count = u8::try_from(written.len()).unwrap_or_default();
+            written.insert(0, 0x80 | count);
+            written
+        }
+    }
+}
+
 pub(super) const BOOLEAN: u8 = 0x01;
 pub(super) const INTEGER: u8 = 0x02;
 pub(super) const BIT_STRING: u8 = 0x03;
@@ -104,7 +120,16 @@ pub(super) const fn implicit(number: u8) -> u8 {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{INTEGER, Reader, SEQUENCE, only};
+    use super::{INTEGER, OCTET_STRING, Reader, SEQUENCE, length, only};
+
+    #[test]
+    fn a_written_length_is_read_again() {
+        for size in [0, 1, 127, 128, 255, 256, 65_535, 65_536] {
+            let body = vec![7; size];
+            let whole = [&[OCTET_STRING][..], &length(size), &body].concat();
+            assert_eq!(only(&whole, OCTET_STRING), Some(&body[..]));
+        }
+    }
 
     #[test]
     fn only_minimal_definite_lengths_are_read() {

@@ -20,34 +20,55 @@ pub fn cases(world: &World) -> Vec<Case> {
             cases.push(Case::leaf(name, class, &spec, &ca).with(&[&ca]));
         }
     }
+    for ((what, class, _), root) in subtrees().into_iter().zip(&world.limited) {
+        // Below an anchor Herald evaluates what webpki can't.
+        let class = match class {
+            ON_DIRECTORY | ON_EMAIL => "name constraint on the root",
+            other => other,
+        };
+        for (subject, spec) in subjects(world) {
+            let name = format!("constraint: {what}, on the root: {subject}");
+            cases.push(Case::leaf(name, class, &spec, root));
+        }
+    }
     cases
 }
 
 /// What, class, the permitted (`[0]`) or excluded (`[1]`) subtrees.
-fn subtrees() -> Vec<(&'static str, &'static str, Vec<u8>)> {
+pub(super) fn subtrees() -> Vec<(&'static str, &'static str, Vec<u8>)> {
     let permitted = |tag, base: &[u8]| element(0xA0, &[&general_names(&[(tag, base)])]);
     let excluded = |tag, base: &[u8]| element(0xA1, &[&general_names(&[(tag, base)])]);
     let net = [10, 0, 0, 0, 255, 0, 0, 0];
     let here = here();
-    let email = "name constraint on e-mail";
     let uri = "name constraint on URI";
     let ip = "name constraint on IP";
-    let directory = "name constraint on directory names";
     vec![
         ("DNS permitted", ON_DNS, permitted(DNS, b"good.example")),
         ("DNS excluded", ON_DNS, excluded(DNS, b"bad.example")),
-        ("e-mail permitted", email, permitted(EMAIL, b"good.example")),
-        ("e-mail excluded", email, excluded(EMAIL, b"a@bad.example")),
+        (
+            "e-mail permitted",
+            ON_EMAIL,
+            permitted(EMAIL, b"good.example"),
+        ),
+        (
+            "e-mail excluded",
+            ON_EMAIL,
+            excluded(EMAIL, b"a@bad.example"),
+        ),
         ("URI permitted", uri, permitted(URI, b"good.example")),
         ("URI excluded", uri, excluded(URI, b".bad.example")),
         ("IP permitted", ip, permitted(IP, &net)),
         ("IP excluded", ip, excluded(IP, &net)),
         (
             "directory permitted",
-            directory,
+            ON_DIRECTORY,
             permitted(DIRECTORY, &here),
         ),
-        ("directory excluded", directory, excluded(DIRECTORY, &here)),
+        (
+            "directory excluded",
+            ON_DIRECTORY,
+            excluded(DIRECTORY, &here),
+        ),
     ]
 }
 
@@ -65,8 +86,10 @@ fn subjects(world: &World) -> Vec<(&'static str, Spec)> {
         ("good DNS", san(DNS, b"www.good.example")),
         ("bad DNS", san(DNS, b"bad.example")),
         ("CN like bad DNS", named(common_name("www.bad.example"))),
+        ("good e-mail", san(EMAIL, b"a@good.example")),
         ("bad e-mail", san(EMAIL, b"a@bad.example")),
         ("bad e-mail in the subject", named(name(&[rdn(&[address])]))),
+        ("good URI", san(URI, b"https://good.example/x")),
         ("bad URI", san(URI, b"https://www.bad.example/x")),
         ("good IP", san(IP, &[10, 1, 2, 3])),
         ("O=Here", named(element(0x30, &[&below_here]))),
@@ -98,3 +121,5 @@ fn here() -> Vec<u8> {
 }
 
 const ON_DNS: &str = "name constraint on DNS";
+const ON_EMAIL: &str = "name constraint on e-mail";
+const ON_DIRECTORY: &str = "name constraint on directory names";

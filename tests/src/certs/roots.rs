@@ -2,6 +2,7 @@
 
 use rcgen::RsaKeySize;
 
+use super::constraints;
 use super::der::{element, generalized, oid, sequence};
 use super::names::{attribute, common_name, name, rdn};
 use super::{
@@ -33,6 +34,8 @@ pub struct World {
     pub server_only: Ca,
     pub critical: Ca,
     pub constrained: Ca,
+    /// In the store, one for each set of [`constraints::subtrees`].
+    pub limited: Vec<Ca>,
     /// In the store, odd but sound.
     pub no_key_usage: Ca,
     pub with_key_id: Ca,
@@ -86,6 +89,13 @@ impl World {
             server_only: with("Server Root", usage(&[SERVER_AUTH])),
             critical: with("Critical Root", extension("1.2.3.4.5", true, &[5, 0])),
             constrained: with("Constrained Root", permitted_dns("example.test")),
+            limited: constraints::subtrees()
+                .iter()
+                .map(|(what, _, subtrees)| {
+                    let constraints = extension(NAME_CONSTRAINTS, true, &sequence(&[subtrees]));
+                    with(&format!("Root, {what}"), constraints)
+                })
+                .collect(),
             no_key_usage: Spec::ca("Free Root", &Key::p256())
                 .only(&[ca_true(None)])
                 .self_signed(),
@@ -134,7 +144,8 @@ impl World {
             other,
             &self.intermediate,
         ];
-        roots.iter().map(|root| pki::pem(&root.der)).collect()
+        let roots = roots.into_iter().chain(&self.limited);
+        roots.map(|root| pki::pem(&root.der)).collect()
     }
 }
 

@@ -8,6 +8,7 @@ use thiserror::Error;
 use x509_parser::pem::Pem;
 
 use super::{Anchor, TrustStore};
+use crate::tls::constraints::for_webpki;
 use crate::tls::facts::{CaStanding, Facts};
 
 /// Why a trust store could not be made. Blocks are counted from 1.
@@ -130,9 +131,13 @@ impl TrustStore {
         {
             return Ok(());
         }
-        let anchor = webpki::anchor_from_trusted_cert(&certificate)
+        let mut anchor = webpki::anchor_from_trusted_cert(&certificate)
             .map_err(|_unreadable| "a CA certificate that cannot be used as a trust anchor")?
             .to_owned();
+        let left = anchor.name_constraints.as_deref().and_then(for_webpki);
+        if let Some(left) = left {
+            anchor.name_constraints = (!left.is_empty()).then(|| left.into());
+        }
         self.webpki_anchors.push(anchor);
         self.anchors.push(Anchor {
             subject: DistinguishedName::in_sequence(&facts.subject_der),

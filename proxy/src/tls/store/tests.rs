@@ -1,6 +1,7 @@
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
-    KeyPair, KeyUsagePurpose, date_time_ymd,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, KeyPair, KeyUsagePurpose, NameConstraints,
+    SanType, date_time_ymd,
 };
 
 use super::*;
@@ -246,6 +247,119 @@ fn path_lengths_count_the_anchors_too() {
     );
 }
 
+/// Constraints on directory names and e-mail addresses bind below an anchor, whose others bind as ever. Below an
+/// intermediate they are refused unread: webpki evaluates neither, and takes what it can't evaluate for an offence.
+#[test]
+fn constraints_on_directory_names_and_addresses_bind() {
+    for row in constrained_rows() {
+        let Row(organization, names, permitted, excluded, offence) = &row;
+        let constrained = |name| {
+            let mut params = ca_params(name);
+            params.distinguished_name = within("Here", name);
+            params.name_constraints = Some(NameConstraints {
+                permitted_subtrees: permitted.clone(),
+                excluded_subtrees: excluded.clone(),
+            });
+            params
+        };
+        let client = |by: &Issuer| {
+            let mut params = params("leaf");
+            params.distinguished_name = within(organization, "leaf");
+            params.subject_alt_names.clone_from(names);
+            leaf(params, by)
+        };
+        let anchor = root(constrained("root"));
+        let verdict = store_of(&[&anchor]).judge(&[client(&anchor)], NOW).verdict;
+        match (offence, &verdict) {
+            (None, Verdict::Success(_)) => {}
+            (Some(wanted), Verdict::Failed(reason)) if wanted == reason => {}
+            _ => panic!("{row:?}: {verdict:?}"),
+        }
+        let top = root(ca_params("top"));
+        let middle = intermediate(constrained("middle"), &top);
+        let chain = [client(&middle), middle.der().clone()];
+        let reason = refusal(&store_of(&[&top]), &chain);
+        let wanted = offence.unwrap_or(Reason::PermittedViolation);
+        assert_eq!(reason, wanted, "{row:?}");
+    }
+}
+
+fn within(organization: &str, name: &str) -> DistinguishedName {
+    let mut whole = DistinguishedName::new();
+    whole.push(DnType::OrganizationName, organization);
+    whole.push(DnType::CommonName, name);
+    whole
+}
+
+/// The leaf's organization and alternative names, what is permitted and excluded, and what is said.
+#[derive(Debug)]
+struct Row(
+    &'static str,
+    Vec<SanType>,
+    Vec<GeneralSubtree>,
+    Vec<GeneralSubtree>,
+    Option<Reason>,
+);
+
+fn constrained_rows() -> Vec<Row> {
+    use GeneralSubtree::{DirectoryName, DnsName, Rfc822Name};
+    let mut here = DistinguishedName::new();
+    here.push(DnType::OrganizationName, "Here");
+    let here = || vec![DirectoryName(here.clone())];
+    let address = || vec![Rfc822Name("good.example".to_owned())];
+    let dns = || vec![DnsName("good.example".to_owned())];
+    let email = |text: &str| vec![SanType::Rfc822Name(text.try_into().unwrap())];
+    let host = |text: &str| vec![SanType::DnsName(text.try_into().unwrap())];
+    let (good, bad) = (|| email("a@good.example"), || email("a@bad.example"));
+    let outside = Some(Reason::PermittedViolation);
+    let inside = Some(Reason::ExcludedViolation);
+    let all = || [here(), dns(), address()].concat();
+    vec![
+        Row("Here", vec![], here(), vec![], None),
+        Row("There", vec![], here(), vec![], outside),
+        Row("Here", vec![], vec![], here(), inside),
+        Row("There", vec![], vec![], here(), None),
+        Row("x", good(), address(), vec![], None),
+        Row("x", bad(), address(), vec![], outside),
+        Row("x", [good(), bad()].concat(), address(), vec![], outside),
+        Row("x", good(), vec![], address(), inside),
+        Row("x", bad(), vec![], address(), None),
+        Row(
+            "Here",
+            [host("a.good.example"), good()].concat(),
+            all(),
+            vec![],
+            None,
+        ),
+        Row("Here", host("bad.example"), all(), vec![], outside),
+    ]
+}
+
+/// A critical extension that nobody knows, wherever in the path it stands.
+#[test]
+fn unknown_critical_extensions_fail_everywhere_in_the_path() {
+    let insists = |mut params: CertificateParams, does: bool| {
+        let mut extension =
+            rcgen::CustomExtension::from_oid_content(&[1, 3, 6, 1, 4, 1, 99999, 1], vec![5, 0]);
+        extension.set_criticality(true);
+        params.custom_extensions.extend(does.then_some(extension));
+        params
+    };
+    for place in 0..4 {
+        let root = root(insists(ca_params("root"), place == 2));
+        let middle = intermediate(insists(ca_params("middle"), place == 1), &root);
+        let client = leaf(insists(params("leaf"), place == 0), &middle);
+        let verdict = store_of(&[&root])
+            .judge(&[client, middle.der().clone()], NOW)
+            .verdict;
+        match (place, &verdict) {
+            (3, Verdict::Success(_)) | (_, Verdict::Failed(Reason::UnhandledCriticalExtension)) => {
+            }
+            _ => panic!("{place}: {verdict:?}"),
+        }
+    }
+}
+
 #[test]
 fn an_intermediate_may_be_an_anchor() {
     let root = root(ca_params("root"));
@@ -279,6 +393,24 @@ fn few_certificates_of_one_subject_are_tried() {
         .map(|n| leaf(ca_params(&n.to_string()), &root))
         .collect();
     assert_eq!(issuer_candidates(&different).len(), 9);
+}
+
+/// The issuer itself may come third among its namesakes; behind more it is not looked for.
+#[test]
+fn an_issuer_behind_too_many_namesakes_is_not_found() {
+    let root = root(ca_params("root"));
+    let store = store_of(&[&root]);
+    let issuer = intermediate(ca_params("same"), &root);
+    let client = leaf(params("client"), &issuer);
+    let chain = |namesakes: usize| {
+        let namesakes = (0..namesakes).map(|_| leaf(ca_params("same"), &root));
+        let behind: Vec<_> = namesakes.chain([issuer.der().clone()]).collect();
+        [&[client.clone()], &behind[..]].concat()
+    };
+    let within = store.judge(&chain(SAME_SUBJECT_MAX - 1), NOW).verdict;
+    assert!(matches!(within, Verdict::Success(_)), "{within:?}");
+    let beyond = refusal(&store, &chain(SAME_SUBJECT_MAX));
+    assert_eq!(beyond, Reason::SignatureFailure);
 }
 
 /// One CA key, certified by an old root and by a new one, as while roots are replaced: whichever of the two is trusted, in
