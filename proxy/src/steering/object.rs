@@ -166,18 +166,18 @@ mod tests {
 
     #[derive(Debug, thiserror::Error)]
     #[error("loading failed")]
-    struct Outer(#[source] std::io::Error);
+    struct Outer(#[source] io::Error);
 
     #[test]
     fn a_missing_right_is_named() {
-        let error = Outer(std::io::Error::from_raw_os_error(1));
+        let error = Outer(io::Error::from_raw_os_error(1));
         let line = one_line(&error);
         assert!(
             line.starts_with("loading failed: Operation not permitted"),
             "{line}"
         );
         assert!(line.contains("CAP_BPF"), "{line}");
-        let other = one_line(&Outer(std::io::Error::from_raw_os_error(22)));
+        let other = one_line(&Outer(io::Error::from_raw_os_error(22)));
         assert!(!other.contains("CAP_BPF"), "{other}");
     }
 }

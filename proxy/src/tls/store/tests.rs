@@ -405,7 +405,7 @@ fn an_issuer_behind_too_many_namesakes_is_not_found() {
     let chain = |namesakes: usize| {
         let namesakes = (0..namesakes).map(|_| leaf(ca_params("same"), &root));
         let behind: Vec<_> = namesakes.chain([issuer.der().clone()]).collect();
-        [&[client.clone()], &behind[..]].concat()
+        [std::slice::from_ref(&client), &behind].concat()
     };
     let within = store.judge(&chain(SAME_SUBJECT_MAX - 1), NOW).verdict;
     assert!(matches!(within, Verdict::Success(_)), "{within:?}");
