@@ -34,7 +34,7 @@ pub struct World {
     pub server_only: Ca,
     pub critical: Ca,
     pub constrained: Ca,
-    /// In the store, one for each set of [`constraints::subtrees`].
+    /// In the store, one for each set of `constraints::subtrees`.
     pub limited: Vec<Ca>,
     /// In the store, odd but sound.
     pub no_key_usage: Ca,
