@@ -125,8 +125,8 @@ pub async fn connection(accepted: Accepted, worker: Rc<Worker>, drain: DrainWatc
     record.ended(end);
 }
 
-/// What follows on an HTTP/1.1 connection: a tunnel, or the end. hyper leaves a connection open on
-/// which an upgrade was asked for, whatever became of it.
+/// What follows when HTTP is over: on an HTTP/1.1 connection a tunnel, or the end, since hyper leaves
+/// one open on which an upgrade was asked for, whatever became of it; and one that was idle is closed.
 async fn after_http<C>(
     exchange: &Exchange,
     served: Served<TokioIo<C>>,

@@ -6,8 +6,7 @@
     reason = "a function of the allocator that no crate wraps"
 )]
 
-/// Gives back whole pages that this thread freed a second ago or earlier. Some tens of
-/// microseconds for each hundred megabytes in use.
+/// Gives back whole pages that this thread freed a second ago or earlier.
 pub fn give_back() {
     // SAFETY: mi_collect may be called at any time by any thread; it looks at the calling thread's
     // own heap and at memory that no heap owns. It takes no pointer.
