@@ -27,6 +27,7 @@ mod link;
 mod report;
 mod requests;
 mod timer;
+mod visit;
 
 /// What to do to a peer.
 #[derive(Args, Debug)]

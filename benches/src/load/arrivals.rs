@@ -16,27 +16,18 @@ use rustls::ClientConfig;
 use slab::Slab;
 
 use super::h1::Exchange;
-use super::link::Link;
 use super::report::Report;
 use super::timer::Timer;
-use super::{Kind, Options, Tls, control};
+use super::visit::Visit;
+use super::{Options, Tls, control};
 use crate::{Failure, events};
 
-/// One connection.
-struct Visit {
+/// One connection that came.
+struct Arrival {
     number: u64,
-    link: Link,
-    exchange: Exchange,
-    stage: Stage,
+    visit: Visit,
     due: Instant,
     is_light: bool,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    Handshake,
-    Answer,
-    End,
 }
 
 /// All that are open, and when the next ones come.
@@ -44,7 +35,7 @@ struct Arrivals<'a> {
     options: &'a Options,
     config: Arc<ClientConfig>,
     poll: Poll,
-    visits: Slab<Visit>,
+    arrived: Slab<Arrival>,
     /// When each loses its patience, and its slot: the earliest first, as patience is one for all.
     ends: VecDeque<(Instant, usize, u64)>,
     report: Report,
@@ -68,7 +59,7 @@ pub(super) fn run(options: &Options, tls: &Tls) -> Result<(), Failure> {
         options,
         config: tls.config()?,
         poll,
-        visits: Slab::new(),
+        arrived: Slab::new(),
         ends: VecDeque::new(),
         report: Report::new()?,
         interval: Duration::try_from_secs_f64(1.0 / rate)?,
@@ -117,7 +108,7 @@ impl Arrivals<'_> {
     }
 
     fn open(&mut self, due: Instant) -> Result<(), Failure> {
-        if self.visits.len() >= self.options.connections {
+        if self.arrived.len() >= self.options.connections {
             return Err("as many connections as may be are open".into());
         }
         let mut exchange = Exchange::new(&self.options.path, self.options.post);
@@ -125,15 +116,13 @@ impl Arrivals<'_> {
         if !is_light {
             exchange.say(STALL);
         }
-        let slot = self.visits.vacant_key();
+        let slot = self.arrived.vacant_key();
         let number = self.report.totals.offered;
-        let link = Link::open(&self.poll, slot, self.options.to, &self.config)?;
+        let visit = Visit::begin(&self.poll, slot, self.options.to, &self.config, exchange)?;
         self.ends.push_back((due + self.patience, slot, number));
-        self.visits.insert(Visit {
+        self.arrived.insert(Arrival {
             number,
-            link,
-            exchange,
-            stage: Stage::Handshake,
+            visit,
             due,
             is_light,
         });
@@ -149,87 +138,45 @@ impl Arrivals<'_> {
     }
 
     fn serve(&mut self, slot: usize, event: &Event) {
-        let Some(visit) = self.visits.get_mut(slot) else {
+        let Some(arrival) = self.arrived.get_mut(slot) else {
             return;
         };
-        visit.link.notice(event);
-        let counts = Instant::now() >= self.counting_from && visit.is_light;
-        match visit.advance(
-            self.options.kind,
-            &mut self.scratch,
-            &mut self.report,
-            counts,
-        ) {
-            Ok(false) => return,
-            Ok(true) => {}
+        arrival.visit.notice(event);
+        let kind = self.options.kind;
+        match arrival
+            .visit
+            .advance(kind, &mut self.scratch, &mut self.report)
+        {
+            Ok(progress) => {
+                let counts = Instant::now() >= self.counting_from && arrival.is_light;
+                if progress.is_answered && counts {
+                    self.report.latency(arrival.due.elapsed());
+                }
+                if !progress.is_over {
+                    return;
+                }
+            }
             Err(error) => self.report.error(&error),
         }
-        self.visits.remove(slot);
+        self.arrived.remove(slot);
     }
 
     fn give_up(&mut self) {
         let now = Instant::now();
         while let Some((end, slot, number)) = self.ends.front().copied() {
             let lives = self
-                .visits
+                .arrived
                 .get(slot)
-                .is_some_and(|visit| visit.number == number);
+                .is_some_and(|arrival| arrival.number == number);
             if lives && end > now {
                 return;
             }
             self.ends.pop_front();
             if lives {
-                self.visits.remove(slot);
+                self.arrived.remove(slot);
                 self.report.error(&"no patience left");
             }
         }
-    }
-}
-
-impl Visit {
-    /// Whether the connection came to its orderly end.
-    fn advance(
-        &mut self,
-        kind: Kind,
-        scratch: &mut [u8],
-        report: &mut Report,
-        counts: bool,
-    ) -> io::Result<bool> {
-        let (link, exchange) = (&mut self.link, &mut self.exchange);
-        let mut answered = false;
-        link.read(scratch, |bytes| {
-            let (whole, body) = exchange.take(bytes)?;
-            answered |= whole;
-            report.totals.bytes_down += body;
-            Ok(())
-        })?;
-        link.flush()?;
-        if self.stage == Stage::Handshake && link.is_up() {
-            if kind == Kind::Churn {
-                exchange.start(link)?;
-                self.stage = Stage::Answer;
-            } else {
-                link.finish()?;
-                self.stage = Stage::End;
-            }
-        }
-        if self.stage == Stage::Answer && answered {
-            report.totals.requests += 1;
-            if counts {
-                report.latency(self.due.elapsed());
-            }
-            link.finish()?;
-            self.stage = Stage::End;
-        }
-        if !link.ended() {
-            return Ok(false);
-        }
-        if self.stage != Stage::End {
-            return Err(io::Error::other("the peer closed the connection"));
-        }
-        report.totals.connections += 1;
-        report.totals.resumed += u64::from(link.resumed());
-        Ok(true)
     }
 }
 

@@ -13,25 +13,16 @@ use mio::{Events, Poll};
 use rustls::ClientConfig;
 
 use super::h1::Exchange;
-use super::link::Link;
 use super::report::Report;
-use super::{Kind, Options, Tls, control};
+use super::visit::Visit;
+use super::{Options, Tls, control};
 use crate::{Failure, events};
 
 /// A place where one connection follows the other, with a session cache of its own.
 struct Place {
     config: Arc<ClientConfig>,
-    link: Option<Link>,
-    exchange: Exchange,
-    stage: Stage,
+    visit: Option<Visit>,
     began: Instant,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    Handshake,
-    Answer,
-    End,
 }
 
 pub(super) fn run(options: &Options, tls: &Tls) -> Result<(), Failure> {
@@ -43,9 +34,7 @@ pub(super) fn run(options: &Options, tls: &Tls) -> Result<(), Failure> {
     for slot in 0..options.connections {
         let mut place = Place {
             config: tls.config()?,
-            link: None,
-            exchange: Exchange::new(&options.path, options.post),
-            stage: Stage::Handshake,
+            visit: None,
             began: Instant::now(),
         };
         place.begin(&poll, slot, options)?;
@@ -72,15 +61,16 @@ pub(super) fn run(options: &Options, tls: &Tls) -> Result<(), Failure> {
             let Some(place) = places.get_mut(slot) else {
                 continue;
             };
-            if let Some(link) = &mut place.link {
-                link.notice(event);
-            }
-            match place.advance(options.kind, &mut scratch, &mut report) {
-                Ok(false) => continue,
-                Ok(true) if Instant::now() >= counting_from => {
+            let Some(visit) = &mut place.visit else {
+                continue;
+            };
+            visit.notice(event);
+            match visit.advance(options.kind, &mut scratch, &mut report) {
+                Ok(progress) if !progress.is_over => continue,
+                Ok(_) if Instant::now() >= counting_from => {
                     report.latency(place.began.elapsed());
                 }
-                Ok(true) => {}
+                Ok(_) => {}
                 Err(error) => report.error(&error),
             }
             place.begin(&poll, slot, options)?;
@@ -95,49 +85,11 @@ pub(super) fn run(options: &Options, tls: &Tls) -> Result<(), Failure> {
 impl Place {
     fn begin(&mut self, poll: &Poll, slot: usize, options: &Options) -> Result<(), Failure> {
         // Closed first: its descriptor leaves the poll.
-        self.link = None;
-        self.link = Some(Link::open(poll, slot, options.to, &self.config)?);
-        self.stage = Stage::Handshake;
+        self.visit = None;
+        let exchange = Exchange::new(&options.path, options.post);
+        let visit = Visit::begin(poll, slot, options.to, &self.config, exchange)?;
+        self.visit = Some(visit);
         self.began = Instant::now();
         Ok(())
-    }
-
-    /// Whether the connection came to its orderly end.
-    fn advance(&mut self, kind: Kind, scratch: &mut [u8], report: &mut Report) -> io::Result<bool> {
-        let Some(link) = &mut self.link else {
-            return Ok(false);
-        };
-        let mut answered = false;
-        let exchange = &mut self.exchange;
-        link.read(scratch, |bytes| {
-            let (whole, body) = exchange.take(bytes)?;
-            answered |= whole;
-            report.totals.bytes_down += body;
-            Ok(())
-        })?;
-        link.flush()?;
-        if self.stage == Stage::Handshake && link.is_up() {
-            if kind == Kind::Churn {
-                self.exchange.start(link)?;
-                self.stage = Stage::Answer;
-            } else {
-                link.finish()?;
-                self.stage = Stage::End;
-            }
-        }
-        if self.stage == Stage::Answer && answered {
-            report.totals.requests += 1;
-            link.finish()?;
-            self.stage = Stage::End;
-        }
-        if !link.ended() {
-            return Ok(false);
-        }
-        if self.stage != Stage::End {
-            return Err(io::Error::other("the peer closed the connection"));
-        }
-        report.totals.connections += 1;
-        report.totals.resumed += u64::from(link.resumed());
-        Ok(true)
     }
 }
