@@ -228,7 +228,10 @@ fn a_bare_line_feed_hides_nothing() {
     ] {
         for (_, bytes) in placed(line) {
             let mut client = Settings::default().connect(world.herald.address()).unwrap();
-            drop(client.ask(&bytes));
+            // The request behind is served too, or the connection closes: nothing is under way then.
+            if client.ask(&bytes).is_ok_and(|answer| answer.status == 200) {
+                drop(client.response());
+            }
             for seen in world.settle(None).unwrap() {
                 assert_eq!(
                     seen.headers.texts("x-cert-verify"),
