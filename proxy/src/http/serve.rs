@@ -4,7 +4,7 @@
 use std::convert::Infallible;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -264,9 +264,12 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let response = ready!(this.answer.poll(cx));
+        // Without it the answer was given: nobody asks again.
         let Some(guard) = this.guard.take() else {
-            // It was answered: nobody asks again.
+            return Poll::Pending;
+        };
+        let Poll::Ready(response) = this.answer.poll(cx) else {
+            *this.guard = Some(guard);
             return Poll::Pending;
         };
         let sized = |body| RecordSized::new(body, *this.is_http2);

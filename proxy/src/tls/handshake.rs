@@ -1,23 +1,24 @@
 //! The handshake, under a deadline and a size limit, and its result: a stream, and a peer that has
 //! proved possession of the key of whatever certificate it presented.
 
+use std::future::poll_fn;
 use std::io;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
 use rustls::server::Acceptor;
-use rustls::{HandshakeKind, ProtocolVersion, ServerConfig};
+use rustls::{HandshakeKind, ProtocolVersion, ServerConfig, ServerConnection};
 use thiserror::Error;
 use tokio::net::TcpStream;
-use tokio_rustls::server::TlsStream;
-use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor};
+use tokio_rustls::LazyConfigAcceptor;
 
 use super::kernel::{self, Gate, KernelTls, Keys, Sender};
 use super::socket::{ClientSocket, TooLarge};
-use super::stream::ClientStream;
+use super::stream::{ClientStream, Socket, poll_write_tls};
 use crate::telemetry::Wire;
 use crate::telemetry::reason::HandshakeFailure;
 
@@ -143,13 +144,12 @@ pub async fn handshake(
         ClientSocket::new(tcp, limits.bytes_max, wire),
         kernel.is_some(),
     );
-    let accept = pin!(accept(server, socket));
+    let accept = pin!(accept(server, socket, kernel.is_some()));
     let accept = kernel::catch(accept);
     let (accepted, secret) = tokio::time::timeout(limits.deadline, accept)
         .await
         .map_err(|_elapsed| HandshakeError::Deadline(limits.deadline))?;
-    let (application, io) = accepted.map_err(|error| classify(error, limits))?;
-    let (mut gate, connection) = io.into_inner();
+    let (application, mut gate, connection) = accepted.map_err(|error| classify(error, limits))?;
     gate.socket().lift_budget();
     let keys = connection
         .negotiated_cipher_suite()
@@ -177,19 +177,70 @@ pub async fn handshake(
 }
 
 /// rustls puts a fragmented ClientHello together before it is asked for its name: the empty name of
-/// a first fragment never chooses (CVE-2026-32305).
+/// a first fragment never chooses (CVE-2026-32305). With `flushes` nothing is left to be sent.
 async fn accept(
     server: Server<'_>,
     socket: Gate<ClientSocket>,
-) -> io::Result<(usize, TlsStream<Gate<ClientSocket>>)> {
-    match server {
-        Server::Only(config) => Ok((0, TlsAcceptor::from(config).accept(socket).await?)),
-        Server::ByName(choose) => {
-            let start = LazyConfigAcceptor::new(Acceptor::default(), socket).await?;
-            let (application, config) = choose(start.client_hello().server_name());
-            Ok((application, start.into_stream(config).await?))
+    flushes: bool,
+) -> io::Result<(usize, Gate<ClientSocket>, ServerConnection)> {
+    let (application, mut socket, mut tls) = begin(server, socket).await?;
+    poll_fn(|cx| poll_complete(&mut socket, &mut tls, cx)).await?;
+    if flushes {
+        poll_fn(|cx| poll_write_tls(&mut socket, &mut tls, cx)).await?;
+    }
+    Ok((application, socket, tls))
+}
+
+/// A connection with the configuration that its client is to have.
+async fn begin(
+    server: Server<'_>,
+    socket: Gate<ClientSocket>,
+) -> io::Result<(usize, Gate<ClientSocket>, ServerConnection)> {
+    let choose = match server {
+        Server::Only(config) => {
+            let tls = ServerConnection::new(config).map_err(io::Error::other)?;
+            return Ok((0, socket, tls));
+        }
+        Server::ByName(choose) => choose,
+    };
+    let start = LazyConfigAcceptor::new(Acceptor::default(), socket).await?;
+    let (application, config) = choose(start.client_hello().server_name());
+    let mut socket = start.io;
+    match start.accepted.into_connection(config) {
+        Ok(tls) => Ok((application, socket, tls)),
+        Err((error, mut alert)) => {
+            // An alert is smaller than any socket's buffer: what is not taken at once never is.
+            poll_fn(|cx| Poll::Ready(alert.write(&mut Socket(&mut socket, cx))))
+                .await
+                .ok();
+            Err(io::Error::new(io::ErrorKind::InvalidData, error))
         }
     }
+}
+
+/// Reads and answers until the handshake is complete. What rustls has to send then waits for the
+/// first answer, or until the client says nothing more (`stream.rs`): a session ticket is worth no
+/// packet of its own.
+fn poll_complete(
+    socket: &mut Gate<ClientSocket>,
+    tls: &mut ServerConnection,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<()>> {
+    while tls.is_handshaking() {
+        ready!(poll_write_tls(socket, tls, cx))?;
+        match tls.read_tls(&mut Socket(socket, cx)) {
+            Ok(0) => return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
+            Err(error) => return Poll::Ready(Err(error)),
+        }
+        if let Err(error) = tls.process_new_packets() {
+            // With its alert, as far as the socket takes it.
+            drop(poll_write_tls(socket, tls, cx));
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, error)));
+        }
+    }
+    Poll::Ready(Ok(()))
 }
 
 fn classify(error: io::Error, limits: HandshakeLimits) -> HandshakeError {

@@ -7,8 +7,9 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use rustix::net::{self, SendAncillaryBuffer, SendFlags};
 use thiserror::Error;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
@@ -21,6 +22,8 @@ pub struct ClientSocket {
     /// Bytes the client may still send in its handshake.
     budget: Option<usize>,
     linger: Option<Linger>,
+    /// Whether our FIN follows what is written.
+    ending: bool,
     /// Counts what passes, where somebody wants to know.
     wire: Option<Rc<Wire>>,
 }
@@ -45,6 +48,7 @@ impl ClientSocket {
             tcp,
             budget: Some(budget),
             linger: None,
+            ending: false,
             wire,
         }
     }
@@ -52,6 +56,12 @@ impl ClientSocket {
     /// The handshake is over; from here HTTP has limits of its own.
     pub(super) fn lift_budget(&mut self) {
         self.budget = None;
+    }
+
+    /// What is written from here on waits for our FIN and goes with it in one packet (MSG_MORE,
+    /// tcp(7)): close_notify is worth none of its own.
+    pub(super) fn ends(&mut self) {
+        self.ending = true;
     }
 
     /// Ready when there may be something to read.
@@ -65,6 +75,38 @@ impl ClientSocket {
             wire.bypassed();
         }
         &self.tcp
+    }
+
+    fn poll_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match bufs {
+            bufs if self.ending => self.poll_send_more(cx, bufs),
+            // One record, as for any small answer: send(2) is the cheaper call.
+            [record] => Pin::new(&mut self.tcp).poll_write(cx, record),
+            records => Pin::new(&mut self.tcp).poll_write_vectored(cx, records),
+        }
+    }
+
+    fn poll_send_more(
+        &self,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let flags = SendFlags::MORE | SendFlags::NOSIGNAL;
+        loop {
+            ready!(self.tcp.poll_write_ready(cx))?;
+            let sent = self.tcp.try_io(Interest::WRITABLE, || {
+                let mut nothing = SendAncillaryBuffer::default();
+                Ok(net::sendmsg(&self.tcp, bufs, &mut nothing, flags)?)
+            });
+            match sent {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                other => return Poll::Ready(other),
+            }
+        }
     }
 
     fn sent(&self, written: &Poll<io::Result<usize>>) {
@@ -121,13 +163,11 @@ impl AsyncRead for ClientSocket {
 
 impl AsyncWrite for ClientSocket {
     fn poll_write(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.tcp).poll_write(cx, buf);
-        self.sent(&written);
-        written
+        self.poll_write_vectored(cx, &[io::IoSlice::new(buf)])
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -160,11 +200,7 @@ impl AsyncWrite for ClientSocket {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = match bufs {
-            // One record, as for any small answer: send(2) is the cheaper call.
-            [record] => Pin::new(&mut self.tcp).poll_write(cx, record),
-            records => Pin::new(&mut self.tcp).poll_write_vectored(cx, records),
-        };
+        let written = self.poll_send(cx, bufs);
         self.sent(&written);
         written
     }
@@ -177,3 +213,33 @@ impl AsyncWrite for ClientSocket {
 /// How long and how much a client may go on sending after our FIN.
 const LINGER_MAX: Duration = Duration::from_secs(2);
 const LINGER_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+
+    use tokio::io::AsyncWriteExt as _;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_last_bytes_go_with_the_fin() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut client = std::net::TcpStream::connect(address).unwrap();
+        let mut socket = ClientSocket::new(listener.accept().await.unwrap().0, 0, None);
+        client.set_nonblocking(true).unwrap();
+        socket.ends();
+        socket.write_all(b"last ").await.unwrap();
+        let both = [io::IoSlice::new(b"by"), io::IoSlice::new(b"tes")];
+        assert_eq!(socket.write_vectored(&both).await.unwrap(), 5);
+        let mut came = String::new();
+        let early = client.read(&mut [0; 1]).map_err(|error| error.kind());
+        assert_eq!(early, Err(io::ErrorKind::WouldBlock));
+        socket.shutdown().await.unwrap();
+        client.set_nonblocking(false).unwrap();
+        client.read_to_string(&mut came).unwrap();
+        assert_eq!(came, "last bytes");
+    }
+}

@@ -155,19 +155,34 @@ impl ClientStream {
         read.map_ok(|_count| ())
     }
 
-    /// Sends what rustls has encrypted; ready when nothing of it is left.
     fn poll_write_tls(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while self.tls.wants_write() {
-            let mut socket = Socket(&mut self.socket, cx);
-            match self.tls.write_tls(&mut socket) {
-                Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
-                Err(error) => return Poll::Ready(Err(error)),
-            }
-        }
-        Poll::Ready(Ok(()))
+        poll_write_tls(&mut self.socket, &mut self.tls, cx)
     }
+
+    /// The client says nothing more for now: what was to go with an answer goes alone.
+    fn send_tickets(&mut self, cx: &mut Context<'_>) {
+        if self.tls.wants_write() && self.kernel().is_none() {
+            // An error shows when something is written or read again.
+            drop(self.poll_write_tls(cx));
+        }
+    }
+}
+
+/// Sends what rustls has encrypted; ready when nothing of it is left.
+pub(super) fn poll_write_tls(
+    socket: &mut Gate<ClientSocket>,
+    tls: &mut ServerConnection,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<()>> {
+    while tls.wants_write() {
+        match tls.write_tls(&mut Socket(socket, cx)) {
+            Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
+            Err(error) => return Poll::Ready(Err(error)),
+        }
+    }
+    Poll::Ready(Ok(()))
 }
 
 impl AsyncRead for ClientStream {
@@ -177,7 +192,11 @@ impl AsyncRead for ClientStream {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         while buf.remaining() > 0 && !self.take_plaintext(buf)? {
-            ready!(self.poll_ciphertext(cx))?;
+            let Poll::Ready(read) = self.poll_ciphertext(cx) else {
+                self.send_tickets(cx);
+                return Poll::Pending;
+            };
+            read?;
         }
         // What was read with it and costs no system call.
         while buf.remaining() > 0 && !self.incoming.is_empty() && self.broken.is_none() {
@@ -279,6 +298,7 @@ impl AsyncWrite for ClientStream {
             ready!(sender.poll_close(gate, cx))?;
         }
         self.close_notify();
+        self.socket.socket().ends();
         ready!(self.poll_write_tls(cx))?;
         Pin::new(&mut self.socket).poll_shutdown(cx)
     }
@@ -296,7 +316,10 @@ fn split<'a>(bufs: &'a [IoSlice<'_>], pieces: &mut [IoSlice<'a>]) -> usize {
 }
 
 /// The socket as rustls wants it: blocking in form, `WouldBlock` in place of `Pending`.
-struct Socket<'a, 'c, 'w>(&'a mut Gate<ClientSocket>, &'c mut Context<'w>);
+pub(super) struct Socket<'a, 'c, 'w>(
+    pub(super) &'a mut Gate<ClientSocket>,
+    pub(super) &'c mut Context<'w>,
+);
 
 impl io::Read for Socket<'_, '_, '_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {

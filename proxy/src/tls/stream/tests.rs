@@ -11,6 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use crate::tls::context::{self, Settings};
 use crate::tls::handshake::Server;
 use crate::tls::kernel::{Ability, KernelTls, Level, Refusal};
+use crate::tls::tickets::{TicketSecrets, Tickets};
 use crate::tls::{HandshakeLimits, handshake};
 
 /// A client that ends its upload with close_notify and sends on in the same breath once held its
@@ -102,6 +103,65 @@ fn a_hand_over_with_records_unflushed_is_refused_and_nothing_is_lost() {
     assert_eq!(totals.offloaded, 0);
     assert_eq!(totals.refused[Refusal::Unflushed as usize], 1);
     assert_eq!(totals.refused.iter().sum::<u64>(), 1);
+}
+
+/// A ticket has no packet of its own where an answer follows, and is not held back where none does.
+#[test]
+fn a_ticket_goes_with_the_first_answer_or_when_the_client_pauses() {
+    for answers in [true, false] {
+        let (mut server, client) = configurations();
+        let secrets = TicketSecrets::random().unwrap();
+        let tickets = Tickets::new(&secrets, &[0; 32], Duration::from_secs(60)).unwrap();
+        let config = Arc::get_mut(&mut server).unwrap();
+        config.send_tls13_tickets = 1;
+        config.ticketer = tickets.of_connection();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let ((shaken, is_shaken), (go_on, may_go_on)) = (mpsc::channel(), mpsc::channel::<()>());
+        let serving = std::thread::spawn(move || {
+            runtime().block_on(async {
+                let (tcp, _) = listener.accept().unwrap();
+                tcp.set_nonblocking(true).unwrap();
+                let tcp = tokio::net::TcpStream::from_std(tcp).unwrap();
+                let shaking = handshake(Server::Only(server), tcp, LIMITS, None, None);
+                let mut io = shaking.await.unwrap().io;
+                shaken.send(()).unwrap();
+                may_go_on.recv().unwrap();
+                if answers {
+                    io.write_all(b"answer").await.unwrap();
+                }
+                assert_eq!(io.read(&mut [0; 1]).await.unwrap(), 0);
+            });
+        });
+        let name = ServerName::try_from("localhost").unwrap();
+        let mut tls = ClientConnection::new(client, name).unwrap();
+        let mut tcp = std::net::TcpStream::connect(address).unwrap();
+        while tls.is_handshaking() || tls.wants_write() {
+            tls.complete_io(&mut tcp).unwrap();
+        }
+        is_shaken.recv().unwrap();
+        let mut came = [0; 4096];
+        tcp.set_nonblocking(true).unwrap();
+        let early = tcp.peek(&mut came).map_err(|error| error.kind());
+        assert_eq!(early, Err(std::io::ErrorKind::WouldBlock));
+        go_on.send(()).unwrap();
+        tcp.set_nonblocking(false).unwrap();
+        let count = tcp.peek(&mut came).unwrap();
+        assert_eq!(records(&came[..count]), if answers { 2 } else { 1 });
+        tls.send_close_notify();
+        tls.write_tls(&mut tcp).unwrap();
+        serving.join().unwrap();
+    }
+}
+
+/// How many TLS records these are (RFC 8446 §5.1).
+fn records(mut bytes: &[u8]) -> usize {
+    let mut count = 0;
+    while let [_, _, _, high, low, rest @ ..] = bytes {
+        bytes = &rest[usize::from(u16::from_be_bytes([*high, *low]))..];
+        count += 1;
+    }
+    count
 }
 
 fn runtime() -> tokio::runtime::Runtime {
