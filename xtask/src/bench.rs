@@ -15,6 +15,7 @@ mod acquire;
 mod check;
 mod compare;
 pub(crate) mod counts;
+pub(crate) mod guided;
 mod load;
 mod machine;
 mod measure;
@@ -40,7 +41,7 @@ pub(crate) struct Options {
     /// Three peers, the main scenarios, short windows: under three minutes once built.
     #[arg(long)]
     quick: bool,
-    /// Only these peers: herald, herald-bare, herald-logged, nginx, haproxy, envoy, pingora, floor.
+    /// Only these peers: herald, herald-bare, herald-logged, herald-plain, nginx, haproxy, envoy, pingora, floor.
     #[arg(long, value_delimiter = ',')]
     peers: Vec<String>,
     /// Only these scenarios (an unknown name lists them).
@@ -52,7 +53,7 @@ pub(crate) struct Options {
     /// Peers get a worker a core, and nothing is pinned.
     #[arg(long)]
     all_cores: bool,
-    /// Another `herald` than the release build of this tree.
+    /// Another `herald` than that of `cargo xtask release`.
     #[arg(long, value_name = "FILE")]
     herald: Option<PathBuf>,
     /// Where JSON and page go, besides the history [default: target/bench].
@@ -109,9 +110,14 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<(), Failure> {
 fn bench(root: &Path, target: &Path, options: &Options) -> Result<Record, Failure> {
     let plan = scenario::plan(options.quick, options.rounds, &options.scenarios)?;
     let wanted = peers::wanted(options.quick, &options.peers)?;
-    let programs = command::timed("build the bench's programs", || {
+    let mut programs = command::timed("build the bench's programs", || {
         programs::Programs::build(root, target, options.herald.clone(), &wanted)
     })?;
+    if options.herald.is_none() && wanted.iter().any(|kind| kind.is_guided()) {
+        programs.herald = command::timed("build herald by a profile of its work", || {
+            guided::of(root, target, &programs)
+        })?;
+    }
     let machine = machine::Machine::look(options.all_cores)?;
     let origin = origin::Origin::start(&programs, &machine)?;
     let mut record = Record::new(&machine, options.quick)?;

@@ -3,6 +3,7 @@
 //! source says and that this kernel's verifier takes them.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use clap::Subcommand;
 
@@ -51,6 +52,11 @@ pub(crate) fn verify(root: &Path) -> Result<(), Failure> {
     committed.iter().try_for_each(load::load)?;
     println!("those that tell each decision:");
     build_logging(root)?.iter().try_for_each(load::load)
+}
+
+/// LLVM's tool for profiles, of the same packages.
+pub(crate) fn profdata(root: &Path) -> Result<Command, Failure> {
+    toolchain::profdata(&workplace(root)?)
 }
 
 /// For the tests, which drive the telling objects: builds them where nothing has to be downloaded

@@ -1,6 +1,6 @@
 //! The project's own commands: `cargo xtask tidy`, `cargo xtask test`, `cargo xtask fuzz`,
 //! `cargo xtask package`, `cargo xtask ci`, `cargo xtask ebpf`, `cargo xtask vm`,
-//! `cargo xtask bench`.
+//! `cargo xtask release`, `cargo xtask bench`.
 
 #![expect(
     clippy::print_stdout,
@@ -39,6 +39,8 @@ enum Task {
     Test(test::Options),
     /// Fuzz everything that parses: build once, run each target for some seconds.
     Fuzz(fuzz::Options),
+    /// Build Herald by a profile of its own work, as it is packaged.
+    Release,
     /// Build the Debian package and check what is in it.
     Package,
     /// Everything that continuous integration runs, by the same code.
@@ -62,6 +64,7 @@ fn main() -> ExitCode {
         Task::Tidy => tidy::run(root),
         Task::Test(options) => test::run(root, &options),
         Task::Fuzz(options) => fuzz::run(root, &options),
+        Task::Release => bench::guided::build(root).map(|herald| println!("{}", herald.display())),
         Task::Package => package::run(root),
         Task::Ci => ci::run(root),
         Task::Vm(options) => vm::run(root, &options),

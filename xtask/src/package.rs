@@ -5,18 +5,19 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use crate::bench::guided;
 use crate::command::{self, Failure};
-use crate::test::build;
 
 /// Builds the package below `target/package` and checks it.
 pub(crate) fn run(root: &Path) -> Result<(), Failure> {
-    let target = command::target_directory(root)?;
     // The list of assets in proxy/Cargo.toml names this folder.
     let folder = root.join("target/package");
     fs::create_dir_all(&folder)
         .map_err(|error| Failure::new(format!("{}: {error}", folder.display())))?;
     command::have_subcommand(root, "deb", CARGO_DEB)?;
-    let herald = command::timed("build herald (release)", || build::herald(root, &target))?;
+    let herald = command::timed("build herald by a profile of its work", || {
+        guided::build(root)
+    })?;
     for (file, arguments) in GENERATED {
         let text = command::read(Command::new(&herald).args(*arguments))?;
         let path = folder.join(file);
@@ -27,6 +28,10 @@ pub(crate) fn run(root: &Path) -> Result<(), Failure> {
     command::timed("build the package", || {
         let mut deb = command::cargo(root);
         deb.args(["deb", "--package", "proxy", "--no-build", "--output"]);
+        // Of the assets only what cargo built is looked for there.
+        if let Some(built) = herald.parent().and_then(Path::parent) {
+            deb.env("CARGO_TARGET_DIR", built);
+        }
         command::run(deb.arg(&package))
     })?;
     check(&package)?;

@@ -31,6 +31,7 @@ pub(super) fn get(
         .map_err(|error| Failure::new(format!("{}: {error}", folder.display())))?;
     match kind {
         Kind::Herald | Kind::Bare | Kind::Logged => ours(&programs.herald, &["--version"]),
+        Kind::Plain => ours(&programs.plain, &["--version"]),
         Kind::Floor => Ok(Got::new(
             programs.floor.clone(),
             "same TLS library".to_owned(),

@@ -24,6 +24,8 @@ pub(super) enum Kind {
     Bare,
     /// Herald with its access log on (JSON, a file), to see what it costs.
     Logged,
+    /// Herald as `cargo build --release` makes it, to see what the profile gains.
+    Plain,
     Nginx,
     Haproxy,
     Envoy,
@@ -70,6 +72,7 @@ impl Kind {
             Self::Herald => "herald",
             Self::Bare => "herald-bare",
             Self::Logged => "herald-logged",
+            Self::Plain => "herald-plain",
             Self::Nginx => "nginx",
             Self::Haproxy => "haproxy",
             Self::Envoy => "envoy",
@@ -100,7 +103,12 @@ impl Kind {
 
     /// Whether Herald is set against it.
     pub(super) fn is_rival(self) -> bool {
-        !matches!(self, Self::Herald | Self::Bare | Self::Logged | Self::Floor)
+        !matches!(self, Self::Plain | Self::Floor) && !self.is_guided()
+    }
+
+    /// Whether it is Herald as released.
+    pub(super) fn is_guided(self) -> bool {
+        matches!(self, Self::Herald | Self::Bare | Self::Logged)
     }
 
     pub(super) fn by_name(name: &str) -> Option<Self> {
@@ -157,7 +165,7 @@ impl Site<'_> {
     fn arguments(&self, kind: Kind, version: &str, command: &mut Command) -> Result<(), Failure> {
         let pki = |name: &str| self.pki.join(name);
         match kind {
-            Kind::Herald | Kind::Bare | Kind::Logged => {
+            Kind::Herald | Kind::Bare | Kind::Logged | Kind::Plain => {
                 command
                     .arg("run")
                     .args(["--listen", &self.listen.to_string()]);
@@ -239,10 +247,11 @@ fn nginx(version: &str) -> String {
         .replace("{listen_http2}", word)
 }
 
-const ALL: [Kind; 8] = [
+const ALL: [Kind; 9] = [
     Kind::Herald,
     Kind::Bare,
     Kind::Logged,
+    Kind::Plain,
     Kind::Nginx,
     Kind::Haproxy,
     Kind::Envoy,

@@ -14,7 +14,10 @@ pub(super) struct Programs {
     pub(super) load: PathBuf,
     pub(super) floor: PathBuf,
     pub(super) probe: PathBuf,
+    /// Herald as it is released, or another that was asked for.
     pub(super) herald: PathBuf,
+    /// Herald as `cargo build --release` makes it.
+    pub(super) plain: PathBuf,
     /// What connects again and again.
     pub(super) knock: PathBuf,
     /// Certificates of this run, made anew.
@@ -34,8 +37,7 @@ impl Programs {
         let mut build = command::cargo(root);
         build.args(["build", "--release", "--locked", "--bins"]);
         build.args(["--package", "herald-benches"]);
-        let ours = |kind: &Kind| matches!(kind, Kind::Herald | Kind::Bare | Kind::Logged);
-        if herald.is_none() && wanted.iter().any(ours) {
+        if wanted.contains(&Kind::Plain) {
             build.args(["--package", "proxy"]);
         }
         command::run(&mut build)?;
@@ -59,6 +61,7 @@ impl Programs {
             floor: release.join("floor"),
             probe: release.join("probe"),
             knock: release.join("knock"),
+            plain: release.join("herald"),
             herald: herald.unwrap_or_else(|| release.join("herald")),
             pki,
             work,

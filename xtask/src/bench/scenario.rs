@@ -82,7 +82,7 @@ pub(super) fn by_name(name: &str) -> Option<&'static Scenario> {
 
 impl Scenario {
     pub(super) fn admits(&self, kind: Kind) -> bool {
-        if matches!(kind, Kind::Bare | Kind::Logged) {
+        if matches!(kind, Kind::Bare | Kind::Logged | Kind::Plain) {
             return self.name == SMALL;
         }
         match self.peers {

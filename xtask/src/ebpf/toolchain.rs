@@ -88,13 +88,11 @@ impl Toolchain {
     }
 
     fn tool(&self, path: &str) -> Command {
-        let mut tool = Command::new(self.place.join(path));
-        tool.envs(self.libraries()).stdin(Stdio::null());
-        tool
+        tool(&self.place, path)
     }
 
     fn libraries(&self) -> [(&'static str, PathBuf); 1] {
-        [("LD_LIBRARY_PATH", self.place.join(LIBRARIES))]
+        libraries(&self.place)
     }
 
     fn get_linker(&self, root: &Path, place: &Path) -> Result<(), Failure> {
@@ -121,6 +119,23 @@ impl Toolchain {
                 .envs(self.libraries()),
         )
     }
+}
+
+/// `llvm-profdata` alone.
+pub(super) fn profdata(folder: &Path) -> Result<Command, Failure> {
+    let place = folder.join("debian");
+    unpack(&place)?;
+    Ok(tool(&place, "usr/lib/llvm-22/bin/llvm-profdata"))
+}
+
+fn tool(place: &Path, path: &str) -> Command {
+    let mut tool = Command::new(place.join(path));
+    tool.envs(libraries(place)).stdin(Stdio::null());
+    tool
+}
+
+fn libraries(place: &Path) -> [(&'static str, PathBuf); 1] {
+    [("LD_LIBRARY_PATH", place.join(LIBRARIES))]
 }
 
 /// Downloads the packages and what they need, as if nothing were installed, and unpacks them.
