@@ -239,6 +239,18 @@ impl Herald {
         self.ended = false;
     }
 
+    /// Stops it: it runs no more, and the kernel goes on for it.
+    pub fn pause(&mut self) {
+        self.signal("-STOP");
+        self.ended = false;
+    }
+
+    /// Lets it go on.
+    pub fn resume(&mut self) {
+        self.signal("-CONT");
+        self.ended = false;
+    }
+
     /// Sends SIGTERM unless it was sent, and waits for the end.
     pub fn terminate(&mut self) -> ExitStatus {
         if !self.ended {

@@ -1,26 +1,24 @@
 //! The kernel programs on this kernel and on those of the guests of `cargo xtask vm`: that each loads, is attached and
 //! decides, shown by its counters, what it leaves alone, and what is told where it can't be had. IPv4 and IPv6.
 
-use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
 use std::{fs, io, thread};
 
-use aya::maps::PerCpuArray;
-use aya::programs::{CgroupAttachMode, SockOps};
-use aya::{Ebpf, EbpfLoader};
-use herald_tests::bulk::{LARGE, by_length, expect_body, expect_sealed, good, sealed, socket_to};
+use herald_tests::bulk::socket_to;
 use herald_tests::client::{Client, Settings};
 use herald_tests::gate;
-use herald_tests::herald::{Herald, Launch};
-use herald_tests::kernel::{self, CAP_BPF, CAP_NET_ADMIN};
+use herald_tests::herald::Launch;
+use herald_tests::kernel;
 use herald_tests::netns;
 use herald_tests::origin::Origin;
+use herald_tests::programs::Programs;
 use herald_tests::records::Folder;
+use herald_tests::steering::{EXEC, Scene, decided, dial, enters, expect_profile, may, standing};
 use herald_tests::wait;
 use proxy_common::Counter;
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::SockRef;
 
 /// What a listener's and an origin's profile say is on the sockets of real connections, and on no others.
 #[test]
@@ -99,159 +97,6 @@ fn a_profile_that_can_not_be_had_is_told() {
     assert_eq!(status.code(), Some(1), "{log}");
 }
 
-/// All three programs: connections to ports and addresses that nobody has bound reach the listener they are given to,
-/// and there the least busy worker. What is not in the table is as without Herald, also for who is refused.
-#[test]
-fn lookup_gives_ports_and_addresses_to_a_listener() {
-    if !may("lookup_gives_ports_and_addresses_to_a_listener") {
-        return;
-    }
-    netns::within(|| {
-        netns::address("2001:db8::7/128");
-        let scene = Scene::new(
-            2,
-            &[
-                "--listen=[::1]:0",
-                "--steer=127.7.7.7:8000-8099=127.0.0.1:0",
-                "--steer=[2001:db8::7]:8443=[::1]:0",
-                "--steer=[::]:9000-9009=[::1]:0",
-                "--refuse-rate=20",
-                "--refuse-burst=40",
-            ],
-        );
-        let before = scene.decided(Counter::Chosen);
-        let dialled = [
-            "127.7.7.7:8000",
-            "127.7.7.7:8099",
-            "[2001:db8::7]:8443",
-            "[::1]:9009",
-        ];
-        for (number, address) in (1..).zip(dialled) {
-            let mut client = dial(address).unwrap();
-            assert_eq!(client.get("/").unwrap().status, 200, "{address}");
-            assert_eq!(scene.decided(Counter::LookupAssigned), number, "{address}");
-        }
-        assert!(scene.decided(Counter::Chosen) >= before + 4);
-        assert_eq!(scene.decided(Counter::ChosenByHash), 0);
-        assert_eq!(scene.decided(Counter::ClientEstablished), 4);
-        for address in [
-            "127.7.7.7:7999",
-            "127.7.7.7:8100",
-            "127.7.7.8:8000",
-            "[2001:db8::7]:8444",
-            "[::1]:9010",
-        ] {
-            let refused = TcpStream::connect(address).unwrap_err();
-            assert_eq!(refused.kind(), ErrorKind::ConnectionRefused, "{address}");
-        }
-        // A worker's share: neither is left out.
-        let held: Vec<_> = (0..30)
-            .map(|_| TcpStream::connect("127.7.7.7:8050").unwrap())
-            .collect();
-        let open = wait::until("all to be accepted", || {
-            let open = scene.open();
-            (open.iter().sum::<u64>() == 30).then_some(open)
-        });
-        assert!(open[0].abs_diff(open[1]) <= 4, "{open:?}");
-        drop(held);
-        // A limit holds on given ports too, and on nobody else's.
-        let neighbour = TcpListener::bind("127.7.7.7:7777").unwrap();
-        let passed = (0..60)
-            .filter(|_| TcpStream::connect("127.7.7.7:8001").is_ok())
-            .count();
-        assert!(passed < 40, "{passed}");
-        let refused = TcpStream::connect("127.7.7.7:8001").unwrap_err();
-        assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
-        drop(TcpStream::connect(neighbour.local_addr().unwrap()).unwrap());
-        assert!(scene.decided(Counter::Refused) >= 20);
-        assert!(scene.decided(Counter::LookupForeign) >= 5);
-    });
-}
-
-/// With one worker no program chooses: the kernel's hash does, and the anchor's share is accepted like the other's.
-#[test]
-fn lookup_loses_no_connection_to_the_hash() {
-    if !may("lookup_loses_no_connection_to_the_hash") {
-        return;
-    }
-    netns::within(|| {
-        let scene = Scene::new(1, &["--steer=127.7.7.7:8000=127.0.0.1:0"]);
-        let config = Settings::default().build();
-        for address in ["127.7.7.7:8000".parse().unwrap(), scene.herald.address()] {
-            for _ in 0..16 {
-                let mut client = Client::connect(address, &config).unwrap();
-                assert_eq!(client.get("/").unwrap().status, 200);
-            }
-        }
-        assert_eq!(scene.decided(Counter::LookupAssigned), 16);
-        assert_eq!(scene.decided(Counter::Chosen), 0);
-        assert_eq!(scene.decided(Counter::ClientEstablished), 32);
-    });
-}
-
-/// The anchor is in a sockmap, whose sockets take no TLS keys; what is accepted from it, or chosen in its stead, does.
-/// In a guest the kernel's own count shows it.
-#[test]
-fn lookup_of_a_given_port_leaves_kernel_tls_working() {
-    if !may("lookup_of_a_given_port_leaves_kernel_tls_working") {
-        return;
-    }
-    netns::within(|| {
-        for workers in [1, 2] {
-            let origin = by_length();
-            let folder = Folder::default();
-            let launch = Launch::new("required", origin.address()).workers(workers);
-            let given = "127.7.7.7:8000".parse().unwrap();
-            let herald = folder
-                .launch(launch.args([
-                    "--ktls=tx",
-                    "--ebpf=require",
-                    "--steer=127.7.7.7:8000=127.0.0.1:0",
-                ]))
-                .start();
-            let before = sealed();
-            for _ in 0..COUNT {
-                expect_body(&mut good().connect(given).unwrap(), LARGE);
-            }
-            expect_sealed(before, COUNT, "given");
-            for _ in 0..COUNT {
-                expect_body(&mut good().connect(herald.address()).unwrap(), LARGE);
-            }
-            expect_sealed(before, 2 * COUNT, "the listener's own");
-            assert_eq!(decided(&folder, Counter::LookupAssigned), COUNT);
-            let chosen = decided(&folder, Counter::Chosen);
-            assert_eq!(chosen >= 2 * COUNT, workers > 1, "{chosen}");
-        }
-    });
-}
-
-/// A customer's /48 holds 65,536 networks of which none is over its rate; together they are.
-#[test]
-fn many_networks_of_one_48_share_a_wider_rate() {
-    if !may("many_networks_of_one_48_share_a_wider_rate") {
-        return;
-    }
-    netns::within(|| {
-        for network in 0..50 {
-            netns::address(&format!("2001:db8:1:{network:x}::1/128"));
-        }
-        netns::address("2001:db8:2::1/128");
-        let scene = Scene::new(
-            2,
-            &["--listen=[::1]:0", "--refuse-rate=1", "--refuse-burst=2"],
-        );
-        let to = scene.herald.addresses()[1];
-        let from = |source: &str| connect(to, source.parse().unwrap());
-        let passed = (0..50)
-            .filter(|network| from(&format!("2001:db8:1:{network:x}::1")).is_ok())
-            .count();
-        // 16 times a burst of two, and what 16 a second earn meanwhile.
-        assert!((32..45).contains(&passed), "{passed} of 50 networks passed");
-        assert!(scene.decided(Counter::Refused) >= 5);
-        from("2001:db8:2::1").unwrap();
-    });
-}
-
 /// Sockets of another process in the group: none is counted, set up or told of.
 #[test]
 fn a_foreign_process_in_the_group_is_left_alone() {
@@ -297,7 +142,7 @@ fn other_programs_on_the_group_go_on() {
     }
     let folder = kernel::cgroup2().join(format!("herald-others-{}", std::process::id()));
     fs::create_dir(&folder).unwrap();
-    let before = Other::attach(&folder);
+    let before = Programs::load(1).on(&folder);
     let script = enters(&folder);
     let origin = Origin::echo();
     let logs = Folder::default();
@@ -309,7 +154,7 @@ fn other_programs_on_the_group_go_on() {
             .log()
             .contains(&format!("counts connections of {}", folder.display()))
     );
-    let after = Other::attach(&folder);
+    let after = Programs::load(1).on(&folder);
     let config = Settings::default().build();
     let mut clients: Vec<_> = (0..5)
         .map(|_| Client::connect(herald.address(), &config).unwrap())
@@ -329,6 +174,55 @@ fn other_programs_on_the_group_go_on() {
     drop(clients);
     drop(herald);
     wait::until("the group to be empty", || fs::remove_dir(&folder).ok());
+}
+
+/// The programs but sk_lookup: a network namespace has places for 64 of its kind, and here all are taken.
+#[test]
+fn without_a_place_for_sk_lookup_the_other_programs_serve() {
+    if !may("without_a_place_for_sk_lookup_the_other_programs_serve") {
+        return;
+    }
+    netns::within(|| {
+        let mut others = Programs::load(1);
+        let taken = (0..).take_while(|_| others.look_up().is_ok()).count();
+        assert_eq!(taken, 64);
+        let origin = Origin::echo();
+        let folder = Folder::default();
+        let launch = Launch::new("optional", origin.address()).workers(2).args([
+            "--refuse-rate=1",
+            "--steer=127.7.7.7:8000=127.0.0.1:0",
+            "--tcp-profile=notsent_lowat=16KiB",
+        ]);
+        let herald = folder.launch(launch.clone()).start();
+        for (name, reason) in [
+            ("sk_lookup", "Argument list too long"),
+            ("refuse_rate", "sk_lookup is missing, and it refuses"),
+        ] {
+            let (is_active, told) = standing(&folder, name);
+            assert!(!is_active && told.contains(reason), "{name}: {told}");
+            let log = herald.log();
+            let mut lines = log.lines();
+            let warned = lines.any(|line| line.contains("WARN") && line.contains(reason));
+            assert!(warned, "{reason} is not in\n{log}");
+        }
+        for name in ["sk_reuseport", "sockops", "tcp_profile"] {
+            assert!(standing(&folder, name).0, "{name}");
+        }
+        let config = Settings::default().build();
+        for _ in 0..10 {
+            let mut client = Client::connect(herald.address(), &config).unwrap();
+            assert_eq!(client.get("/").unwrap().status, 200);
+            let peer = client.stream().sock.local_addr().unwrap();
+            let socket = socket_to(&herald, peer);
+            assert_eq!(SockRef::from(&socket).tcp_notsent_lowat().unwrap(), 16_384);
+        }
+        assert!(decided(&folder, Counter::Chosen) >= 10);
+        assert_eq!(decided(&folder, Counter::ClientEstablished), 10);
+        dial("127.7.7.7:8000").unwrap_err();
+        let (status, log) = launch.args(["--ebpf=require"]).try_start().unwrap_err();
+        assert_eq!(status.code(), Some(1), "{log}");
+        assert!(log.contains("sk_lookup is missing"), "{log}");
+    });
 }
 
 /// Herald serves on without a group of its own, and says what it does not do: here nobody would be refused.
@@ -359,14 +253,7 @@ fn without_a_group_the_level_drops_and_says_so() {
         assert!(warned("Read-only file system"), "{log}");
         assert!(warned("sockops is missing, and it counts"), "{log}");
         assert!(!log.contains("refuses sources"), "{log}");
-        let (_, status) = folder.ask("/status");
-        let status: serde_json::Value = serde_json::from_str(&status).unwrap();
-        let features = status["features"].as_array().unwrap();
-        let active = |name: &str| {
-            let name = format!("eBPF steering: {name}");
-            let feature = features.iter().find(|feature| feature["name"] == *name);
-            feature.unwrap_or_else(|| panic!("{name}: {features:?}"))["active"] == true
-        };
+        let active = |name: &str| standing(&folder, name).0;
         assert!(active("sk_reuseport") && active("sk_lookup"));
         assert!(!active("sockops") && !active("refuse_rate"));
         // Nobody is refused, and ports are given all the same.
@@ -381,91 +268,6 @@ fn without_a_group_the_level_drops_and_says_so() {
         assert_eq!(status.code(), Some(1), "{log}");
         assert!(log.contains("sockops is missing"), "{log}");
     });
-}
-
-/// Herald with all that its arguments ask for, an admin socket and logs.
-struct Scene {
-    folder: Folder,
-    herald: Herald,
-    origin: Origin,
-}
-
-impl Scene {
-    fn new(workers: usize, arguments: &[&str]) -> Self {
-        let origin = Origin::echo();
-        let folder = Folder::default();
-        let launch = Launch::new("optional", origin.address()).workers(workers);
-        let launch = launch
-            .args(["--ebpf=require"])
-            .args(arguments.iter().copied());
-        let herald = folder.launch(launch).start();
-        Self {
-            folder,
-            herald,
-            origin,
-        }
-    }
-
-    fn decided(&self, counter: Counter) -> u64 {
-        decided(&self.folder, counter)
-    }
-
-    /// Connections open, by worker.
-    fn open(&self) -> Vec<u64> {
-        let (_, status) = self.folder.ask("/status");
-        let status: serde_json::Value = serde_json::from_str(&status).unwrap();
-        let workers = status["workers"].as_array().unwrap().iter();
-        workers
-            .map(|worker| worker["connections_open"].as_u64().unwrap())
-            .collect()
-    }
-}
-
-/// Somebody else's program on a group: Herald's own a second time, which knows none of Herald's sockets.
-struct Other(Ebpf);
-
-impl Other {
-    fn attach(group: &Path) -> Self {
-        let mut loaded = EbpfLoader::new().load(OBJECT).unwrap();
-        let program: &mut SockOps = loaded
-            .program_mut("herald_sockops")
-            .unwrap()
-            .try_into()
-            .unwrap();
-        program.load().unwrap();
-        let group = fs::File::open(group).unwrap();
-        program.attach(group, CgroupAttachMode::Single).unwrap();
-        Self(loaded)
-    }
-
-    fn count(&self, counter: Counter) -> u64 {
-        let counts = PerCpuArray::<_, u64>::try_from(self.0.map("COUNTS").unwrap()).unwrap();
-        counts.get(&counter.index(), 0).unwrap().iter().sum()
-    }
-}
-
-/// A shell's words to enter a control group and become what follows.
-fn enters(group: &Path) -> String {
-    let processes: PathBuf = group.join("cgroup.procs");
-    format!("echo $$ > {} && {EXEC}", processes.display())
-}
-
-fn decided(folder: &Folder, counter: Counter) -> u64 {
-    let name = counter.name();
-    folder.metric(&format!(
-        "herald_kernel_decisions_total{{decision=\"{name}\"}}"
-    ))
-}
-
-/// Herald's socket to `peer` has this congestion control and this limit on what waits unsent.
-fn expect_profile(herald: &Herald, peer: SocketAddr, expected: (&str, u32)) {
-    let socket = socket_to(herald, peer);
-    let socket = SockRef::from(&socket);
-    let name = socket.tcp_congestion().unwrap();
-    let name = String::from_utf8(name).unwrap();
-    let name = name.trim_end_matches('\0');
-    let lowat = socket.tcp_notsent_lowat().unwrap();
-    assert_eq!((name, lowat), expected, "{peer}");
 }
 
 /// The congestion window of the server's end, which nothing but a handshake has moved.
@@ -522,27 +324,3 @@ fn serve(mut stream: TcpStream) -> io::Result<()> {
     }
     Ok(())
 }
-
-fn dial(address: &str) -> io::Result<Client> {
-    Client::connect(address.parse().unwrap(), &Settings::default().build())
-}
-
-/// Connects from `source`.
-fn connect(to: SocketAddr, source: IpAddr) -> io::Result<TcpStream> {
-    let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
-    socket.bind(&SocketAddr::new(source, 0).into())?;
-    socket.connect(&to.into())?;
-    Ok(socket.into())
-}
-
-fn may(test: &str) -> bool {
-    gate::require(
-        test,
-        "CAP_BPF and CAP_NET_ADMIN",
-        kernel::may(&[CAP_BPF, CAP_NET_ADMIN]),
-    )
-}
-
-static OBJECT: &[u8] = aya::include_bytes_aligned!("../../proxy/ebpf/steering.bpf.o");
-const COUNT: u64 = 4;
-const EXEC: &str = "exec \"$0\" \"$@\"";
