@@ -12,13 +12,14 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use herald_tests::client::{Client as OneClient, Settings};
-use herald_tests::gate;
 use herald_tests::h2;
 use herald_tests::herald::{Herald, Launch};
 use herald_tests::kernel;
+use herald_tests::netns;
 use herald_tests::origin::{Next, Origin, Request};
 use herald_tests::pki::{Key, Pki};
 use herald_tests::soak::expect_ok;
+use herald_tests::steering::may;
 use herald_tests::wait;
 use herald_tests::world::{Ask, Protocol};
 use http_body_util::combinators::BoxBody;
@@ -158,109 +159,162 @@ fn restarts_over_ipv6_lose_nothing_and_kills_leave_nothing() {
     restarts_and_kills(test, "[::1]:0", RESTARTS_IPV6);
 }
 
-fn restarts_and_kills(test: &str, listen: &str, times: u64) {
-    let may = kernel::may(&[kernel::CAP_BPF, kernel::CAP_NET_ADMIN]);
-    if !gate::require(test, "CAP_BPF and CAP_NET_ADMIN", may) {
+/// The same at a port that no socket is bound to and sk_lookup gives to the listener: two programs are asked while two
+/// instances run, and the later one's word counts.
+#[test]
+fn restarts_at_a_given_port_lose_nothing_and_kills_leave_nothing() {
+    let test = "restarts_at_a_given_port_lose_nothing_and_kills_leave_nothing";
+    if !may(test) {
         return;
     }
-    let origin = Origin::scripted(|_: &Request, stream| {
-        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")?;
-        Ok(Next::Keep)
+    netns::within(|| {
+        let service = Service {
+            listen: "127.0.0.1:8443",
+            steer: Some("--steer=127.7.7.7:8000=127.0.0.1:8443"),
+            dialled: Some(([127, 7, 7, 7], 8000).into()),
+        };
+        service.restarts_and_kills(RESTARTS_GIVEN);
     });
-    let place = tempfile::tempdir().unwrap();
-    let folder = place.path().join("handover").display().to_string();
-    let next = |listen: &str| {
-        launch(listen, &origin)
-            .args([
-                "--ebpf=require",
-                "--refuse-rate=1000000",
-                "--handover",
-                &folder,
-            ])
-            .start()
+}
+
+fn restarts_and_kills(test: &str, listen: &str, times: u64) {
+    if !may(test) {
+        return;
+    }
+    let service = Service {
+        listen,
+        steer: None,
+        dialled: None,
     };
-    let mut programs = BTreeSet::new();
-    let mut current = next(listen);
-    programs.extend(kernel::programs_of(current.pid()));
-    restarts(&mut current, times, &next, &mut programs);
-    kills(&mut current, times, &next, &mut programs);
-    current.terminate();
-    drop(current);
-    assert!(programs.len() >= 3 * 2 * usize::try_from(times).unwrap());
-    wait::until("the programs to be gone", || {
-        kernel::programs().is_disjoint(&programs).then_some(())
-    });
+    service.restarts_and_kills(times);
 }
 
-/// Starts a herald on an address.
-type Start<'a> = dyn Fn(&str) -> Herald + 'a;
+/// Where instances serve, and where clients ask them.
+struct Service<'a> {
+    listen: &'a str,
+    steer: Option<&'a str>,
+    dialled: Option<SocketAddr>,
+}
 
-fn restarts(current: &mut Herald, times: u64, next: &Start<'_>, programs: &mut BTreeSet<u32>) {
-    let address = current.address();
-    let load = Load::start(address);
-    for restart in 0..times {
-        let mut before = std::mem::replace(current, next(&address.to_string()));
-        programs.extend(kernel::programs_of(current.pid()));
-        let status = before.awaited();
-        assert_eq!(
-            status.code(),
-            Some(0),
-            "restart {restart}: {}",
-            before.log()
-        );
-        wait::until("the line about the handover", || {
-            let log = before.log();
-            log.contains("signal=\"handover\"").then_some(())
+impl Service<'_> {
+    fn restarts_and_kills(&self, times: u64) {
+        let origin = Origin::scripted(|_: &Request, stream| {
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")?;
+            Ok(Next::Keep)
         });
-        if load.counts.failed.load(Ordering::Relaxed) > 0 {
-            println!("restart {restart} failed: {}", before.log());
-            break;
-        }
+        let place = tempfile::tempdir().unwrap();
+        let folder = place.path().join("handover").display().to_string();
+        let next = |listen: &str| {
+            launch(listen, &origin)
+                .args([
+                    "--ebpf=require",
+                    "--refuse-rate=1000000",
+                    "--handover",
+                    &folder,
+                ])
+                .args(self.steer)
+                .start()
+        };
+        let mut programs = BTreeSet::new();
+        let first = next(self.listen);
+        let listen = first.address().to_string();
+        let mut run = Run {
+            dialled: self.dialled.unwrap_or_else(|| first.address()),
+            current: first,
+            next: &|| next(&listen),
+            programs: &mut programs,
+        };
+        run.note();
+        run.restarts(times);
+        run.kills(times);
+        run.current.terminate();
+        drop(run);
+        assert!(programs.len() >= 3 * 2 * usize::try_from(times).unwrap());
+        wait::until("the programs to be gone", || {
+            kernel::programs().is_disjoint(&programs).then_some(())
+        });
     }
-    let (counts, errors) = load.finish();
-    let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-    println!(
-        "{times} restarts: {} requests answered on {} connections, {} failed",
-        count(&counts.answered),
-        count(&counts.connections),
-        count(&counts.failed),
-    );
-    assert!(errors.is_empty(), "{errors:?}");
-    assert!(
-        count(&counts.connections) > times,
-        "restarts moved the clients"
-    );
 }
 
-fn kills(current: &mut Herald, times: u64, next: &Start<'_>, programs: &mut BTreeSet<u32>) {
-    let address = current.address();
-    let stop = Arc::<AtomicBool>::default();
-    let halt = Arc::clone(&stop);
-    let pressing = thread::spawn(move || {
-        let config = Settings::new(Some(&Pki::shared().good())).build();
-        let mut answers = 0;
-        while !halt.load(Ordering::Relaxed) {
-            // A client of one that is killed meets an error.
-            let answer =
-                OneClient::connect(address, &config).and_then(|mut client| client.get("/"));
-            answers += u64::from(answer.is_ok_and(|answer| answer.status == 200));
+/// One instance after the other.
+struct Run<'a> {
+    current: Herald,
+    dialled: SocketAddr,
+    next: &'a dyn Fn() -> Herald,
+    programs: &'a mut BTreeSet<u32>,
+}
+
+impl Run<'_> {
+    fn note(&mut self) {
+        let programs = kernel::programs_of(self.current.pid());
+        self.programs.extend(programs);
+    }
+
+    fn restarts(&mut self, times: u64) {
+        let load = Load::start(self.dialled);
+        for restart in 0..times {
+            let mut before = std::mem::replace(&mut self.current, (self.next)());
+            self.note();
+            let status = before.awaited();
+            assert_eq!(
+                status.code(),
+                Some(0),
+                "restart {restart}: {}",
+                before.log()
+            );
+            wait::until("the line about the handover", || {
+                let log = before.log();
+                log.contains("signal=\"handover\"").then_some(())
+            });
+            if load.counts.failed.load(Ordering::Relaxed) > 0 {
+                println!("restart {restart} failed: {}", before.log());
+                break;
+            }
         }
-        answers
-    });
-    for _ in 0..times {
-        current.signal("-KILL");
-        current.terminate();
-        *current = next(&address.to_string());
-        programs.extend(kernel::programs_of(current.pid()));
-        let settings = Settings::new(Some(&Pki::shared().good()));
-        assert_eq!(
-            settings.connect(address).unwrap().get("/").unwrap().status,
-            200
+        let (counts, errors) = load.finish();
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        println!(
+            "{times} restarts: {} requests answered on {} connections, {} failed",
+            count(&counts.answered),
+            count(&counts.connections),
+            count(&counts.failed),
+        );
+        assert!(errors.is_empty(), "{errors:?}");
+        assert!(
+            count(&counts.connections) > times,
+            "restarts moved the clients"
         );
     }
-    stop.store(true, Ordering::Relaxed);
-    let answers = pressing.join().unwrap();
-    assert!(answers > 0, "nothing was pressing between the kills");
+
+    fn kills(&mut self, times: u64) {
+        let address = self.dialled;
+        let (stop, answers) = (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default());
+        let (halt, count) = (Arc::clone(&stop), Arc::clone(&answers));
+        let pressing = thread::spawn(move || {
+            let config = Settings::new(Some(&Pki::shared().good())).build();
+            while !halt.load(Ordering::Relaxed) {
+                // A client of one that is killed meets an error.
+                let answer =
+                    OneClient::connect(address, &config).and_then(|mut client| client.get("/"));
+                let is_served = answer.is_ok_and(|answer| answer.status == 200);
+                count.fetch_add(u64::from(is_served), Ordering::Relaxed);
+            }
+        });
+        for _ in 0..times {
+            self.current.signal("-KILL");
+            self.current.terminate();
+            self.current = (self.next)();
+            self.note();
+            let before = answers.load(Ordering::Relaxed);
+            wait::until("answers between two kills", || {
+                (answers.load(Ordering::Relaxed) >= before + 5).then_some(())
+            });
+        }
+        stop.store(true, Ordering::Relaxed);
+        pressing.join().unwrap();
+        let answers = answers.load(Ordering::Relaxed);
+        println!("{times} kills: {answers} requests answered between them");
+    }
 }
 
 /// A herald on `listen`, which an older one may still hold.
@@ -449,6 +503,7 @@ fn request(uri: &str) -> http::Request<BoxBody<Bytes, io::Error>> {
 
 const STOPS: u64 = 100;
 const RESTARTS: u64 = 20;
+const RESTARTS_GIVEN: u64 = 5;
 const RESTARTS_IPV6: u64 = 5;
 const CLIENTS: u64 = 24;
 /// Connections are idle most of the time, so that stops meet idle ones.
