@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use herald_tests::kernel;
-use herald_tests::steering::{Scene, connect, may};
+use herald_tests::steering::{Scene, connect, may, status};
 use herald_tests::wait;
 use proxy_common::Counter;
 
@@ -36,6 +36,8 @@ fn each_connection_goes_to_the_least_busy_worker() {
             round * CONNECTIONS
         );
         assert_eq!(scene.decided(Counter::ChosenByHash), 0);
+        let shown = &status(&scene.folder)["kernel"]["client_established"];
+        assert_eq!(*shown, round * CONNECTIONS);
         drop(connections);
         wait::until("all to be closed", || {
             (scene.open().iter().sum::<u64>() == 0).then_some(())
