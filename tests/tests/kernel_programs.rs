@@ -1,23 +1,16 @@
 //! The kernel programs by themselves, on this kernel and on those of the guests of `cargo xtask vm`: nobody runs the workers
 //! that they choose among, so that a test says how busy each is. IPv4 and IPv6.
 
-use std::fs;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 
-use herald_tests::bulk;
-use herald_tests::client::{Client, Settings};
-use herald_tests::herald::Launch;
-use herald_tests::kernel;
 use herald_tests::lookup::key;
 use herald_tests::netns;
-use herald_tests::origin::Origin;
 use herald_tests::programs::Programs;
-use herald_tests::steering::{enters, expect_profile, may};
+use herald_tests::steering::may;
 use herald_tests::wait;
 use proxy_common::load::HEARTBEAT_EXPIRY_NS;
-use proxy_common::mark::ROLE_CLIENT;
-use proxy_common::{Counter, SocketMark, TcpProfile, WorkerLoad};
+use proxy_common::{Counter, WorkerLoad};
 use rustix::time::{ClockId, clock_gettime};
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -115,43 +108,6 @@ fn what_waits_at_a_listener_that_closes_moves_on() {
             assert_eq!(programs.count(Counter::Migrated), u64::from(WAITING));
         }
     });
-}
-
-/// A congestion control that went after Herald's start: the connection keeps the kernel's, and the other settings are made.
-#[test]
-fn a_setting_that_the_kernel_does_not_take_is_counted() {
-    if !may("a_setting_that_the_kernel_does_not_take_is_counted") {
-        return;
-    }
-    let group = kernel::cgroup2().join(format!("herald-refused-{}", std::process::id()));
-    fs::create_dir(&group).unwrap();
-    let mut programs = Programs::load(1).on(&group);
-    let origin = Origin::echo();
-    let herald = Launch::new("optional", origin.address())
-        .args(["--ebpf=off"])
-        .under(["sh", "-c", &enters(&group)])
-        .start();
-    let mut congestion = [0; 16];
-    congestion[..6].copy_from_slice(b"nosuch");
-    let mark = SocketMark {
-        role: ROLE_CLIENT,
-        profile: TcpProfile {
-            congestion,
-            notsent_lowat: 4096,
-            initial_window: 0,
-        },
-        ..SocketMark::default()
-    };
-    programs.mark(&bulk::listener(&herald), mark);
-    let mut client = Client::connect(herald.address(), &Settings::default().build()).unwrap();
-    assert_eq!(client.get("/").unwrap().status, 200);
-    assert_eq!(programs.count(Counter::ClientEstablished), 1);
-    assert_eq!(programs.count(Counter::ProfileRefused), 1);
-    let default = fs::read_to_string("/proc/sys/net/ipv4/tcp_congestion_control").unwrap();
-    let peer = client.stream().sock.local_addr().unwrap();
-    expect_profile(&herald, peer, (default.trim(), 4096));
-    drop(herald);
-    wait::until("the group to be empty", || fs::remove_dir(&group).ok());
 }
 
 /// An address on which each of two workers listens.

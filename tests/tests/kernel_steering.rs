@@ -176,55 +176,6 @@ fn other_programs_on_the_group_go_on() {
     wait::until("the group to be empty", || fs::remove_dir(&folder).ok());
 }
 
-/// The programs but sk_lookup: a network namespace has places for 64 of its kind, and here all are taken.
-#[test]
-fn without_a_place_for_sk_lookup_the_other_programs_serve() {
-    if !may("without_a_place_for_sk_lookup_the_other_programs_serve") {
-        return;
-    }
-    netns::within(|| {
-        let mut others = Programs::load(1);
-        let taken = (0..).take_while(|_| others.look_up().is_ok()).count();
-        assert_eq!(taken, 64);
-        let origin = Origin::echo();
-        let folder = Folder::default();
-        let launch = Launch::new("optional", origin.address()).workers(2).args([
-            "--refuse-rate=1",
-            "--steer=127.7.7.7:8000=127.0.0.1:0",
-            "--tcp-profile=notsent_lowat=16KiB",
-        ]);
-        let herald = folder.launch(launch.clone()).start();
-        for (name, reason) in [
-            ("sk_lookup", "Argument list too long"),
-            ("refuse_rate", "sk_lookup is missing, and it refuses"),
-        ] {
-            let (is_active, told) = standing(&folder, name);
-            assert!(!is_active && told.contains(reason), "{name}: {told}");
-            let log = herald.log();
-            let mut lines = log.lines();
-            let warned = lines.any(|line| line.contains("WARN") && line.contains(reason));
-            assert!(warned, "{reason} is not in\n{log}");
-        }
-        for name in ["sk_reuseport", "sockops", "tcp_profile"] {
-            assert!(standing(&folder, name).0, "{name}");
-        }
-        let config = Settings::default().build();
-        for _ in 0..10 {
-            let mut client = Client::connect(herald.address(), &config).unwrap();
-            assert_eq!(client.get("/").unwrap().status, 200);
-            let peer = client.stream().sock.local_addr().unwrap();
-            let socket = socket_to(&herald, peer);
-            assert_eq!(SockRef::from(&socket).tcp_notsent_lowat().unwrap(), 16_384);
-        }
-        assert!(decided(&folder, Counter::Chosen) >= 10);
-        assert_eq!(decided(&folder, Counter::ClientEstablished), 10);
-        dial("127.7.7.7:8000").unwrap_err();
-        let (status, log) = launch.args(["--ebpf=require"]).try_start().unwrap_err();
-        assert_eq!(status.code(), Some(1), "{log}");
-        assert!(log.contains("sk_lookup is missing"), "{log}");
-    });
-}
-
 /// Herald serves on without a group of its own, and says what it does not do: here nobody would be refused.
 #[test]
 fn without_a_group_the_level_drops_and_says_so() {

@@ -1,13 +1,19 @@
-//! The kernel programs through the binary: who gets a connection, and that nothing of them stays. Counters of decisions
-//! prove that it was the program that decided.
+//! The kernel programs through the binary: who gets a connection, how it is set up, and that nothing of them stays.
+//! Counters of decisions prove that it was the program that decided.
 
-use std::thread;
 use std::time::Duration;
+use std::{fs, thread};
 
+use herald_tests::bulk;
+use herald_tests::client::{Client, Settings};
+use herald_tests::herald::Launch;
 use herald_tests::kernel;
-use herald_tests::steering::{Scene, connect, may, status};
+use herald_tests::origin::Origin;
+use herald_tests::programs::Programs;
+use herald_tests::steering::{Scene, connect, enters, expect_profile, may, status};
 use herald_tests::wait;
-use proxy_common::Counter;
+use proxy_common::mark::ROLE_CLIENT;
+use proxy_common::{Counter, SocketMark, TcpProfile};
 
 #[test]
 fn each_connection_goes_to_the_least_busy_worker() {
@@ -100,6 +106,43 @@ fn nothing_stays_when_the_process_is_gone() {
         }
         assert!(!folder.exists(), "{} stays", folder.display());
     }
+}
+
+/// A congestion control that went after Herald's start: the connection keeps the kernel's, and the other settings are made.
+#[test]
+fn a_setting_that_the_kernel_does_not_take_is_counted() {
+    if !may("a_setting_that_the_kernel_does_not_take_is_counted") {
+        return;
+    }
+    let group = kernel::cgroup2().join(format!("herald-refused-{}", std::process::id()));
+    fs::create_dir(&group).unwrap();
+    let mut programs = Programs::load(1).on(&group);
+    let origin = Origin::echo();
+    let herald = Launch::new("optional", origin.address())
+        .args(["--ebpf=off"])
+        .under(["sh", "-c", &enters(&group)])
+        .start();
+    let mut congestion = [0; 16];
+    congestion[..6].copy_from_slice(b"nosuch");
+    let mark = SocketMark {
+        role: ROLE_CLIENT,
+        profile: TcpProfile {
+            congestion,
+            notsent_lowat: 4096,
+            initial_window: 0,
+        },
+        ..SocketMark::default()
+    };
+    programs.mark(&bulk::listener(&herald), mark);
+    let mut client = Client::connect(herald.address(), &Settings::default().build()).unwrap();
+    assert_eq!(client.get("/").unwrap().status, 200);
+    assert_eq!(programs.count(Counter::ClientEstablished), 1);
+    assert_eq!(programs.count(Counter::ProfileRefused), 1);
+    let default = fs::read_to_string("/proc/sys/net/ipv4/tcp_congestion_control").unwrap();
+    let peer = client.stream().sock.local_addr().unwrap();
+    expect_profile(&herald, peer, (default.trim(), 4096));
+    drop(herald);
+    wait::until("the group to be empty", || fs::remove_dir(&group).ok());
 }
 
 const CONNECTIONS: u64 = 60;

@@ -3,14 +3,19 @@
 
 use std::fs;
 
+use herald_tests::bulk::socket_to;
+use herald_tests::client::{Client, Settings};
 use herald_tests::gate;
 use herald_tests::herald::Launch;
 use herald_tests::kernel;
+use herald_tests::netns;
 use herald_tests::origin::Origin;
 use herald_tests::pki::{Key, Pki};
+use herald_tests::programs::Programs;
 use herald_tests::records::Folder;
-use herald_tests::steering::{EXEC, connect, decided, may, standing};
+use herald_tests::steering::{EXEC, connect, decided, dial, may, standing};
 use proxy_common::Counter;
+use socket2::SockRef;
 
 #[test]
 fn what_can_not_be_had_is_told_and_stops_only_who_requires_it() {
@@ -62,6 +67,55 @@ fn what_can_not_be_had_is_told_and_stops_only_who_requires_it() {
         connect(herald.address(), None).unwrap();
     }
     assert!(decided(&folder, Counter::Chosen) >= 10);
+}
+
+/// The programs but sk_lookup: a network namespace has places for 64 of its kind, and here all are taken.
+#[test]
+fn without_a_place_for_sk_lookup_the_other_programs_serve() {
+    if !may("without_a_place_for_sk_lookup_the_other_programs_serve") {
+        return;
+    }
+    netns::within(|| {
+        let mut others = Programs::load(1);
+        let taken = (0..).take_while(|_| others.look_up().is_ok()).count();
+        assert_eq!(taken, 64);
+        let origin = Origin::echo();
+        let folder = Folder::default();
+        let launch = Launch::new("optional", origin.address()).workers(2).args([
+            "--refuse-rate=1",
+            "--steer=127.7.7.7:8000=127.0.0.1:0",
+            "--tcp-profile=notsent_lowat=16KiB",
+        ]);
+        let herald = folder.launch(launch.clone()).start();
+        for (name, reason) in [
+            ("sk_lookup", "Argument list too long"),
+            ("refuse_rate", "sk_lookup is missing, and it refuses"),
+        ] {
+            let (is_active, told) = standing(&folder, name);
+            assert!(!is_active && told.contains(reason), "{name}: {told}");
+            let log = herald.log();
+            let mut lines = log.lines();
+            let warned = lines.any(|line| line.contains("WARN") && line.contains(reason));
+            assert!(warned, "{reason} is not in\n{log}");
+        }
+        for name in ["sk_reuseport", "sockops", "tcp_profile"] {
+            assert!(standing(&folder, name).0, "{name}");
+        }
+        let config = Settings::default().build();
+        for _ in 0..10 {
+            let mut client = Client::connect(herald.address(), &config).unwrap();
+            assert_eq!(client.get("/").unwrap().status, 200);
+            let peer = client.stream().sock.local_addr().unwrap();
+            let socket = socket_to(&herald, peer);
+            assert_eq!(SockRef::from(&socket).tcp_notsent_lowat().unwrap(), 16_384);
+        }
+        assert!(decided(&folder, Counter::Chosen) >= 10);
+        assert_eq!(decided(&folder, Counter::ClientEstablished), 10);
+        dial("127.7.7.7:8000").unwrap_err();
+        let (status, log) = launch.args(["--ebpf=require"]).try_start().unwrap_err();
+        assert_eq!(status.code(), Some(1), "{log}");
+        assert!(log.contains("sk_lookup is missing"), "{log}");
+    });
 }
 
 /// As under packaging/herald.service: alone in a group of the service manager's making, which is mounted read-only, with

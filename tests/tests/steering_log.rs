@@ -7,8 +7,9 @@ use std::{fs, thread};
 
 use herald_tests::gate;
 use herald_tests::herald::{Herald, Launch};
-use herald_tests::kernel::{self, CAP_BPF, CAP_NET_ADMIN};
+use herald_tests::netns;
 use herald_tests::origin::Origin;
+use herald_tests::steering::may;
 use herald_tests::wait;
 
 #[test]
@@ -17,25 +18,51 @@ fn each_decision_is_told_after_the_privileges_are_gone() {
     if !may(test) || !built(test) {
         return;
     }
-    let origin = Origin::echo();
-    let herald = launch(origin.address(), &objects())
-        .args(["--log-level=debug", "--refuse-rate=1", "--refuse-burst=5"])
-        .start();
-    let status = fs::read_to_string(format!("/proc/{}/status", herald.pid())).unwrap();
-    assert!(status.contains("CapEff:\t0000000000000000\n"), "{status}");
-    for _ in 0..20 {
-        drop(TcpStream::connect(herald.address()));
-    }
-    let port = herald.address().port();
-    for line in [
-        "ebpf: sk_reuseport: worker 0, the least cost: ",
-        "ebpf: sk_reuseport: worker 1, the least cost: ",
-        "ebpf: sockops: established, role 1, worker 0, peer ::ffff:127.0.0.1 ",
-        "ebpf: sockops: closed, role 1, worker 0, peer ::ffff:127.0.0.1 ",
-        &format!("ebpf: sk_lookup: refused, port {port}, source ::ffff:127.0.0.1"),
-    ] {
-        shows(&herald, line);
-    }
+    netns::within(|| {
+        let origin = Origin::echo();
+        let herald = launch(origin.address(), &objects())
+            .args([
+                "--listen=[::1]:0",
+                "--steer=127.7.7.7:8000=127.0.0.1:0",
+                "--steer=[::1]:8001=[::1]:0",
+                "--refuse-rate=1",
+                "--refuse-burst=5",
+                "--log-level=debug",
+            ])
+            .start();
+        let status = fs::read_to_string(format!("/proc/{}/status", herald.pid())).unwrap();
+        assert!(status.contains("CapEff:\t0000000000000000\n"), "{status}");
+        drop(TcpStream::connect("127.7.7.7:8000").unwrap());
+        drop(TcpStream::connect("[::1]:8001").unwrap());
+        let addresses = herald.addresses();
+        for address in &addresses {
+            for _ in 0..20 {
+                drop(TcpStream::connect(address));
+            }
+        }
+        for worker in 0..2 {
+            shows(
+                &herald,
+                &format!("sk_reuseport: worker {worker}, the least cost: "),
+            );
+        }
+        shows(
+            &herald,
+            "sk_lookup: assigned, port 8000, source ::ffff:127.0.0.1",
+        );
+        shows(&herald, "sk_lookup: assigned, port 8001, source ::1");
+        for (address, source) in addresses.iter().zip(["::ffff:127.0.0.1", "::1"]) {
+            for what in ["established", "closed"] {
+                let line = format!("sockops: {what}, role 1, worker 0, peer {source} ");
+                shows(&herald, &line);
+            }
+            let port = address.port();
+            shows(
+                &herald,
+                &format!("sk_lookup: refused, port {port}, source {source}"),
+            );
+        }
+    });
 }
 
 /// Some 3,000 connections in a moment are 9,000 lines.
@@ -145,13 +172,6 @@ fn built(test: &str) -> bool {
 
 /// Beside the folder for this test's own files.
 fn objects() -> PathBuf {
-    Path::new(env!("CARGO_TARGET_TMPDIR")).join("../ebpf/debug")
-}
-
-fn may(test: &str) -> bool {
-    gate::require(
-        test,
-        "CAP_BPF and CAP_NET_ADMIN",
-        kernel::may(&[CAP_BPF, CAP_NET_ADMIN]),
-    )
+    let own = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    own.with_file_name("ebpf").join("debug")
 }
