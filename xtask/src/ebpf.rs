@@ -34,7 +34,7 @@ pub(crate) enum Action {
 pub(crate) fn run(root: &Path, action: Action) -> Result<(), Failure> {
     match action {
         Action::Build { debug: false } => build(root),
-        Action::Build { debug: true } => build_logging(root).map(drop),
+        Action::Build { debug: true } => build_telling(root),
         Action::Verify => verify(root),
     }
 }
@@ -63,9 +63,19 @@ pub(crate) fn profdata(root: &Path) -> Result<Command, Failure> {
 /// for it.
 pub(crate) fn ready_for_tests(root: &Path) -> Result<(), Failure> {
     match Toolchain::is_here(&workplace(root)?) {
-        true => build_logging(root).map(drop),
+        true => build_telling(root),
         false => Ok(()),
     }
+}
+
+/// For the guests, whose kernels are downloaded too.
+pub(crate) fn build_telling(root: &Path) -> Result<(), Failure> {
+    build_logging(root).map(drop)
+}
+
+/// The telling objects that were built.
+pub(crate) fn telling(target: &Path) -> Vec<PathBuf> {
+    objects::telling(&target.join(FOLDER))
 }
 
 fn build_logging(root: &Path) -> Result<Vec<Object>, Failure> {
@@ -82,5 +92,8 @@ fn build(root: &Path) -> Result<(), Failure> {
 }
 
 fn workplace(root: &Path) -> Result<PathBuf, Failure> {
-    Ok(command::target_directory(root)?.join("ebpf"))
+    Ok(command::target_directory(root)?.join(FOLDER))
 }
+
+/// Below the target directory.
+const FOLDER: &str = "ebpf";

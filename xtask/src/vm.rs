@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 
 use crate::command::{self, Failure};
+use crate::ebpf;
 use crate::test::{self, Environment, Report, Row, TestBinary};
 
 mod archive;
@@ -43,16 +44,21 @@ const SERIES: [&str; 3] = ["6.1", "6.12", "7.x"];
 
 /// The suites that have something to show in a guest: a test binary, and what its tests' names
 /// must contain. A guest has no nginx, curl, openssl or Python.
-const SUITES: [(&str, &str); 3] = [
+const SUITES: [(&str, &str); 6] = [
     ("tests::kernel", ""),
     ("tests::kernel_ends", ""),
+    ("tests::kernel_lookup", ""),
+    ("tests::kernel_programs", ""),
     ("tests::kernel_steering", ""),
+    ("tests::steering_log", "each_decision_is_told"),
 ];
 
 /// What is carried into a guest.
 #[derive(Debug)]
 struct Load<'a> {
     herald: &'a Path,
+    /// The kernel programs that tell each decision: one suite gives them to Herald.
+    objects: Vec<PathBuf>,
     suites: Vec<Suite<'a>>,
     long: bool,
     /// The guest's clock counts instructions, and only what reads it runs.
@@ -73,6 +79,9 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<(), Failure> {
     let missing = command::timed("set-up", || Ok(test::prepare(&target).missing))?;
     let herald = command::timed("build herald (release)", || test::herald(root, &target))?;
     let built = command::timed("build the tests", || test::tests(root))?;
+    command::timed("build the kernel programs that tell", || {
+        ebpf::build_telling(root)
+    })?;
     let mut report = Report::default();
     for row in rows(&target, &herald, &built, options)? {
         report.add(row);
@@ -93,6 +102,7 @@ pub(crate) fn count(root: &Path, kernels: &[String]) -> Result<(), Failure> {
     let built = command::timed("build the tests", || test::tests(root))?;
     let load = Load {
         herald: &herald,
+        objects: Vec::new(),
         suites: suites(&built, counts::TEST)?,
         long: false,
         counts: true,
@@ -121,6 +131,7 @@ pub(crate) fn rows(
 ) -> Result<Vec<Row>, Failure> {
     let load = Load {
         herald,
+        objects: ebpf::telling(target),
         suites: suites(built, options.filter.as_deref().unwrap_or_default())?,
         long: options.long,
         counts: false,

@@ -1,7 +1,7 @@
 //! The objects: built from `proxy-ebpf/programs`, committed in `proxy/ebpf` beside their digests.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::toolchain::Toolchain;
@@ -83,6 +83,12 @@ pub(super) fn build(
             Ok(Object { name, bytes })
         })
         .collect()
+}
+
+/// The files of those that tell each decision, as far as they were built.
+pub(super) fn telling(folder: &Path) -> Vec<PathBuf> {
+    let files = NAMES.map(|name| folder.join(DEBUG).join(file(name)));
+    files.into_iter().filter(|path| path.is_file()).collect()
 }
 
 /// Writes objects, digests and note where they are committed.

@@ -1,5 +1,5 @@
 //! The guest's file system, all of it in memory: busybox, modules, `herald`, the test binaries
-//! and the libraries they are linked with, and `init.sh`, which runs them.
+//! and the libraries they are linked with, kernel programs, and `init.sh`, which runs the tests.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -50,6 +50,9 @@ pub(super) fn build(
             "run {} /suites/{name}\n",
             suite.binary.folder.display()
         ));
+    }
+    for object in &load.objects {
+        guest.put(&object.display().to_string(), &read(object)?)?;
     }
     guest.put("plan.sh", plan.as_bytes())?;
     let finished = guest.archive.finish();
