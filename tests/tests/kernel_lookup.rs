@@ -25,6 +25,7 @@ fn lookup_gives_ports_and_addresses_to_a_listener() {
         let scene = Scene::new(
             2,
             &[
+                "--handshake-timeout=60s",
                 "--listen=[::1]:0",
                 "--steer=127.7.7.7:8000-8099=127.0.0.1:0",
                 "--steer=[2001:db8::7]:8443=[::1]:0",
@@ -43,7 +44,11 @@ fn lookup_gives_ports_and_addresses_to_a_listener() {
         for (number, address) in (1..).zip(dialled) {
             let mut client = dial(address).unwrap();
             assert_eq!(client.get("/").unwrap().status, 200, "{address}");
-            assert_eq!(scene.decided(Counter::LookupAssigned), number, "{address}");
+            // More where a SYN was sent again.
+            assert!(
+                scene.decided(Counter::LookupAssigned) >= number,
+                "{address}"
+            );
         }
         assert!(scene.decided(Counter::Chosen) >= before + 4);
         assert_eq!(scene.decided(Counter::ChosenByHash), 0);
@@ -98,7 +103,7 @@ fn lookup_loses_no_connection_to_the_hash() {
                 assert_eq!(client.get("/").unwrap().status, 200);
             }
         }
-        assert_eq!(scene.decided(Counter::LookupAssigned), 16);
+        assert!(scene.decided(Counter::LookupAssigned) >= 16);
         assert_eq!(scene.decided(Counter::Chosen), 0);
         assert_eq!(scene.decided(Counter::ClientEstablished), 32);
     });
@@ -133,7 +138,7 @@ fn lookup_of_a_given_port_leaves_kernel_tls_working() {
                 expect_body(&mut good().connect(herald.address()).unwrap(), LARGE);
             }
             expect_sealed(before, 2 * COUNT, "the listener's own");
-            assert_eq!(decided(&folder, Counter::LookupAssigned), COUNT);
+            assert!(decided(&folder, Counter::LookupAssigned) >= COUNT);
             let chosen = decided(&folder, Counter::Chosen);
             assert_eq!(chosen >= 2 * COUNT, workers > 1, "{chosen}");
         }

@@ -69,7 +69,7 @@ fn the_least_busy_of_those_that_live_is_chosen() {
         for service in &services {
             service.met();
         }
-        assert_eq!(programs.count(Counter::ChosenByHash), 2);
+        assert!(programs.count(Counter::ChosenByHash) >= 2);
     });
 }
 

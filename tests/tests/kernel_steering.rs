@@ -212,7 +212,7 @@ fn without_a_group_the_level_drops_and_says_so() {
             let mut client = dial("127.7.7.7:8000").unwrap();
             assert_eq!(client.get("/").unwrap().status, 200);
         }
-        assert_eq!(decided(&folder, Counter::LookupAssigned), 10);
+        assert!(decided(&folder, Counter::LookupAssigned) >= 10);
         assert!(decided(&folder, Counter::Chosen) >= 10);
         let required = launch.args(["--ebpf=require"]).under(under);
         let (status, log) = required.try_start().unwrap_err();

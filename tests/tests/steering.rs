@@ -70,7 +70,7 @@ fn workers_that_are_silent_are_not_chosen() {
     wait::until("all to be accepted", || {
         (scene.open().iter().sum::<u64>() == 20).then_some(())
     });
-    assert_eq!(scene.decided(Counter::ChosenByHash), 20);
+    assert!(scene.decided(Counter::ChosenByHash) >= 20);
     assert_eq!(scene.decided(Counter::Chosen), 0);
     drop(connections);
     wait::until("the workers to be chosen again", || {
