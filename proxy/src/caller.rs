@@ -47,7 +47,7 @@ impl Standing {
     /// Bytes of all its blocks.
     fn bytes(&self) -> usize {
         let blocks = std::iter::once(&self.block).chain(&self.workers);
-        blocks.map(|block| block.http1.len()).sum()
+        blocks.map(HeaderBlock::bytes).sum()
     }
 }
 
@@ -261,7 +261,7 @@ mod tests {
                 block: HeaderBlock {
                     http1: Bytes::new(),
                     pairs: Box::new([]),
-                    element_at: None,
+                    element: None,
                     holds_until: u64::MAX,
                 },
                 workers: Box::default(),

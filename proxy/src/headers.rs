@@ -17,7 +17,7 @@ pub mod rewrite;
 pub mod sample;
 pub mod template;
 pub mod trailers;
-mod xfcc;
+pub mod xfcc;
 
 pub use date::ensure_date;
 pub use families::family_names;

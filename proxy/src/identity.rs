@@ -30,12 +30,14 @@ mod time;
 mod usage;
 mod variable;
 mod vendor;
+mod xfcc;
 
 #[cfg(test)]
 mod tests;
 
 pub use self::attributes::Attributes;
 pub use self::variable::{Variable, VariableSet};
+pub use self::xfcc::XfccBy;
 
 /// What is said of a certificate that failed (`identity_on_failure`).
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -115,12 +117,6 @@ pub fn key_type(der: &[u8]) -> Option<String> {
 /// The algorithm of a certificate's signature, by its usual name, else as an OID.
 pub fn signature_algorithm(der: &[u8]) -> Option<String> {
     usage::signature_algorithm(der)
-}
-
-/// What begins an element of Envoy's `x-forwarded-client-cert` before Herald's own certificate: `By=`,
-/// its first URI and `;`. Empty without one, as Envoy's is.
-pub fn xfcc_by(own: &[u8]) -> Vec<u8> {
-    vendor::xfcc_by(own).unwrap_or_default()
 }
 
 /// Computes the wanted values, and only those.

@@ -96,7 +96,7 @@ fn injection_into_an_http2_head_makes_one_map_and_never_grows_it() {
     let nothing = HeaderBlock {
         http1: Bytes::new(),
         pairs: Box::new([]),
-        element_at: None,
+        element: None,
         holds_until: u64::MAX,
     };
     let write = |outbound: &Outbound<'_>| {

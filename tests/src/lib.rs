@@ -8,6 +8,7 @@
 pub mod bulk;
 pub mod certs;
 pub mod client;
+pub mod envoy;
 pub mod forge;
 pub mod gate;
 pub mod h2;

@@ -21,6 +21,8 @@ fn edge() -> Identity {
     })
 }
 
+const GIVEN_JSON: &str = r#"[{"by":["spiffe://example.org/edge"],"hash":"1a2b","subject":"CN=a,O=\\\"b\\\"","uri":["spiffe://example.org/client"]}]"#;
+
 fn trusting(launch: Launch) -> Launch {
     launch.args([
         "--preset",
@@ -64,6 +66,44 @@ fn a_trusted_forwarders_elements_come_before_heralds() {
         let seen = world.origin.take_one();
         assert_eq!(elements(&seen), format!("{GIVEN},Hash=3c,{own}"));
         assert!(!seen.headers.has("x_forwarded_client_cert"));
+    }
+}
+
+/// The list goes on in the format it came in, as Envoy's does: JSON stays JSON where Herald itself writes text.
+#[test]
+fn a_list_in_json_goes_on_in_json() {
+    for preset in [
+        "envoy-xfcc",
+        "envoy-xfcc-json",
+        "envoy-xfcc-cert",
+        "envoy-xfcc-cert-json",
+    ] {
+        let world = World::with("required", |launch| {
+            let trusted = ["--trusted-forwarder", "spiffe:spiffe://example.org/*"];
+            launch.args(["--preset", preset]).args(trusted)
+        });
+        for protocol in Protocol::ALL {
+            let ask = Ask::get("/").header("X-Forwarded-Client-Cert", GIVEN_JSON);
+            assert_eq!(
+                world.ask(protocol, Some(&edge()), &ask).unwrap().status,
+                200
+            );
+            let sent = elements(&world.origin.take_one());
+            let list: Vec<serde_json::Value> = serde_json::from_str(&sent).unwrap();
+            let before = GIVEN_JSON.strip_suffix(']').unwrap();
+            assert!(sent.starts_with(&format!("{before},")), "{sent}");
+            let [_, own] = &list[..] else {
+                panic!("{sent}")
+            };
+            assert_eq!(own["uri"], serde_json::json!([EDGE]));
+            assert_eq!(own.get("cert").is_some(), preset.contains("-cert"));
+            // And text stays text.
+            let ask = Ask::get("/").header("X-Forwarded-Client-Cert", GIVEN);
+            world.ask(protocol, Some(&edge()), &ask).unwrap();
+            let sent = elements(&world.origin.take_one());
+            assert!(sent.starts_with(&format!("{GIVEN},Hash=")), "{sent}");
+            assert_eq!(sent.contains(";Chain="), own.get("chain").is_some());
+        }
     }
 }
 
@@ -122,6 +162,10 @@ fn a_list_that_can_not_be_read_is_refused() {
             "Hash=1,",
             "Subject=\"CN=a",
             "Hash=1; Hash=2",
+            "[]",
+            "[{\"hash\":\"1\"}",
+            "[{\"hash\":\"1\",\"hash\":\"2\"}]",
+            "[{\"admin\":\"1\"}]",
             &long,
         ] {
             let ask = Ask::get("/").header("X-Forwarded-Client-Cert", value);
@@ -194,15 +238,6 @@ fn forwarders_without_a_use_or_without_a_certificate_are_mistakes() {
         (
             ["--preset", "envoy-xfcc", "--trusted-forwarder", "edge"],
             "`edge` names no forwarder",
-        ),
-        (
-            [
-                "--preset",
-                "envoy-xfcc-json",
-                "--trusted-forwarder",
-                "common_name:edge",
-            ],
-            "no X-Forwarded-Client-Cert is sent",
         ),
     ] {
         let origin = Origin::echo();

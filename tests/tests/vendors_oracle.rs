@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use herald_tests::client::Settings;
+use herald_tests::envoy;
 use herald_tests::gate;
 use herald_tests::herald::Launch;
 use herald_tests::origin::Origin;
@@ -238,9 +239,13 @@ fn envoy_and_the_presets_named_after_it() {
             ("envoy-xfcc", "format: TEXT"),
             ("envoy-xfcc-cert", "format: TEXT, cert: true, chain: true"),
             ("envoy-xfcc-json", "format: JSON"),
+            (
+                "envoy-xfcc-cert-json",
+                "format: JSON, cert: true, chain: true",
+            ),
         ] {
             compare(&named(preset), ENVOY, Kind::Envoy, |origin, _, at| {
-                envoy(details, origin, at)
+                envoy::configuration(&files(), ("SANITIZE_SET", details), origin, at)
             });
         }
     }
@@ -430,50 +435,6 @@ fn apache(origin: SocketAddr, dir: &Path, at: SocketAddr) -> String {
          User www-data\nGroup www-data\nSSLEngine on\nSSLCertificateFile {cert}\nSSLCertificateKeyFile {key}\n\
          SSLCACertificateFile {ca}\nSSLVerifyClient require\nSSLVerifyDepth 10\nSSLSessionCache none\n\
          SSLOptions +StdEnvVars +ExportCertData\n{headers}ProxyPass / http://{origin}/\n"
-    )
-}
-
-fn envoy(details: &str, origin: SocketAddr, at: SocketAddr) -> String {
-    let [cert, key, ca] = files().map(|path| path.display().to_string());
-    let (port, host) = (at.port(), origin.port());
-    format!(
-        r#"
-static_resources:
-  listeners:
-  - address: {{ socket_address: {{ address: 127.0.0.1, port_value: {port} }} }}
-    filter_chains:
-    - transport_socket:
-        name: envoy.transport_sockets.tls
-        typed_config:
-          "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext
-          require_client_certificate: true
-          common_tls_context:
-            tls_certificates:
-            - certificate_chain: {{ filename: "{cert}" }}
-              private_key: {{ filename: "{key}" }}
-            validation_context: {{ trusted_ca: {{ filename: "{ca}" }} }}
-      filters:
-      - name: envoy.filters.network.http_connection_manager
-        typed_config:
-          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
-          stat_prefix: x
-          forward_client_cert_details: SANITIZE_SET
-          set_current_client_cert_details: {{ subject: true, uri: true, dns: true, {details} }}
-          route_config:
-            virtual_hosts:
-            - name: x
-              domains: ["*"]
-              routes: [{{ match: {{ prefix: "/" }}, route: {{ cluster: origin }} }}]
-          http_filters:
-          - name: envoy.filters.http.router
-            typed_config: {{ "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router }}
-  clusters:
-  - name: origin
-    type: STATIC
-    load_assignment:
-      cluster_name: origin
-      endpoints: [{{ lb_endpoints: [{{ endpoint: {{ address: {{ socket_address: {{ address: 127.0.0.1, port_value: {host} }} }} }} }}] }}]
-"#
     )
 }
 

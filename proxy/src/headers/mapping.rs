@@ -13,7 +13,8 @@ use super::families::family_names;
 use super::names::canonical_key;
 use super::preset::{Form, Preset};
 use super::template::Template;
-use crate::identity::{self, Values, Variable, VariableSet};
+use super::xfcc;
+use crate::identity::{self, Values, Variable, VariableSet, XfccBy};
 
 #[cfg(test)]
 mod tests;
@@ -23,10 +24,12 @@ mod tests;
 pub struct Mapping {
     entries: Box<[Entry]>,
     wanted: VariableSet,
-    /// What begins an element of `x-forwarded-client-cert`: `By=` and Herald's own URI, with `;`.
-    by: Box<[u8]>,
-    /// Which entry is such an element, if any.
-    element: Option<usize>,
+    /// What begins an element of `x-forwarded-client-cert`: Herald's own URIs.
+    by: XfccBy,
+    /// Which entry is such an element, if any, and of what it tells in which format.
+    element: Option<(usize, xfcc::Told, xfcc::Format)>,
+    /// Whether it may come behind a forwarder's.
+    appends: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -62,9 +65,9 @@ pub struct HeaderBlock {
     /// The same headers for HTTP/2: names in lower case, values without outer spaces (RFC 9113
     /// §8.2.1 forbids them; HTTP/1.1 receivers drop them), never indexed (RFC 7541 §7.1.3).
     pub pairs: Box<[(HeaderName, HeaderValue)]>,
-    /// Where in `http1` the value of `x-forwarded-client-cert` begins, if it is there in Envoy's
-    /// text format: a trusted forwarder's elements go before it.
-    pub element_at: Option<usize>,
+    /// The value of `x-forwarded-client-cert`, if it is there in one of Envoy's formats and may come
+    /// behind a trusted forwarder's.
+    pub element: Option<xfcc::Element>,
     /// Unix seconds at which the block must be rendered anew (first second it may be wrong).
     pub holds_until: u64,
 }
@@ -102,7 +105,7 @@ impl Mapping {
         for entry in preset_entries(presets) {
             put(&mut entries, entry);
         }
-        Self::grown(entries, free).map(|grown| grown.by(&self.by))
+        Self::grown(entries, free).map(|grown| grown.like(self))
     }
 
     fn grown(
@@ -139,28 +142,33 @@ impl Mapping {
             .map(|entry| entry.source.wanted())
             .fold(VariableSet::EMPTY, VariableSet::union);
         Self {
-            element: entries.iter().position(Entry::is_element),
+            element: entries.iter().enumerate().find_map(Entry::element),
             entries: entries.into(),
             wanted,
-            by: Box::default(),
+            by: XfccBy::default(),
+            appends: false,
         }
     }
 
-    /// The same with Herald's own URI in elements of `x-forwarded-client-cert`, as
-    /// [`identity::xfcc_by`] gives it.
-    pub fn by(self, by: &[u8]) -> Self {
-        Self {
-            by: by.into(),
-            ..self
+    /// The same with Herald's own URIs in elements of `x-forwarded-client-cert`; these may come behind a
+    /// forwarder's if it `appends`, and are then rendered in both formats.
+    pub fn by(mut self, by: &XfccBy, appends: bool) -> Self {
+        self.by = by.clone();
+        self.appends = appends;
+        if let Some((_, told, _)) = self.element.filter(|_| appends) {
+            for (variable, _) in told.variables() {
+                self.wanted.insert(variable);
+            }
         }
+        self
     }
 
-    /// The same with the URI that `other` has.
+    /// The same with such elements as `other` has.
     pub fn like(self, other: &Self) -> Self {
-        self.by(&other.by)
+        self.by(&other.by, other.appends)
     }
 
-    /// Whether it has `x-forwarded-client-cert` in Envoy's text format.
+    /// Whether it has `x-forwarded-client-cert` in one of Envoy's formats.
     pub fn has_elements(&self) -> bool {
         self.element.is_some()
     }
@@ -180,19 +188,24 @@ impl Mapping {
     pub fn render(&self, values: &Values) -> HeaderBlock {
         let mut lines = Vec::new();
         let mut spans = Vec::with_capacity(self.entries.len());
-        let mut element_at = None;
+        let mut element = None;
         for (number, entry) in self.entries.iter().enumerate() {
             let line = lines.len();
             lines.extend_from_slice(entry.spelling.as_bytes());
             lines.extend_from_slice(b": ");
             let start = lines.len();
-            let is_element = self.element == Some(number);
-            if is_element {
-                lines.extend_from_slice(&self.by);
-            }
-            if entry.source.render(values, &mut lines) {
-                if is_element {
-                    element_at = Some(start);
+            let own = self.element.filter(|(at, ..)| *at == number);
+            let is_there = match own {
+                Some((_, told, format)) => {
+                    let value = told.value(format, values, &self.by);
+                    lines.extend_from_slice(value.as_deref().unwrap_or_default());
+                    value.is_some()
+                }
+                None => entry.source.render(values, &mut lines),
+            };
+            if is_there {
+                if let Some((_, told, _)) = own.filter(|_| self.appends) {
+                    element = Some(told.element(start..lines.len(), values, &self.by));
                 }
                 spans.push((entry, start, lines.len()));
                 lines.extend_from_slice(b"\r\n");
@@ -211,7 +224,7 @@ impl Mapping {
         let days = self.wanted.contains(Variable::DaysRemaining);
         HeaderBlock {
             pairs: pairs.collect(),
-            element_at,
+            element,
             holds_until: if days { values.holds_until } else { u64::MAX },
             http1,
         }
@@ -219,13 +232,24 @@ impl Mapping {
 }
 
 impl Entry {
-    /// Whether it is `x-forwarded-client-cert` in Envoy's text format.
-    fn is_element(&self) -> bool {
-        let of = |variable| match &self.source {
-            Source::Template(template) => template.is_only(variable),
-            _ => false,
+    /// What it tells, with its place, if it is `x-forwarded-client-cert` in one of Envoy's formats.
+    fn element((at, entry): (usize, &Self)) -> Option<(usize, xfcc::Told, xfcc::Format)> {
+        let template = match &entry.source {
+            Source::Template(template) if entry.name == xfcc::NAME => template,
+            _ => return None,
         };
-        self.name == super::xfcc::NAME && (of(Variable::Xfcc) || of(Variable::XfccCert))
+        xfcc::Told::ALL.into_iter().find_map(|told| {
+            let mut variables = told.variables().into_iter();
+            let (_, format) = variables.find(|(variable, _)| template.is_only(*variable))?;
+            Some((at, told, format))
+        })
+    }
+}
+
+impl HeaderBlock {
+    /// How much memory its bytes take.
+    pub fn bytes(&self) -> usize {
+        self.http1.len() + self.element.as_ref().map_or(0, xfcc::Element::bytes)
     }
 }
 

@@ -37,6 +37,8 @@ pub enum Preset {
     EnvoyXfccCert,
     /// `envoy-xfcc-json`
     EnvoyXfccJson,
+    /// `envoy-xfcc-cert-json`
+    EnvoyXfccCertJson,
     /// `traefik`
     Traefik,
     /// `aws-alb-verify`
@@ -90,6 +92,7 @@ impl Preset {
             Self::EnvoyXfcc => "envoy-xfcc",
             Self::EnvoyXfccCert => "envoy-xfcc-cert",
             Self::EnvoyXfccJson => "envoy-xfcc-json",
+            Self::EnvoyXfccCertJson => "envoy-xfcc-cert-json",
             Self::Traefik => "traefik",
             Self::AwsAlbVerify => "aws-alb-verify",
             Self::AwsAlbPassthrough => "aws-alb-passthrough",
@@ -139,6 +142,9 @@ impl Preset {
             Self::EnvoyXfccJson => {
                 "x-forwarded-client-cert in Envoy's JSON format, as envoy-xfcc otherwise"
             }
+            Self::EnvoyXfccCertJson => {
+                "x-forwarded-client-cert in Envoy's JSON format, as envoy-xfcc-cert otherwise"
+            }
             Self::Traefik => {
                 "X-Forwarded-Tls-Client-Cert and -Info, with all that Traefik can tell"
             }
@@ -176,6 +182,7 @@ impl Preset {
             Self::EnvoyXfcc,
             Self::EnvoyXfccCert,
             Self::EnvoyXfccJson,
+            Self::EnvoyXfccCertJson,
             Self::Traefik,
             Self::AwsAlbVerify,
             Self::AwsAlbPassthrough,
@@ -202,6 +209,7 @@ impl Preset {
             Self::EnvoyXfcc => tables::ENVOY_XFCC,
             Self::EnvoyXfccCert => tables::ENVOY_XFCC_CERT,
             Self::EnvoyXfccJson => tables::ENVOY_XFCC_JSON,
+            Self::EnvoyXfccCertJson => tables::ENVOY_XFCC_CERT_JSON,
             Self::Traefik => tables::TRAEFIK,
             Self::AwsAlbVerify => tables::AWS_ALB_VERIFY,
             Self::AwsAlbPassthrough => tables::AWS_ALB_PASSTHROUGH,

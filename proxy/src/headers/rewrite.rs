@@ -2,6 +2,8 @@
 //! head and a permit, and it gives out headers only through the filter that strips and injects,
 //! so no other stage can forward a header the client forged.
 
+use std::ops::Range;
+
 use bytes::{BufMut, BytesMut};
 use http::header::{self, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Version};
@@ -11,7 +13,7 @@ use super::forwarded::{ClientHop, FieldSink};
 use super::hop::HopList;
 use super::mapping::HeaderBlock;
 use super::names::{Hygiene, is_connection_field};
-use super::xfcc;
+use super::xfcc::Forwarded;
 use crate::http::Upgrades;
 pub use crate::http::request::Framing;
 use crate::http::request::RequestHead;
@@ -35,10 +37,21 @@ pub struct Outbound<'a> {
     hygiene: &'a Hygiene,
     block: &'a HeaderBlock,
     way: Way<'a>,
-    /// Elements of `x-forwarded-client-cert` before Herald's own, of a trusted forwarder.
-    forwarded: Box<[u8]>,
+    /// Of a trusted forwarder that says of its own client's certificate.
+    forwarded: Option<Appended<'a>>,
     /// The protocol that the origin is asked to switch to.
     upgrade: Option<&'a str>,
+}
+
+/// The value of `x-forwarded-client-cert` that is sent for a trusted forwarder.
+#[derive(Debug)]
+struct Appended<'a> {
+    /// What the forwarder says.
+    before: Box<[u8]>,
+    /// What Herald says.
+    behind: &'a [u8],
+    /// The place of the value in the block's lines.
+    span: Range<usize>,
 }
 
 impl<'a> Outbound<'a> {
@@ -57,7 +70,7 @@ impl<'a> Outbound<'a> {
             hygiene,
             block,
             way,
-            forwarded: Box::default(),
+            forwarded: None,
             upgrade: None,
         })
     }
@@ -66,10 +79,18 @@ impl<'a> Outbound<'a> {
     /// certificate verified and is a trusted forwarder's.
     ///
     /// # Errors
-    /// What it says can't be read.
+    /// What it says can't be read, or Herald's own element is too large to be sent.
     pub fn append_to_forwarded(&mut self) -> Result<(), Refusal> {
-        if self.block.element_at.is_some() {
-            self.forwarded = xfcc::elements(self.head.headers())?;
+        let Some(element) = &self.block.element else {
+            return Ok(());
+        };
+        if let Some(Forwarded { format, before }) = Forwarded::read(self.head.headers())? {
+            let behind = element.behind(format).ok_or(Refusal::ForwardedTooLong)?;
+            self.forwarded = Some(Appended {
+                before,
+                behind,
+                span: element.span.clone(),
+            });
         }
         Ok(())
     }
@@ -147,15 +168,18 @@ impl<'a> Outbound<'a> {
 
     fn put_block(&self, out: &mut BytesMut) {
         let block = &self.block.http1;
-        let parts = self.block.element_at.map(|at| block.split_at_checked(at));
-        match parts.flatten() {
-            Some((before, element)) if !self.forwarded.is_empty() => {
-                out.put_slice(before);
-                out.put_slice(&self.forwarded);
-                out.put_slice(element);
-            }
-            _ => out.put_slice(block),
-        }
+        let Some(Appended {
+            before,
+            behind,
+            span,
+        }) = &self.forwarded
+        else {
+            return out.put_slice(block);
+        };
+        out.put_slice(block.get(..span.start).unwrap_or_default());
+        out.put_slice(before);
+        out.put_slice(behind);
+        out.put_slice(block.get(span.end..).unwrap_or_default());
     }
 
     /// The client's fields that travel on as they are, in the client's order.

@@ -1,23 +1,168 @@
 //! `x-forwarded-client-cert` of a trusted forwarder: the single exception to "what comes in is never
 //! sent on" (Envoy's APPEND_FORWARD). Takes the fields of a request whose own certificate verified
-//! and is a forwarder's; gives the elements that Herald's own follows. What is not Envoy's grammar is
-//! refused: left out, the forwarder would seem to ask for itself, with rights that its client lacks.
+//! and is a forwarder's; gives the elements that Herald's own follows, in the format they came in, as
+//! Envoy does. What is neither of Envoy's formats is refused: left out, the forwarder would seem to ask
+//! for itself, with rights that its client lacks.
 
+use std::ops::Range;
+
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName};
 
 use super::Refusal;
+use crate::identity::{self, Values, Variable, XfccBy};
+
+mod json;
+#[cfg(test)]
+mod tests;
 
 /// The name, in lower case.
 pub(super) const NAME: HeaderName = HeaderName::from_static("x-forwarded-client-cert");
 
-/// All elements of the request's fields, each followed by `,`; empty without any.
-///
-/// # Errors
-/// More than is taken, or something that is no element.
-pub(super) fn elements(headers: &HeaderMap) -> Result<Box<[u8]>, Refusal> {
+/// How it is written.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Format {
+    /// Elements between `,`, of pairs between `;`.
+    Text,
+    /// An array of objects.
+    Json,
+}
+
+/// What a forwarder says.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Forwarded {
+    /// Herald's element has the same.
+    pub format: Format,
+    /// The elements as they came, up to where another begins.
+    pub before: Box<[u8]>,
+}
+
+/// The value that Herald itself makes, among the lines of a block.
+#[derive(Clone, Debug)]
+pub struct Element {
+    /// Where it is in the lines.
+    pub span: Range<usize>,
+    text: Option<Bytes>,
+    json: Option<Bytes>,
+}
+
+/// A set of facts that an element has, as two variables.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Told {
+    text: Variable,
+    json: Variable,
+}
+
+impl Forwarded {
+    /// All elements of the request's fields; nothing without a field.
+    ///
+    /// # Errors
+    /// More than is taken, or something that is no element.
+    pub fn read(headers: &HeaderMap) -> Result<Option<Self>, Refusal> {
+        let mut lines = headers
+            .get_all(NAME)
+            .iter()
+            .map(|value| value.as_bytes().trim_ascii());
+        let Some(first) = lines.next() else {
+            return Ok(None);
+        };
+        // No element of the text format begins so.
+        if !first.starts_with(b"[") {
+            let before = text(std::iter::once(first).chain(lines))?;
+            return Ok(Some(Self {
+                format: Format::Text,
+                before,
+            }));
+        }
+        if first.len() >= BYTES_MAX {
+            return Err(Refusal::ForwardedTooLong);
+        }
+        // Two arrays are no list, and Envoy's reader would be at a loss.
+        if lines.next().is_some() || !json::is_sound(first) {
+            return Err(Refusal::ForwardedMalformed);
+        }
+        let open = first
+            .strip_suffix(b"]")
+            .ok_or(Refusal::ForwardedMalformed)?;
+        Ok(Some(Self {
+            format: Format::Json,
+            before: [open, b","].concat().into(),
+        }))
+    }
+}
+
+impl Element {
+    /// What comes behind a forwarder's elements in this format; nothing where it is too large for one.
+    pub fn behind(&self, format: Format) -> Option<&Bytes> {
+        match format {
+            Format::Text => self.text.as_ref(),
+            Format::Json => self.json.as_ref(),
+        }
+    }
+
+    /// How much memory both take.
+    pub fn bytes(&self) -> usize {
+        [&self.text, &self.json]
+            .into_iter()
+            .flatten()
+            .map(Bytes::len)
+            .sum()
+    }
+}
+
+impl Told {
+    /// All there are.
+    pub(super) const ALL: [Self; 2] = [
+        Self {
+            text: Variable::Xfcc,
+            json: Variable::XfccJson,
+        },
+        Self {
+            text: Variable::XfccCert,
+            json: Variable::XfccCertJson,
+        },
+    ];
+
+    /// Its variables, with the formats they are in.
+    pub(super) fn variables(self) -> [(Variable, Format); 2] {
+        [(self.text, Format::Text), (self.json, Format::Json)]
+    }
+
+    /// The whole value of a request that brings none.
+    pub(super) fn value(self, format: Format, values: &Values, by: &XfccBy) -> Option<Vec<u8>> {
+        let (variable, begin, by): (_, &[u8], _) = match format {
+            Format::Text => (self.text, b"", &by.text),
+            Format::Json => (self.json, b"[{", &by.json),
+        };
+        let value = values.get(variable)?;
+        let rest = value
+            .strip_prefix(begin)
+            .filter(|_| value != identity::TOO_LARGE);
+        Some(match rest {
+            Some(rest) => [begin, by, rest].concat(),
+            None => value.to_vec(),
+        })
+    }
+
+    /// What comes behind a forwarder's elements.
+    pub(super) fn element(self, span: Range<usize>, values: &Values, by: &XfccBy) -> Element {
+        let whole = |format| {
+            self.value(format, values, by)
+                .filter(|value| value != identity::TOO_LARGE)
+        };
+        let json = whole(Format::Json);
+        Element {
+            span,
+            text: whole(Format::Text).map(Bytes::from),
+            json: json.and_then(|json| Some(Bytes::copy_from_slice(json.strip_prefix(b"[")?))),
+        }
+    }
+}
+
+/// The elements of all lines, each followed by `,`.
+fn text<'a>(lines: impl Iterator<Item = &'a [u8]>) -> Result<Box<[u8]>, Refusal> {
     let mut elements = Vec::new();
-    for value in headers.get_all(NAME) {
-        let value = value.as_bytes().trim_ascii();
+    for value in lines {
         if elements.len() + value.len() >= BYTES_MAX {
             return Err(Refusal::ForwardedTooLong);
         }
@@ -85,107 +230,3 @@ const KEYS: [&[u8]; 8] = [
 ];
 /// A few hops with their chains; an origin takes no larger heads anyway.
 const BYTES_MAX: usize = 16 * 1024;
-
-#[cfg(test)]
-mod tests {
-    use http::HeaderValue;
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn read(values: &[&str]) -> Result<String, Refusal> {
-        let mut headers = HeaderMap::new();
-        for value in values {
-            headers.append(NAME, HeaderValue::from_str(value).unwrap());
-        }
-        let elements = elements(&headers)?;
-        Ok(String::from_utf8(elements.into()).unwrap())
-    }
-
-    /// The examples of Envoy's documentation.
-    #[test]
-    fn what_envoy_writes_is_taken_as_it_is() {
-        for value in [
-            "By=http://frontend.lyft.com;Hash=468ed33be74eee6556d90c0149c1309e9ba61d6425303443c0748a02dd8de688;Subject=\"/C=US/ST=CA/L=San Francisco/OU=Lyft/CN=Test Client\";URI=http://testclient.lyft.com;DNS=lyft.com;DNS=www.lyft.com",
-            "By=http://frontend.lyft.com;Hash=468ed33b;URI=http://testclient.lyft.com,By=http://backend.lyft.com;Hash=9ba61d64;URI=http://frontend.lyft.com",
-            "hash=1;SUBJECT=\"CN=a\\\"\\\\,O=x;y\";uri=;dns=*.example.com",
-            "Hash=1;URI=\"spiffe://x/a,b;c=d\"",
-        ] {
-            assert_eq!(read(&[value]), Ok(format!("{value},")));
-        }
-        assert_eq!(read(&[]), Ok(String::new()));
-        assert_eq!(read(&["Hash=1", "Hash=2"]), Ok("Hash=1,Hash=2,".to_owned()));
-    }
-
-    #[test]
-    fn anything_else_is_refused() {
-        for value in [
-            "",
-            ",",
-            "Hash=1,",
-            "Hash=1;",
-            "Hash",
-            "=1",
-            "Hash =1",
-            "Hash=1; URI=x",
-            "Hash=1, Hash=2",
-            "Name=1",
-            "Subject=\"CN=a",
-            "Subject=\"CN=a\\\"",
-            "Subject=\"CN=a\"b",
-            "URI=a=b",
-            "URI=a\"b",
-            "URI=a\tb",
-            "Subject=\"a\tb\"",
-            "URI=a b",
-        ] {
-            assert_eq!(read(&[value]), Err(Refusal::ForwardedMalformed), "{value}");
-        }
-        // A quote that one line opens is not closed by the next.
-        let split = read(&["Subject=\"CN=a", "b\""]);
-        assert_eq!(split, Err(Refusal::ForwardedMalformed));
-    }
-
-    #[test]
-    fn there_is_a_most_of_bytes() {
-        let long = format!("Hash={}", "a".repeat(BYTES_MAX));
-        assert_eq!(read(&[&long]), Err(Refusal::ForwardedTooLong));
-        let many = ["Hash=1"; BYTES_MAX / 7 + 1];
-        assert_eq!(read(&many), Err(Refusal::ForwardedTooLong));
-    }
-
-    /// Reads as Envoy's readers do: at `,` outside of quotes. None where a quote is open at the end.
-    fn split(list: &[u8]) -> Option<Vec<Vec<u8>>> {
-        let (mut elements, mut quoted, mut escaped) = (vec![Vec::new()], false, false);
-        for byte in list {
-            match byte {
-                _ if escaped => escaped = false,
-                b'\\' if quoted => escaped = true,
-                b'"' => quoted = !quoted,
-                b',' if !quoted => {
-                    elements.push(Vec::new());
-                    continue;
-                }
-                _ => {}
-            }
-            elements.last_mut()?.push(*byte);
-        }
-        (!quoted).then_some(elements)
-    }
-
-    proptest! {
-        /// Whatever is taken, Herald's own element is the last one, whole and by itself.
-        #[test]
-        fn what_is_taken_can_not_swallow_what_follows(
-            lines in prop::collection::vec("((By|Hash|URI|x|Subject)?=?[a=;, \"\\\\]{0,8}[;,]?){0,4}", 0..3),
-        ) {
-            let lines: Vec<&str> = lines.iter().map(|line| line.trim()).collect();
-            if let Ok(taken) = read(&lines) {
-                let own = b"Hash=ff;Subject=\"CN=a,b\"";
-                let elements = split(&[taken.as_bytes(), own].concat()).unwrap();
-                prop_assert_eq!(elements.last().unwrap(), own);
-                prop_assert!(elements.iter().all(|element| !element.is_empty()));
-            }
-        }
-    }
-}

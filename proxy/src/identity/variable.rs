@@ -135,6 +135,8 @@ variables! {
     XfccCert = "certXFCCCert",
     /// The same as [`Variable::Xfcc`], as JSON.
     XfccJson = "certXFCCJSON",
+    /// The same as [`Variable::XfccCert`], as JSON.
+    XfccCertJson = "certXFCCCertJSON",
     /// Traefik's summary: Subject, Issuer, SerialNumber, NB, NA, SAN.
     TraefikInfo = "certTraefikInfo",
 }
@@ -238,7 +240,7 @@ mod tests {
 
     #[test]
     fn every_name_parses_back_and_only_exactly() {
-        assert_eq!(Variable::COUNT, 59);
+        assert_eq!(Variable::COUNT, 60);
         for variable in Variable::all() {
             assert_eq!(Variable::parse(variable.name()), Some(variable));
             assert_eq!(Variable::parse(&variable.name().to_lowercase()), None);

@@ -1,7 +1,7 @@
-//! Values in the encodings of single products: Google, AWS, Envoy, Traefik, HAProxy, httpd, Linkerd.
+//! Values in the encodings of single products: Google, AWS, Traefik, HAProxy, httpd, Linkerd, and by
+//! `xfcc.rs` Envoy.
 //!
-//! Where a product writes a certificate's text unescaped into its own syntax (Traefik's quotes,
-//! Envoy's `;`), the bytes that could forge a field are percent-encoded; what ordinary certificates
+//! Where a product writes a certificate's text unescaped into its own syntax (Traefik's quotes), the bytes that could forge a field are percent-encoded; what ordinary certificates
 //! hold is byte for byte what the product sends.
 
 use bytes::Bytes;
@@ -12,7 +12,7 @@ use super::alternative::{self, Kind};
 use super::der::Element;
 use super::name::Name;
 use super::time::{self, Time};
-use super::{Facts, Leaf, Path, Variable, encode};
+use super::{Facts, Leaf, Path, Variable, encode, xfcc};
 use crate::tls::{Reason, Verdict};
 
 /// Values that depend on the verdict alone.
@@ -63,8 +63,8 @@ pub(super) fn leaf(leaf: &Leaf<'_>, variable: Variable) -> Option<Vec<u8>> {
             out
         }
         Variable::PemSpaces => encode::pem(leaf.der, b' ').trim_ascii_end().to_vec(),
-        Variable::Xfcc => xfcc(leaf)?,
-        Variable::XfccJson => xfcc_json(leaf)?,
+        Variable::Xfcc => xfcc::text(leaf, &[])?,
+        Variable::XfccJson => xfcc::json(leaf, &[])?,
         Variable::TraefikInfo => traefik_info(leaf)?,
         _ => return None,
     })
@@ -79,15 +79,10 @@ pub(super) fn chain(leaf: &[u8], path: Option<&Path<'_>>, variable: Variable) ->
     match variable {
         Variable::PemUrlChain => certificates.for_each(|der| encode::url_pem(&mut out, der)),
         Variable::XfccCert => {
-            let element = xfcc(&Leaf::new(leaf))?;
-            let (hash, rest) = element.split_at_checked(XFCC_HASH)?;
-            out.extend_from_slice(hash);
-            out.extend_from_slice(b";Cert=\"");
-            out.extend(encode::escaped_pem(leaf));
-            out.extend_from_slice(b"\";Chain=\"");
-            certificates.for_each(|der| out.extend(encode::escaped_pem(der)));
-            out.push(b'"');
-            out.extend_from_slice(rest);
+            out = xfcc::text(&Leaf::new(leaf), &certificates.collect::<Vec<_>>())?
+        }
+        Variable::XfccCertJson => {
+            out = xfcc::json(&Leaf::new(leaf), &certificates.collect::<Vec<_>>())?;
         }
         Variable::DerChain => {
             for (index, der) in certificates.enumerate() {
@@ -125,87 +120,6 @@ fn identity(leaf: &Leaf<'_>) -> Option<Vec<u8>> {
         let is_dns = |byte: &u8| byte.is_ascii_alphanumeric() || b".-_*".contains(byte);
         only.iter().all(is_dns).then(|| only.to_vec())
     })
-}
-
-/// Envoy quotes Subject always, and others where they hold its separators.
-fn xfcc(leaf: &Leaf<'_>) -> Option<Vec<u8>> {
-    let mut out = b"Hash=".to_vec();
-    encode::hex_lower(&mut out, &Sha256::digest(leaf.der));
-    // RFC 2253 has a backslash before each quote and each backslash: nothing closes the string early.
-    out.extend_from_slice(b";Subject=\"");
-    out.extend(leaf.subject()?.rfc2253());
-    out.push(b'"');
-    let names = leaf.certificate()?.alternative_names().unwrap_or_default();
-    let uris = alternative::of(&names, Kind::Uri)?;
-    if uris.is_empty() {
-        // Envoy 1.40 has the key all the same.
-        out.extend_from_slice(b";URI=");
-    }
-    for uri in uris {
-        out.extend_from_slice(b";URI=");
-        put_quoted(&mut out, uri);
-    }
-    for name in alternative::of(&names, Kind::Dns)? {
-        out.extend_from_slice(b";DNS=");
-        put_quoted(&mut out, name);
-    }
-    Some(out)
-}
-
-/// `By=URI;` of the certificate that Herald itself shows.
-pub(super) fn xfcc_by(own: &[u8]) -> Option<Vec<u8>> {
-    let names = Leaf::new(own).certificate()?.alternative_names()?;
-    let uris = alternative::of(&names, Kind::Uri)?;
-    let mut out = b"By=".to_vec();
-    put_quoted(&mut out, uris.first()?);
-    out.push(b';');
-    Some(out)
-}
-
-/// As Envoy 1.40 writes it: one object in an array, lists for alternative names, no empty key.
-fn xfcc_json(leaf: &Leaf<'_>) -> Option<Vec<u8>> {
-    let mut out = b"[{\"hash\":\"".to_vec();
-    encode::hex_lower(&mut out, &Sha256::digest(leaf.der));
-    out.extend_from_slice(b"\",\"subject\":\"");
-    for byte in leaf.subject()?.rfc2253() {
-        if b"\"\\".contains(&byte) {
-            out.push(b'\\');
-        }
-        out.push(byte);
-    }
-    out.push(b'"');
-    let names = leaf.certificate()?.alternative_names().unwrap_or_default();
-    for (key, kind) in [("uri", Kind::Uri), ("dns", Kind::Dns)] {
-        let entries = alternative::of(&names, kind)?;
-        for (index, entry) in entries.iter().enumerate() {
-            match index {
-                0 => out.extend([b",\"", key.as_bytes(), b"\":[\""].concat()),
-                _ => out.extend_from_slice(b"\",\""),
-            }
-            encode::percent(&mut out, entry, is_plain);
-        }
-        if !entries.is_empty() {
-            out.extend_from_slice(b"\"]");
-        }
-    }
-    out.extend_from_slice(b"}]");
-    Some(out)
-}
-
-fn put_quoted(out: &mut Vec<u8>, text: &[u8]) {
-    let quotes = text.iter().any(|byte| b",;=".contains(byte));
-    if quotes {
-        out.push(b'"');
-    }
-    encode::percent(out, text, is_plain);
-    if quotes {
-        out.push(b'"');
-    }
-}
-
-/// Visible, and neither ends nor escapes within a quoted string.
-fn is_plain(byte: u8) -> bool {
-    byte.is_ascii_graphic() && !b"\"\\".contains(&byte)
 }
 
 /// Traefik's fields in its order, each name's attributes in its order, escaped as a URL's query.
@@ -277,9 +191,6 @@ fn guarded(text: &[u8]) -> Vec<u8> {
     });
     out
 }
-
-/// `Hash=` and a SHA-256, with which every element begins.
-const XFCC_HASH: usize = "Hash=".len() + 64;
 
 /// Traefik's labels in its order, attribute types (DER), and whether all values are sent.
 const TRAEFIK_ATTRIBUTES: &[(&str, &[u8], bool)] = &[

@@ -18,7 +18,7 @@ use crate::files::{FileError, Files};
 use crate::headers::{Hygiene, Mapping, Preset};
 use crate::hosts::Hosts;
 use crate::http::Upgrades;
-use crate::identity::{self, OnFailure};
+use crate::identity::{OnFailure, XfccBy};
 use crate::tls::context::{self, ContextError, Settings};
 use crate::tls::{
     AtHandshake, ClientVerifier, ReasonStyle, StoreError, TicketSecrets, Tickets, TrustStore,
@@ -162,7 +162,7 @@ impl Compiler<'_> {
         else {
             return None;
         };
-        let by = own_uri(&chain_pem);
+        let by = own_uris(&chain_pem);
         let digests = trust
             .as_ref()
             .map(|trust| trust.digests())
@@ -198,7 +198,7 @@ impl Compiler<'_> {
             group,
             trust,
             reject_at_tls: config.reject_at_tls,
-            mapping: mapping.by(&by),
+            mapping: mapping.by(&by, !config.client.trusted_forwarder.is_empty()),
             reason_style: match config.reason_spelling {
                 ReasonSpelling::Openssl1 => ReasonStyle::Openssl1,
                 ReasonSpelling::Openssl3 => ReasonStyle::Openssl3,
@@ -451,10 +451,10 @@ fn pair_mistake(config: &Config, error: &ContextError) -> Mistake {
 }
 
 /// What elements of `x-forwarded-client-cert` say of Herald's own certificate.
-fn own_uri(chain_pem: &[u8]) -> Vec<u8> {
+fn own_uris(chain_pem: &[u8]) -> XfccBy {
     // What can't be read is told where the pair is made.
     let own = CertificateDer::from_pem_slice(chain_pem);
-    own.map(|own| identity::xfcc_by(&own)).unwrap_or_default()
+    own.map(|own| XfccBy::of(&own)).unwrap_or_default()
 }
 
 /// A file that one setting names, with a mistake at its place if it can't be read.

@@ -50,9 +50,10 @@ pub struct ClientFlags {
     #[arg(long, value_name = "CIDR", help_heading = "Headers for the origin")]
     pub trusted_proxy: Vec<Network>,
 
-    /// A caller whose X-Forwarded-Client-Cert is sent on, with Herald's own element behind it (Envoy's APPEND_FORWARD; presets
-    /// envoy-xfcc and envoy-xfcc-cert): a selector as in policies, such as `spiffe:spiffe://example.org/edge`, that its
-    /// certificate must meet once it has verified. A list that can't be read is refused with 400. Repeatable; all others' is dropped.
+    /// A caller whose X-Forwarded-Client-Cert is sent on, with Herald's own element behind it in the format it came in, text
+    /// or JSON (Envoy's APPEND_FORWARD; presets envoy-xfcc, -cert, -json and -cert-json): a selector as in policies, such as
+    /// `spiffe:spiffe://example.org/edge`, that its certificate must meet once it has verified. A list that can't be read is
+    /// refused with 400. Repeatable; all others' is dropped.
     #[arg(long, value_name = "SELECTOR", help_heading = "Headers for the origin")]
     pub trusted_forwarder: Vec<String>,
 

@@ -171,6 +171,12 @@ pub(super) const ENVOY_XFCC_CERT: &[Row] =
 pub(super) const ENVOY_XFCC_JSON: &[Row] =
     &[("x-forwarded-client-cert", Variable::XfccJson, Form::Plain)];
 
+pub(super) const ENVOY_XFCC_CERT_JSON: &[Row] = &[(
+    "x-forwarded-client-cert",
+    Variable::XfccCertJson,
+    Form::Plain,
+)];
+
 pub(super) const TRAEFIK: &[Row] = &[
     (
         "X-Forwarded-Tls-Client-Cert",

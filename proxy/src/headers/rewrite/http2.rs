@@ -5,7 +5,7 @@ use http::header::{self, HeaderName, HeaderValue};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, Request, Uri, Version, uri};
 
-use super::{Framing, Outbound, asks_for_trailers};
+use super::{Appended, Framing, Outbound, asks_for_trailers};
 use crate::headers::forwarded::FieldSink;
 use crate::headers::xfcc;
 
@@ -69,9 +69,9 @@ impl Outbound<'_> {
             return None;
         }
         for (name, value) in &self.block.pairs {
-            let value = match *name == xfcc::NAME && !self.forwarded.is_empty() {
-                true => self.appended(value)?,
-                false => value.clone(),
+            let value = match &self.forwarded {
+                Some(appended) if *name == xfcc::NAME => appended.value()?,
+                _ => value.clone(),
             };
             put(&mut fields, name.clone(), value)?;
         }
@@ -79,14 +79,6 @@ impl Outbound<'_> {
             put(&mut fields, header::CONTENT_LENGTH, length.into())?;
         }
         Some(fields)
-    }
-
-    /// A trusted forwarder's elements and Herald's own.
-    fn appended(&self, own: &HeaderValue) -> Option<HeaderValue> {
-        let whole = [&self.forwarded, own.as_bytes()].concat();
-        let mut value = HeaderValue::from_bytes(&whole).ok()?;
-        value.set_sensitive(true);
-        Some(value)
     }
 
     fn trailer_names(&self) -> Option<HeaderValue> {
@@ -97,6 +89,16 @@ impl Outbound<'_> {
         let names: Vec<_> = names.collect();
         let value = HeaderValue::from_bytes(&names.join(&b", "[..])).ok()?;
         (!value.is_empty()).then_some(value)
+    }
+}
+
+impl Appended<'_> {
+    /// Never indexed, as Herald's other values.
+    fn value(&self) -> Option<HeaderValue> {
+        let whole = [&self.before, self.behind].concat();
+        let mut value = HeaderValue::from_bytes(&whole).ok()?;
+        value.set_sensitive(true);
+        Some(value)
     }
 }
 

@@ -24,7 +24,7 @@ fn block() -> HeaderBlock {
                 HeaderValue::from_static("NONE"),
             ),
         ]),
-        element_at: None,
+        element: None,
         holds_until: u64::MAX,
     }
 }

@@ -10,6 +10,8 @@ use super::*;
 use crate::headers::family_names;
 use crate::tls::Reason;
 
+mod envoy;
+
 type Attributes<'a> = &'a [(DnType, &'a str)];
 
 fn name(attributes: Attributes<'_>) -> DistinguishedName {
@@ -297,101 +299,6 @@ fn linkerds_identity_is_one_or_none() {
     );
     assert!(of(&[identity, "admin.example"]).is_empty());
     assert!(of(&[]).is_empty());
-}
-
-/// envoyproxy.io, http_conn_man/headers: the example's certificate. (Its Subject is in the old form;
-/// Envoy sends RFC 2253, envoy#9889.)
-#[test]
-fn envoys_documented_example() {
-    let mut params = CertificateParams::new(Vec::new()).unwrap();
-    params.distinguished_name = name(&[
-        (DnType::CountryName, "US"),
-        (DnType::StateOrProvinceName, "CA"),
-        (DnType::LocalityName, "San Francisco"),
-        (DnType::OrganizationalUnitName, "Lyft"),
-        (DnType::CommonName, "Test Client"),
-    ]);
-    params.subject_alt_names = vec![
-        SanType::URI("http://testclient.lyft.com".try_into().unwrap()),
-        SanType::DnsName("lyft.com".try_into().unwrap()),
-        SanType::DnsName("www.lyft.com".try_into().unwrap()),
-    ];
-    let (leaf, anchor) = issue(&[(DnType::CommonName, "ca")], params);
-    let [(header, value)] = &lines("envoy-xfcc", &leaf, &verified(&anchor, &[]))[..] else {
-        panic!("one header");
-    };
-    assert_eq!(header, "x-forwarded-client-cert");
-    let (hash, rest) = value.split_once(';').unwrap();
-    let hash = hash.strip_prefix("Hash=").unwrap();
-    assert!(hash.len() == 64 && hash.bytes().all(|byte| b"0123456789abcdef".contains(&byte)));
-    assert_eq!(
-        rest,
-        "Subject=\"CN=Test Client,OU=Lyft,L=San Francisco,ST=CA,C=US\";\
-         URI=http://testclient.lyft.com;DNS=lyft.com;DNS=www.lyft.com"
-    );
-}
-
-/// What Envoy 1.40 was seen to send of a certificate with these names, in both formats.
-#[test]
-fn envoys_two_formats_as_measured() {
-    let of = |preset, names: Attributes<'_>, alternatives| {
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.distinguished_name = name(names);
-        params.subject_alt_names = alternatives;
-        let (leaf, anchor) = issue(&[(DnType::CommonName, "ca")], params);
-        lines(preset, &leaf, &verified(&anchor, &[])).remove(0).1
-    };
-    let device: Attributes<'_> = &[
-        (DnType::CountryName, "US"),
-        (DnType::OrganizationName, "Example"),
-        (DnType::OrganizationalUnitName, "Devices"),
-        (DnType::CommonName, "device-42"),
-    ];
-    let both = || {
-        vec![
-            SanType::URI("spiffe://example.com/device/42".try_into().unwrap()),
-            SanType::DnsName("device-42.example.com".try_into().unwrap()),
-        ]
-    };
-    let quoted: Attributes<'_> = &[
-        (DnType::CountryName, "US"),
-        (DnType::CommonName, "no \"san"),
-    ];
-    for (preset, names, alternatives, end) in [
-        (
-            "envoy-xfcc",
-            device,
-            both(),
-            ";Subject=\"CN=device-42,OU=Devices,O=Example,C=US\";URI=spiffe://example.com/device/42;DNS=device-42.example.com",
-        ),
-        (
-            "envoy-xfcc",
-            quoted,
-            Vec::new(),
-            ";Subject=\"CN=no \\\"san,C=US\";URI=",
-        ),
-        (
-            "envoy-xfcc-json",
-            device,
-            both(),
-            "\",\"subject\":\"CN=device-42,OU=Devices,O=Example,C=US\",\"uri\":[\"spiffe://example.com/device/42\"],\"dns\":[\"device-42.example.com\"]}]",
-        ),
-        (
-            "envoy-xfcc-json",
-            quoted,
-            Vec::new(),
-            "\",\"subject\":\"CN=no \\\\\\\"san,C=US\"}]",
-        ),
-    ] {
-        let value = of(preset, names, alternatives);
-        let start = if preset == "envoy-xfcc" {
-            "Hash="
-        } else {
-            "[{\"hash\":\""
-        };
-        let hash = value.strip_prefix(start).unwrap().strip_suffix(end);
-        assert_eq!(hash.map(str::len), Some(64), "{value}");
-    }
 }
 
 /// No certificate writes fields into the syntax of Envoy or Traefik.

@@ -50,7 +50,7 @@ pub(super) fn forward_something(
         mistakes.push(Mistake::new(
             origin,
             message,
-            "preset envoy-xfcc or envoy-xfcc-cert",
+            "preset envoy-xfcc, or another that begins so",
         ));
     }
 }
