@@ -21,6 +21,7 @@ use rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime};
 use sha2::{Digest, Sha256};
 use webpki::{EndEntityCert, KeyUsage, VerifiedPath};
 
+use self::constrained::{INTERMEDIATES_MAX, Stand};
 use super::explain::Refused;
 use super::facts::Facts;
 use super::path::Path;
@@ -28,6 +29,7 @@ use super::reason::Reason;
 use super::revocation::Revocation;
 use super::verdict::{Judgement, ValidPath, Verdict};
 
+mod constrained;
 mod detail;
 mod load;
 
@@ -190,36 +192,51 @@ impl TrustStore {
         others: &[CertificateDer<'_>],
         now: i64,
     ) -> Result<(ValidPath, i64), Refusal> {
-        let leaf_facts = Facts::read(leaf).ok_or(Refusal::Unreadable)?;
-        let candidates = issuer_candidates(others);
-        let entity = EndEntityCert::try_from(leaf).map_err(Refusal::Webpki)?;
+        let presented = Presented {
+            facts: Facts::read(leaf).ok_or(Refusal::Unreadable)?,
+            leaf: EndEntityCert::try_from(leaf).map_err(Refusal::Webpki)?,
+            candidates: issuer_candidates(others),
+            now,
+        };
+        self.path_up_to(None, &presented).or_else(|refusal| {
+            let stands = self.stands(&presented.candidates);
+            let mut paths = stands
+                .iter()
+                .filter_map(|stand| self.path_up_to(Some(stand), &presented).ok());
+            paths.next().ok_or(refusal)
+        })
+    }
+
+    /// The same up to the store's anchors, or to an intermediate that stands in for one.
+    fn path_up_to(
+        &self,
+        stand: Option<&Stand<'_>>,
+        presented: &Presented<'_>,
+    ) -> Result<(ValidPath, i64), Refusal> {
+        let now = presented.now;
         let time = UnixTime::since_unix_epoch(Duration::from_secs(now.unsigned_abs()));
         let fault = Cell::new(None);
         let ends = Cell::new(now);
-        let demand_more = |path: &VerifiedPath<'_>| {
-            let outcome = self.with_path(&leaf_facts, path, |path| {
-                path.fault(now)?;
-                self.revocation.fault(path, now, &self.algorithms)?;
-                let ends = path.ends().ok_or(Reason::NotAfterFormat)?;
-                let lists = self.revocation.next_change(now);
-                Ok(lists.map_or(ends, |second| second.min(ends)))
-            });
-            match outcome {
-                Ok(second) => {
-                    ends.set(second);
-                    Ok(())
-                }
-                Err(reason) => {
-                    fault.set(Some(reason));
-                    Err(webpki::Error::UnknownIssuer)
-                }
+        let demand_more = |path: &VerifiedPath<'_>| match self.demand_more(path, stand, presented) {
+            Ok(second) => {
+                ends.set(second);
+                Ok(())
+            }
+            Err(reason) => {
+                fault.set(Some(reason));
+                Err(webpki::Error::UnknownIssuer)
             }
         };
-        let path = entity
+        let anchors = match stand {
+            Some(stand) => std::slice::from_ref(&stand.anchor),
+            None => &self.webpki_anchors,
+        };
+        let path = presented
+            .leaf
             .verify_for_usage(
                 self.algorithms.all,
-                &self.webpki_anchors,
-                &candidates,
+                anchors,
+                &presented.candidates,
                 time,
                 KeyUsage::client_auth(),
                 None,
@@ -230,50 +247,70 @@ impl TrustStore {
                     .get()
                     .map_or(Refusal::Webpki(error), Refusal::Stricter)
             })?;
-        let anchor = self.anchor_of(&path).ok_or(Refusal::Unreadable)?;
+        let (intermediates, at) = self.route(&path, stand).ok_or(Refusal::Unreadable)?;
+        let anchor = self.anchors.get(at).ok_or(Refusal::Unreadable)?;
+        let intermediates = intermediates.into_iter().map(CertificateDer::into_owned);
         let valid = ValidPath {
-            intermediates: path
-                .intermediate_certificates()
-                .map(|certificate| certificate.der().into_owned())
-                .collect(),
+            intermediates: intermediates.collect(),
             anchor: anchor.certificate.clone(),
             store: Arc::clone(&self.name),
         };
         Ok((valid, ends.get()))
     }
 
-    /// Asks `question` of a path webpki found.
-    fn with_path<T>(
+    /// The second a path webpki found ends, if it meets what is demanded beyond webpki.
+    fn demand_more(
         &self,
-        leaf: &Facts,
         path: &VerifiedPath<'_>,
-        question: impl FnOnce(&Path<'_>) -> Result<T, Reason>,
-    ) -> Result<T, Reason> {
-        let intermediates: Option<Vec<Facts>> = path
-            .intermediate_certificates()
-            .map(|certificate| Facts::read(&certificate.der()))
-            .collect();
-        let intermediates = intermediates.ok_or(Reason::Unspecified)?;
-        let anchor = self.position_of(path).and_then(|at| self.facts.get(at));
-        let anchor = anchor.ok_or(Reason::Unspecified)?;
-        question(&Path {
-            leaf,
-            intermediates: &intermediates,
-            anchor,
-        })
+        stand: Option<&Stand<'_>>,
+        presented: &Presented<'_>,
+    ) -> Result<i64, Reason> {
+        let (intermediates, at) = self.route(path, stand).ok_or(Reason::Unspecified)?;
+        if intermediates.len() > INTERMEDIATES_MAX {
+            return Err(Reason::ChainTooLong);
+        }
+        let intermediates: Option<Vec<Facts>> =
+            intermediates.iter().map(|der| Facts::read(der)).collect();
+        let path = Path {
+            leaf: &presented.facts,
+            intermediates: &intermediates.ok_or(Reason::Unspecified)?,
+            anchor: self.facts.get(at).ok_or(Reason::Unspecified)?,
+        };
+        path.fault(presented.now)?;
+        self.revocation
+            .fault(&path, presented.now, &self.algorithms)?;
+        let ends = path.ends().ok_or(Reason::NotAfterFormat)?;
+        let lists = self.revocation.next_change(presented.now);
+        Ok(lists.map_or(ends, |second| second.min(ends)))
     }
 
-    /// Which of the store's anchors a path ends in: webpki hands out references into our own list,
-    /// and only identity tells two anchors with the same name and key apart.
+    /// All intermediates of a path, the leaf's issuer first, and which of the store's anchors it ends in.
+    fn route<'p>(
+        &self,
+        path: &'p VerifiedPath<'p>,
+        stand: Option<&'p Stand<'p>>,
+    ) -> Option<(Vec<CertificateDer<'p>>, usize)> {
+        let intermediates = path.intermediate_certificates();
+        let mut intermediates: Vec<_> =
+            intermediates.map(|certificate| certificate.der()).collect();
+        let at = match stand {
+            Some(stand) => {
+                let upper = stand.upper.iter();
+                intermediates.extend(upper.map(|der| CertificateDer::from(der.as_ref())));
+                stand.at
+            }
+            None => self.position_of(path)?,
+        };
+        Some((intermediates, at))
+    }
+
+    /// webpki hands out references into our own list, and only identity tells two anchors with the same
+    /// name and key apart.
     fn position_of(&self, path: &VerifiedPath<'_>) -> Option<usize> {
         let found = std::ptr::from_ref(path.anchor()).cast::<()>();
         self.webpki_anchors
             .iter()
             .position(|anchor| std::ptr::from_ref(anchor).cast::<()>() == found)
-    }
-
-    fn anchor_of(&self, path: &VerifiedPath<'_>) -> Option<&Anchor> {
-        self.anchors.get(self.position_of(path)?)
     }
 
     /// The verdict on a chain without a valid path.
@@ -306,6 +343,15 @@ impl TrustStore {
             .and_then(|second| u64::try_from(second).ok())
             .unwrap_or(u64::MAX)
     }
+}
+
+/// What a peer sent.
+struct Presented<'a> {
+    leaf: EndEntityCert<'a>,
+    facts: Facts,
+    /// What may be the issuers.
+    candidates: Vec<CertificateDer<'a>>,
+    now: i64,
 }
 
 /// Why there is no valid path.
