@@ -5,6 +5,8 @@
 //! the wire. The origin and the clients parse by themselves and strictly, so that a message with two readings is a
 //! finding and not a lucky guess.
 
+pub mod application;
+pub mod attacks;
 pub mod bulk;
 pub mod certs;
 pub mod client;
@@ -29,6 +31,7 @@ pub mod site;
 pub mod soak;
 pub mod steering;
 pub mod table;
+pub mod vendors;
 pub mod wait;
 pub mod wire;
 pub mod world;

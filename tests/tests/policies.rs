@@ -3,6 +3,7 @@
 
 use std::fs;
 
+use herald_tests::application::{bench, configuration, named};
 use herald_tests::client::Settings;
 use herald_tests::herald::{self, Herald, Launch};
 use herald_tests::origin::Origin;
@@ -12,48 +13,6 @@ use herald_tests::table::{Table, check};
 use herald_tests::wait;
 use herald_tests::world::{Ask, Protocol};
 use rcgen::{DnType, SanType};
-use tempfile::TempDir;
-
-struct Bench {
-    herald: Herald,
-    origin: Origin,
-    _folder: TempDir,
-}
-
-fn bench(mode: &str, extra: &str, policies: &str) -> Bench {
-    let folder = tempfile::tempdir().unwrap();
-    let origin = Origin::echo();
-    let file = folder.path().join("herald.toml");
-    fs::write(&file, configuration(&origin, mode, extra, policies)).unwrap();
-    let herald = Launch::bare(["run".as_ref(), "--config".as_ref(), file.as_os_str()]).start();
-    Bench {
-        herald,
-        origin,
-        _folder: folder,
-    }
-}
-
-fn configuration(origin: &Origin, mode: &str, extra: &str, policies: &str) -> String {
-    let pki = Pki::shared();
-    let (cert, key) = pki.server(Key::Ec);
-    let (ca, upstream) = (pki.path("ca.pem"), origin.address());
-    format!(
-        "listen = \"127.0.0.1:0\"\nworkers = 1\nadmin = \"off\"\n\
-         [[application]]\nname = \"app\"\nhostnames = \"*\"\ncert = {cert:?}\nkey = {key:?}\nclient_ca = {ca:?}\n\
-         client_auth = \"{mode}\"\nupstream = \"http://{upstream}\"\n{extra}\n{policies}"
-    )
-}
-
-fn named(common_name: &str) -> Identity {
-    Pki::shared().client(|params| {
-        params
-            .distinguished_name
-            .push(DnType::CommonName, common_name);
-        params.subject_alt_names = vec![SanType::DnsName(
-            format!("{common_name}.fleet.test").try_into().unwrap(),
-        )];
-    })
-}
 
 /// Nothing is answered, nothing reaches the origin, and the connection is over; others are served meanwhile.
 #[test]
@@ -84,27 +43,6 @@ fn a_policy_can_end_the_connection() {
             bench.origin.take_one();
         }
         assert_eq!(bench.herald.log().matches("panicked").count(), 0);
-    }
-}
-
-impl Bench {
-    /// The status, and the target that the origin got.
-    fn ask(
-        &self,
-        identity: Option<&Identity>,
-        method: &str,
-        target: &str,
-    ) -> (u16, Option<String>) {
-        let mut client = Settings::new(identity)
-            .connect(self.herald.address())
-            .unwrap();
-        let head = format!("{method} {target} HTTP/1.1\r\nHost: app.test\r\n\r\n");
-        client.send(head.as_bytes()).unwrap();
-        let status = client.response_to(method).unwrap().status;
-        let mut requests = self.origin.take();
-        assert!(requests.len() < 2);
-        let target = requests.pop().map(|request| request.target);
-        (status, target)
     }
 }
 
@@ -366,160 +304,4 @@ fn mistakes_in_policies_are_told_with_line_and_key() {
         told.contains("include: `comon_name:x` is no selector") || told.contains(": include: "),
         "{told}"
     );
-}
-
-/// The seed's nine headers everywhere but where a worker says otherwise; the first worker that matches decides, in every
-/// spelling of its path, and what any of them sets is no client's to say on any path.
-const WORKERS: &str = r#"
-[[application.worker]]
-path = ["/api", "/api/**"]
-mode = "add"
-header = { X-Who = "{certSubjectCN}", X-Cert-Serial = "{certTrustStore}" }
-
-[[application.worker]]
-path = "/legacy/*"
-preset = "nginx"
-
-[[application.worker]]
-path = "/**"
-header = { X-Any = "{certVerified}" }
-"#;
-
-#[test]
-fn a_path_chooses_the_headers() {
-    let bench = bench("optional", "", WORKERS);
-    let caller = named("truck-7");
-    let mut table = Table::new("path and headers");
-    let nine = ["x-cert-verify", "x-cert-subject-dn", "x-cert-presented"];
-    for (target, there, absent) in [
-        (
-            "/api",
-            [nine.as_slice(), &["x-who", "x-cert-serial"]].concat(),
-            vec!["x-any", "x-ssl-client-verify"],
-        ),
-        (
-            "/x/../%61pi/y",
-            [nine.as_slice(), &["x-who"]].concat(),
-            vec!["x-any"],
-        ),
-        (
-            "/legacy/x",
-            vec!["x-ssl-client-verify", "x-ssl-client-s-dn"],
-            [nine.as_slice(), &["x-any", "x-who"]].concat(),
-        ),
-        (
-            "/legacy/x/y",
-            vec!["x-any"],
-            [nine.as_slice(), &["x-ssl-client-verify"]].concat(),
-        ),
-        ("/", vec!["x-any"], nine.to_vec()),
-    ] {
-        let mut client = Settings::new(Some(&caller))
-            .connect(bench.herald.address())
-            .unwrap();
-        let forged = "X-Who: forged\r\nX_Any: forged\r\nX-SSL-Client-Verify: forged\r\nX-Cert-Verify: forged\r\n";
-        let head = format!("GET {target} HTTP/1.1\r\nHost: app.test\r\n{forged}\r\n");
-        client.send(head.as_bytes()).unwrap();
-        assert_eq!(client.response_to("GET").unwrap().status, 200);
-        let headers = bench.origin.take().pop().unwrap().headers;
-        let values = |name: &str| headers.texts(name);
-        let clean = !headers.lines().concat().contains("forged");
-        let holds = clean
-            && there.iter().all(|name| values(name).len() == 1)
-            && absent.iter().all(|name| values(name).is_empty());
-        table.row(target, check(holds, || format!("{:?}", headers.lines())));
-    }
-    table.finish();
-    let mut client = Settings::new(Some(&caller))
-        .connect(bench.herald.address())
-        .unwrap();
-    client
-        .send(b"GET /api HTTP/1.1\r\nHost: app.test\r\n\r\n")
-        .unwrap();
-    client.response_to("GET").unwrap();
-    let headers = bench.origin.take().pop().unwrap().headers;
-    assert_eq!(headers.only("x-who").as_deref(), Some("truck-7"));
-    assert_eq!(headers.only("x-cert-serial").as_deref(), Some("default"));
-}
-
-#[test]
-fn mistakes_in_workers_are_told_with_their_places() {
-    let folder = tempfile::tempdir().unwrap();
-    let origin = Origin::echo();
-    let wrong = "[[application.worker]]\nmode = \"add\"\n[[application.worker]]\npath = \"api\"\nmode = \"x\"\n\
-                 preset = \"nope\"\nheader = { Host = \"{certSerial}\", X = \"{nope}\" }\nmethod = \"GET\"\n";
-    let file = folder.path().join("herald.toml");
-    fs::write(&file, configuration(&origin, "required", "", wrong)).unwrap();
-    let told = |text: &str| {
-        fs::write(&file, text).unwrap();
-        let output = herald::run(&["check", "--config", file.to_str().unwrap()]);
-        assert_eq!(output.status.code(), Some(2));
-        String::from_utf8(output.stderr).unwrap()
-    };
-    let first = told(&configuration(&origin, "required", "", wrong));
-    for part in [
-        "this worker has no path",
-        "this worker adds nothing",
-        "`api` is no pattern",
-        "`x` is not allowed",
-        "method",
-    ] {
-        assert!(first.contains(part), "{part} in {first}");
-    }
-    let later = wrong.replace("[[application.worker]]\nmode = \"add\"\n", "");
-    let later = later
-        .replace("\"api\"", "\"/api\"")
-        .replace("mode = \"x\"\n", "")
-        .replace("method = \"GET\"\n", "");
-    let second = told(&configuration(&origin, "required", "", &later));
-    for part in ["`nope` is not a preset", "`Host`", "no variable `nope`"] {
-        assert!(second.contains(part), "{part} in {second}");
-    }
-}
-
-/// The shipped worker, written out, says what Herald says by default, with a certificate and without.
-#[test]
-fn the_shipped_worker_is_the_default() {
-    let pki = Pki::shared();
-    let (cert, key) = pki.server(Key::Ec);
-    let (origin, folder) = (Origin::echo(), tempfile::tempdir().unwrap());
-    let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/../packaging/worker.toml");
-    let text = fs::read_to_string(shipped).unwrap();
-    let text = text
-        .replace("0.0.0.0:443", "127.0.0.1:0")
-        .replace("/etc/herald/server.pem", cert.to_str().unwrap())
-        .replace("/etc/herald/server.key", key.to_str().unwrap())
-        .replace(
-            "/etc/herald/clients-ca.pem",
-            pki.path("ca.pem").to_str().unwrap(),
-        )
-        .replace("127.0.0.1:8080", &origin.address().to_string());
-    let without = text
-        .split("[[application.worker]]")
-        .next()
-        .unwrap()
-        .to_owned();
-    let caller = pki.good();
-    let told = |text: &str| {
-        let file = folder.path().join("herald.toml");
-        fs::write(&file, text).unwrap();
-        let check = herald::run(&["check", "--config", file.to_str().unwrap()]);
-        assert!(check.status.success(), "{check:?}");
-        let herald = Launch::bare(["run".as_ref(), "--config".as_ref(), file.as_os_str()]).start();
-        [Some(&caller), None].map(|caller| {
-            let mut client = Settings::new(caller).connect(herald.address()).unwrap();
-            client
-                .send(b"GET / HTTP/1.1\r\nHost: app.test\r\n\r\n")
-                .unwrap();
-            assert_eq!(client.response_to("GET").unwrap().status, 200);
-            let headers = origin.take().pop().unwrap().headers;
-            let lines = headers.lines().into_iter();
-            let mut ours: Vec<_> = lines.filter(|line| line.starts_with("X-CERT-")).collect();
-            ours.sort();
-            ours
-        })
-    };
-    let [with, none] = told(&text);
-    assert_eq!((with.len(), none.len()), (10, 2));
-    assert_eq!([with, none], told(&without));
 }

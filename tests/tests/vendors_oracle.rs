@@ -1,10 +1,9 @@
-//! The presets against the products they are named after: the same callers to HAProxy, httpd, Envoy, Traefik and Herald,
+//! The presets against the products they are named after: the same callers to nginx, HAProxy, httpd, Envoy, Traefik and Herald,
 //! and what their origins got compared byte for byte; Caddy, which has no set of its own, against values of the same
 //! meaning. Where Herald departs on purpose, the table says why, and must still be true.
 
-use std::fs;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use herald_tests::client::Settings;
 use herald_tests::envoy;
@@ -12,7 +11,8 @@ use herald_tests::gate;
 use herald_tests::herald::Launch;
 use herald_tests::origin::Origin;
 use herald_tests::peer::{Kind, Peer};
-use herald_tests::pki::{Identity, Key, Pki};
+use herald_tests::pki::{Identity, Pki};
+use herald_tests::vendors;
 use herald_tests::wait;
 use herald_tests::wire::{Fields, text};
 use rcgen::{DistinguishedName, DnType, DnValue, SanType};
@@ -194,6 +194,37 @@ const APACHE: &[(&str, &str)] = &[
     ("SSL-CLIENT-V-REMAIN", "SSL_CLIENT_V_REMAIN"),
     ("SSL-CLIENT-CERT", "SSL_CLIENT_CERT"),
 ];
+/// What nginx's users send, what the ingress controller's template does, and what Puppet's documentation asks for.
+const NGINX: &[(&str, &[(&str, &str)])] = &[
+    (
+        "nginx",
+        &[
+            ("X-SSL-Client-Verify", "$ssl_client_verify"),
+            ("X-SSL-Client-S-DN", "$ssl_client_s_dn"),
+            ("X-SSL-Client-I-DN", "$ssl_client_i_dn"),
+            ("X-SSL-Client-Serial", "$ssl_client_serial"),
+            ("X-SSL-Client-Fingerprint", "$ssl_client_fingerprint"),
+            ("X-SSL-Client-Cert", "$ssl_client_escaped_cert"),
+        ],
+    ),
+    (
+        "ingress-nginx",
+        &[
+            ("ssl-client-verify", "$ssl_client_verify"),
+            ("ssl-client-subject-dn", "$ssl_client_s_dn"),
+            ("ssl-client-issuer-dn", "$ssl_client_i_dn"),
+            ("ssl-client-cert", "$ssl_client_escaped_cert"),
+        ],
+    ),
+    (
+        "puppet",
+        &[
+            ("X-Client-Verify", "$ssl_client_verify"),
+            ("X-Client-DN", "$ssl_client_s_dn"),
+            ("X-Client-Cert", "$ssl_client_escaped_cert"),
+        ],
+    ),
+];
 const ENVOY: &[(&str, &str)] = &[("x-forwarded-client-cert", "")];
 const TRAEFIK: &[(&str, &str)] = &[
     ("X-Forwarded-Tls-Client-Cert", ""),
@@ -211,6 +242,17 @@ const CADDY: &[(&str, &str, &str)] = &[
 ];
 
 #[test]
+fn nginx_and_the_presets_of_its_variables() {
+    if gate::require("nginx_presets", "nginx", Kind::Nginx.version().is_some()) {
+        for (preset, headers) in NGINX {
+            compare(&named(preset), headers, Kind::Nginx, |origin, dir, at| {
+                vendors::nginx(headers, origin, dir, at)
+            });
+        }
+    }
+}
+
+#[test]
 fn haproxy_and_the_presets_named_after_it() {
     if gate::require(
         "haproxy_oracle",
@@ -219,7 +261,7 @@ fn haproxy_and_the_presets_named_after_it() {
     ) {
         for (preset, headers) in [("haproxy", HAPROXY), ("cf-haproxy", CF_HAPROXY)] {
             compare(&named(preset), headers, Kind::Haproxy, |origin, dir, at| {
-                haproxy(headers, origin, dir, at)
+                vendors::haproxy(headers, origin, dir, at)
             });
         }
     }
@@ -228,7 +270,9 @@ fn haproxy_and_the_presets_named_after_it() {
 #[test]
 fn httpd_and_the_preset_named_after_it() {
     if gate::require("apache_oracle", "apache2", Kind::Apache.version().is_some()) {
-        compare(&named("apache"), APACHE, Kind::Apache, apache);
+        compare(&named("apache"), APACHE, Kind::Apache, |origin, dir, at| {
+            vendors::apache(APACHE, origin, dir, at)
+        });
     }
 }
 
@@ -245,7 +289,7 @@ fn envoy_and_the_presets_named_after_it() {
             ),
         ] {
             compare(&named(preset), ENVOY, Kind::Envoy, |origin, _, at| {
-                envoy::configuration(&files(), ("SANITIZE_SET", details), origin, at)
+                envoy::configuration(&vendors::files(), ("SANITIZE_SET", details), origin, at)
             });
         }
     }
@@ -255,7 +299,7 @@ fn envoy_and_the_presets_named_after_it() {
 fn traefik_and_the_preset_named_after_it() {
     let works = Kind::Traefik.version().is_some();
     if gate::require("traefik_oracle", "traefik", works) {
-        compare(&named("traefik"), TRAEFIK, Kind::Traefik, traefik);
+        compare(&named("traefik"), TRAEFIK, Kind::Traefik, vendors::traefik);
     }
 }
 
@@ -271,7 +315,9 @@ fn caddy_and_values_of_the_same_meaning() {
             ["--header".to_owned(), header]
         });
         let caddys = ("caddy", ours.collect());
-        compare(&caddys, &headers, Kind::Caddy, caddy);
+        compare(&caddys, &headers, Kind::Caddy, |origin, dir, at| {
+            vendors::caddy(&headers, origin, dir, at)
+        });
     }
 }
 
@@ -385,101 +431,4 @@ fn serves(caller: &Identity, at: SocketAddr) -> bool {
     client
         .and_then(|mut client| client.get("/"))
         .is_ok_and(|response| response.status == 200)
-}
-
-/// Herald's own certificate, its key, and the CA of callers.
-fn files() -> [PathBuf; 3] {
-    let (cert, key) = Pki::shared().server(Key::Ec);
-    [cert, key, Pki::shared().path("ca.pem")]
-}
-
-fn haproxy(headers: &[(&str, &str)], origin: SocketAddr, dir: &Path, at: SocketAddr) -> String {
-    let [cert, key, ca] = files();
-    let both = [cert, key]
-        .map(|path| fs::read_to_string(path).unwrap())
-        .concat();
-    let pem = dir.join("both.pem");
-    fs::write(&pem, both).unwrap();
-    let headers: String = headers
-        .iter()
-        .map(|(name, value)| format!("http-request set-header {name} {value}\n"))
-        .collect();
-    format!(
-        "defaults\nmode http\ntimeout client 10s\ntimeout server 10s\ntimeout connect 10s\nfrontend tls\n\
-         bind {at} ssl crt {} verify required ca-file {}\n{headers}default_backend origin\nbackend origin\nserver o {origin}\n",
-        pem.display(),
-        ca.display()
-    )
-}
-
-fn apache(origin: SocketAddr, dir: &Path, at: SocketAddr) -> String {
-    let [cert, key, ca] = files().map(|path| path.display().to_string());
-    let modules: String = [
-        "mpm_event",
-        "authz_core",
-        "headers",
-        "proxy",
-        "proxy_http",
-        "ssl",
-    ]
-    .iter()
-    .map(|name| format!("LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so\n"))
-    .collect();
-    let headers: String = APACHE
-        .iter()
-        .map(|(name, variable)| format!("RequestHeader set {name} \"%{{{variable}}}s\"\n"))
-        .collect();
-    let dir = dir.display();
-    format!(
-        "{modules}ServerName localhost\nListen {at}\nPidFile {dir}/pid\nErrorLog {dir}/error.log\nDefaultRuntimeDir {dir}\n\
-         User www-data\nGroup www-data\nSSLEngine on\nSSLCertificateFile {cert}\nSSLCertificateKeyFile {key}\n\
-         SSLCACertificateFile {ca}\nSSLVerifyClient require\nSSLVerifyDepth 10\nSSLSessionCache none\n\
-         SSLOptions +StdEnvVars +ExportCertData\n{headers}ProxyPass / http://{origin}/\n"
-    )
-}
-
-/// All that `passTLSClientCert` can tell. The routes are in a file of their own.
-fn traefik(origin: SocketAddr, dir: &Path, at: SocketAddr) -> String {
-    let [cert, key, ca] = files().map(|path| path.display().to_string());
-    let routes = dir.join("routes.yaml");
-    let name = "{ commonName: true, country: true, domainComponent: true, locality: true, organization: true, \
-                province: true, serialNumber: true";
-    let text = format!(
-        r#"
-tls:
-  stores: {{ default: {{ defaultCertificate: {{ certFile: "{cert}", keyFile: "{key}" }} }} }}
-  options: {{ default: {{ clientAuth: {{ caFiles: ["{ca}"], clientAuthType: RequireAndVerifyClientCert }} }} }}
-http:
-  routers: {{ all: {{ rule: "PathPrefix(`/`)", service: origin, middlewares: [certificate], tls: {{}} }} }}
-  services: {{ origin: {{ loadBalancer: {{ servers: [{{ url: "http://{origin}" }}] }} }} }}
-  middlewares:
-    certificate:
-      passTLSClientCert:
-        pem: true
-        info: {{ notAfter: true, notBefore: true, sans: true, serialNumber: true,
-          subject: {name}, organizationalUnit: true }}, issuer: {name} }} }}
-"#
-    );
-    fs::write(&routes, text).unwrap();
-    let routes = routes.display();
-    format!(
-        "global: {{ checkNewVersion: false, sendAnonymousUsage: false }}\nlog: {{ filePath: \"{}\" }}\n\
-         entryPoints: {{ tls: {{ address: \"{at}\" }} }}\nproviders: {{ file: {{ filename: \"{routes}\" }} }}\n",
-        dir.join("error.log").display()
-    )
-}
-
-fn caddy(origin: SocketAddr, dir: &Path, at: SocketAddr) -> String {
-    let [cert, key, ca] = files().map(|path| path.display().to_string());
-    let headers: String = CADDY
-        .iter()
-        .map(|(name, value, _)| format!("header_up {name} {{http.request.tls.client.{value}}}\n"))
-        .collect();
-    let (dir, port) = (dir.display(), at.port());
-    format!(
-        "{{\nadmin off\nauto_https off\npersist_config off\nstorage file_system {dir}\nlog {{\noutput file {dir}/error.log\n}}\n}}\n\
-         https://:{port} {{\nbind {}\ntls {cert} {key} {{\nclient_auth {{\nmode require_and_verify\n\
-         trust_pool file {ca}\n}}\n}}\nreverse_proxy http://{origin} {{\n{headers}}}\n}}\n",
-        at.ip()
-    )
 }
