@@ -16,6 +16,7 @@ mod chain;
 mod config;
 mod der;
 mod fields;
+mod forwarded;
 mod input;
 mod mapping;
 mod pem;
@@ -27,10 +28,11 @@ mod upstream;
 type Target = fn(&[u8]);
 
 /// All targets. The last one must crash: it shows that coverage guides the search.
-const TARGETS: [(&str, Target); 9] = [
+const TARGETS: [(&str, Target); 10] = [
     ("certificate", certificate::run),
     ("chain", chain::run),
     ("config", config::run),
+    ("forwarded", forwarded::run),
     ("mapping", mapping::run),
     ("pem", pem::run),
     ("request", request::run),
