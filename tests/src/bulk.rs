@@ -21,12 +21,16 @@ use crate::gate;
 use crate::herald::{Herald, Launch};
 use crate::origin::{Next, Origin, Request};
 use crate::pki::Pki;
+use crate::records::Folder;
 use crate::wait;
 use crate::wire::sha256;
 use crate::world::World;
 
 /// A body that no pipe and no socket buffer holds whole.
 pub const LARGE: usize = 1_000_003;
+
+/// The most that a head is read with: the first bytes of its body come along (see `upstream/limits.rs`).
+pub const HEAD_READ_MAX: u64 = 16 * 1024 + 1024;
 
 /// A world whose kernel TLS is at `level` if the kernel has it, with `more` arguments.
 pub fn world(level: &str, more: &[&str]) -> World {
@@ -35,6 +39,20 @@ pub fn world(level: &str, more: &[&str]) -> World {
             .args(["--ktls", level, "--log-level", "debug"])
             .args(more.iter().copied())
     })
+}
+
+/// The same with metrics that can be asked for.
+pub fn watched(level: &str) -> (Folder, World) {
+    watched_before(by_length(), level)
+}
+
+/// The same before another origin.
+pub fn watched_before(origin: Origin, level: &str) -> (Folder, World) {
+    let folder = Folder::default();
+    let world = World::around(origin, "required", |launch: Launch| {
+        folder.launch(launch).args(["--ktls", level])
+    });
+    (folder, world)
 }
 
 /// A client with a good certificate.

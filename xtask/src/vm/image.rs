@@ -12,66 +12,47 @@ use super::kernel::Kernel;
 use super::{Load, modules};
 use crate::command::{self, Failure};
 
-/// Writes the initramfs to `path`.
-pub(super) fn build(
-    path: &Path,
-    kernel: &Kernel,
-    busybox: &Path,
-    load: &Load<'_>,
-) -> Result<(), Failure> {
-    let mut guest = Guest {
-        archive: Archive::create(path).map_err(|error| cannot(path, &error))?,
-        libraries: BTreeSet::new(),
-    };
-    guest.put("init", INIT.as_bytes())?;
-    guest.put("bin/busybox", &read(busybox)?)?;
-    for (number, (name, content)) in modules::collect(&kernel.modules)?.iter().enumerate() {
-        guest.put(&format!("modules/{number:02}-{name}.ko"), content)?;
-    }
-    let scratch = path.with_extension("stripped");
-    guest.program("herald", load.herald, &scratch)?;
-    let mut plan = format!(
-        "export HERALD_BIN=/herald HERALD_REQUIRE_ALL=1 HERALD_GUEST=1 HERALD_LONG={} HERALD_COUNT={}\n",
-        u8::from(load.long),
-        u8::from(load.counts),
-    );
-    for suite in &load.suites {
-        let name = suite.binary.name.replace("::", "-");
-        guest.program(
-            &format!("suites/{name}"),
-            &suite.binary.executable,
-            &scratch,
-        )?;
-        guest.put(
-            &format!("suites/{name}.tests"),
-            suite.tests.join("\n").as_bytes(),
-        )?;
-        plan.push_str(&format!(
-            "run {} /suites/{name}\n",
-            suite.binary.folder.display()
-        ));
-    }
-    for object in &load.objects {
-        guest.put(&object.display().to_string(), &read(object)?)?;
-    }
-    guest.put("plan.sh", plan.as_bytes())?;
-    let finished = guest.archive.finish();
-    finished.map(drop).map_err(|error| cannot(path, &error))
-}
-
-struct Guest {
-    archive: Archive<io::BufWriter<fs::File>>,
+/// What every guest is given, whatever its kernel: paths and contents.
+#[derive(Debug, Default)]
+pub(super) struct Programs {
+    files: Vec<(String, Vec<u8>)>,
     libraries: BTreeSet<String>,
 }
 
-impl Guest {
-    fn put(&mut self, path: &str, content: &[u8]) -> Result<(), Failure> {
-        let added = self.archive.file(path, content);
-        added.map_err(|error| Failure::new(format!("{path}: {error}")))
+impl Programs {
+    /// Reads what `load` names; `scratch` is a folder for what is stripped.
+    pub(super) fn of(load: &Load<'_>, busybox: &Path, scratch: &Path) -> Result<Self, Failure> {
+        let scratch = scratch.join("stripped");
+        let mut programs = Self::default();
+        programs.put("init", INIT.as_bytes().to_vec());
+        programs.put("bin/busybox", read(busybox)?);
+        programs.add("herald", load.herald, &scratch)?;
+        let mut plan = format!(
+            "export HERALD_BIN=/herald HERALD_REQUIRE_ALL=1 HERALD_GUEST=1 HERALD_LONG={} HERALD_COUNT={}\n",
+            u8::from(load.long),
+            u8::from(load.counts),
+        );
+        for suite in &load.suites {
+            let name = suite.binary.name.replace("::", "-");
+            let path = format!("suites/{name}");
+            programs.add(&path, &suite.binary.executable, &scratch)?;
+            programs.put(&format!("{path}.tests"), suite.tests.join("\n").into());
+            let folder = suite.binary.folder.display();
+            plan.push_str(&format!("run {folder} /{path}\n"));
+        }
+        for object in &load.objects {
+            programs.put(&object.display().to_string(), read(object)?);
+        }
+        programs.put("plan.sh", plan.into());
+        Ok(programs)
+    }
+
+    fn put(&mut self, path: &str, content: Vec<u8>) {
+        self.files.push((path.to_owned(), content));
     }
 
     /// Adds a program without its debug information, and its libraries where it expects them.
-    fn program(&mut self, path: &str, file: &Path, scratch: &Path) -> Result<(), Failure> {
+    fn add(&mut self, path: &str, file: &Path, scratch: &Path) -> Result<(), Failure> {
         command::run(
             Command::new("strip")
                 .arg("-g")
@@ -79,16 +60,32 @@ impl Guest {
                 .arg(scratch)
                 .arg(file),
         )?;
-        self.put(path, &read(scratch)?)?;
+        self.put(path, read(scratch)?);
         fs::remove_file(scratch).map_err(|error| cannot(scratch, &error))?;
         let linked = command::read(Command::new("ldd").arg(file))?;
         for library in libraries(&linked) {
             if self.libraries.insert(library.to_owned()) {
-                self.put(library, &read(Path::new(library))?)?;
+                self.put(library, read(Path::new(library))?);
             }
         }
         Ok(())
     }
+}
+
+/// Writes the initramfs for `kernel` to `path`.
+pub(super) fn build(path: &Path, kernel: &Kernel, programs: &Programs) -> Result<(), Failure> {
+    let modules = modules::collect(&kernel.modules)?;
+    let write = || {
+        let mut archive = Archive::create(path)?;
+        for (number, (name, content)) in modules.iter().enumerate() {
+            archive.file(&format!("modules/{number:02}-{name}.ko"), content)?;
+        }
+        for (path, content) in &programs.files {
+            archive.file(path, content)?;
+        }
+        archive.finish().map(drop)
+    };
+    write().map_err(|error| cannot(path, &error))
 }
 
 /// The paths in the output of `ldd`: `name => path (address)`, or the loader's `path (address)`.

@@ -22,6 +22,9 @@ echo "booted $(uname -r) in $(cut -d' ' -f1 /proc/uptime) s, with $(lsmod | tail
 outcome=0
 # run FOLDER BINARY: runs the tests that BINARY.tests names.
 run() {
+    # Each process that uses aws-lc begins by gathering the jitter of the processor's clock, which takes it half a second
+    # in emulation; not where the machine says whether it was cloned, as this one then does: never.
+    [ "$HERALD_COUNT" = 1 ] || printf '\0\0\0\0' >/dev/sysgenid
     mkdir -p "$1" && cd "$1" || outcome=1
     CARGO_MANIFEST_DIR="$1" xargs "$2" --exact --show-output --test-threads=1 <"$2.tests" || outcome=1
 }
