@@ -32,7 +32,7 @@ impl KernelPart {
                 told: "Kernel TLS is off.".to_owned(),
             };
         }
-        let finding = Finding::probe();
+        let finding = Finding::probe(wish);
         let decision = decide(wish, &finding);
         let in_force = decision.level.zip(finding.ability.as_ref().ok());
         let in_force = in_force.map(|(level, ability)| {

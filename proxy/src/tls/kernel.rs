@@ -76,12 +76,16 @@ pub fn decide(wish: Wish, finding: &Finding) -> Decision {
             reason: None,
         };
     }
+    if wish == Wish::Auto
+        && let Some(obstacle) = finding.release.obstacle_to_auto()
+    {
+        return off(obstacle);
+    }
     let ability = match &finding.ability {
         Ok(ability) => ability,
         Err(problem) => return off(problem.clone()),
     };
-    let obstacle = ability.obstacle_to_splice(&finding.release);
-    match (wish, obstacle) {
+    match (wish, ability.obstacle_to_splice(&finding.release)) {
         (Wish::Transmit | Wish::Off, _) => Decision {
             level: Some(Level::Transmit),
             reason: None,
@@ -91,11 +95,6 @@ pub fn decide(wish: Wish, finding: &Finding) -> Decision {
             reason: Some(obstacle),
         },
         (Wish::Auto, Some(obstacle)) => off(obstacle),
-        (Wish::Auto, None) if !finding.release.is_sound() => off(format!(
-            "kernel {} is below the versions with the fixes that matter ({})",
-            finding.release,
-            Release::FLOORS
-        )),
         (Wish::Auto | Wish::Splice, None) => Decision {
             level: Some(Level::Splice),
             reason: None,

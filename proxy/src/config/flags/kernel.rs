@@ -7,7 +7,7 @@ use crate::config::units::Size;
 /// How much of TLS the kernel does.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub enum Ktls {
-    /// As `splice` where this kernel is known to be good at it, else as `off`.
+    /// As `splice` where this kernel is known to be good at it and its module is loaded, else as `off`.
     Auto,
     /// Nothing.
     Off,
@@ -25,7 +25,7 @@ pub struct KernelFlags {
         long,
         value_enum,
         value_name = "LEVEL",
-        default_value = "off",
+        default_value = "auto",
         help_heading = "Kernel"
     )]
     pub ktls: Ktls,

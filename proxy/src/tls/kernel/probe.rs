@@ -5,10 +5,13 @@ use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::fd::AsFd as _;
+use std::path::Path;
 
 use ktls_core::{AeadKey, ConnectionTrafficSecrets, ProtocolVersion, TlsCryptoInfoTx, setup_ulp};
 use rustix::pipe::{PipeFlags, SpliceFlags, pipe_with, splice};
 use rustls::CipherSuite;
+
+use super::Wish;
 
 /// What was found, for people and for [`super::decide`].
 #[derive(Clone, Debug)]
@@ -54,11 +57,17 @@ pub struct Release {
 }
 
 impl Finding {
-    /// Tries what can be tried. Opens and closes a few sockets on loopback.
-    pub fn probe() -> Self {
+    /// Tries what can be tried, on a few sockets on loopback. For `auto`, which nobody needs to have asked for, only
+    /// where the release is good enough and the module is loaded already.
+    pub fn probe(wish: Wish) -> Self {
+        let release = Release::here();
+        let obstacle = match wish {
+            Wish::Auto => release.obstacle_to_auto().or_else(not_loaded),
+            _ => None,
+        };
         Self {
-            release: Release::here(),
-            ability: Ability::probe(),
+            ability: obstacle.map_or_else(Ability::probe, Err),
+            release,
         }
     }
 }
@@ -106,13 +115,9 @@ impl Ability {
 
     /// Why bodies are not moved on a kernel of `release`, if they are not.
     pub(super) fn obstacle_to_splice(&self, release: &Release) -> Option<String> {
-        if !release.is_at_least([6, 5, 0]) {
-            // Before 6.5 splice went through sendpage, and hung with small send buffers.
-            return Some(format!(
-                "splice needs a kernel of 6.5 or later, this is {release}"
-            ));
-        }
-        (!self.splice).then(|| "this kernel refuses to splice into kernel TLS".to_owned())
+        let refused = "this kernel refuses to splice into kernel TLS";
+        let is_refused = || (!self.splice).then(|| refused.to_owned());
+        release.obstacle_to_splice().or_else(is_refused)
     }
 }
 
@@ -136,7 +141,7 @@ impl fmt::Display for Ability {
 
 impl Release {
     /// The versions from which on the fixes are in, for people.
-    pub const FLOORS: &str = "6.1.191, 6.12.114, 7.2";
+    const FLOORS: &str = "6.1.191, 6.12.114, 7.2";
 
     fn here() -> Self {
         let uname = rustix::system::uname();
@@ -167,9 +172,26 @@ impl Release {
         self.numbers >= numbers
     }
 
+    fn obstacle_to_splice(&self) -> Option<String> {
+        // Before 6.5 splice went through sendpage, and hung with small send buffers.
+        (!self.is_at_least([6, 5, 0]))
+            .then(|| format!("splice needs a kernel of 6.5 or later, this is {self}"))
+    }
+
+    /// Why `auto` takes nothing on this kernel whatever it can do, if it takes nothing.
+    pub(super) fn obstacle_to_auto(&self) -> Option<String> {
+        let is_unsound = || {
+            (!self.is_sound()).then(|| {
+                let floors = Self::FLOORS;
+                format!("kernel {self} is not known to have the fixes that matter ({floors})")
+            })
+        };
+        self.obstacle_to_splice().or_else(is_unsound)
+    }
+
     /// Whether the fixes of 2026 are known to be in: races and stalls of the sending side that
     /// were found and mended in these versions. Series in between are not known to have them.
-    pub(super) fn is_sound(&self) -> bool {
+    fn is_sound(&self) -> bool {
         match self.numbers {
             [6, 1, patch] => patch >= 191,
             [6, 12, patch] => patch >= 114,
@@ -191,6 +213,17 @@ fn numbers(text: &str) -> [u32; 3] {
         *number = part.parse().unwrap_or(0);
     }
     numbers
+}
+
+/// Says so where the kernel's module is not loaded, and how to load it. To try it out would have the kernel load it for a
+/// process with `CAP_NET_ADMIN` (`__tcp_ulp_find_autoload` in net/ipv4/tcp_ulp.c).
+fn not_loaded() -> Option<String> {
+    // In each network namespace, as long as the module is there (net/tls/tls_proc.c).
+    let is_loaded = Path::new("/proc/self/net/tls_stat").exists();
+    (!is_loaded).then(|| {
+        "the module `tls` is not loaded (`modprobe tls`, and for each start a line `tls` in /etc/modules-load.d/tls.conf)"
+            .to_owned()
+    })
 }
 
 /// Keys of zeros: they seal a few bytes that nobody reads.

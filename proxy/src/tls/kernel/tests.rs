@@ -139,6 +139,17 @@ fn a_level_is_taken_only_where_it_is_known_to_be_good() {
     for wish in [Wish::Auto, Wish::Transmit, Wish::Splice] {
         assert_eq!(level(wish, &new, &none), None);
     }
+    // Nobody is told to load a module where it would change nothing.
+    let reason = |release: &Release| {
+        let finding = Finding {
+            release: release.clone(),
+            ability: none.clone(),
+        };
+        decide(Wish::Auto, &finding).reason.unwrap()
+    };
+    assert!(reason(&old).starts_with("splice needs"));
+    assert!(reason(&between).contains("the fixes that matter"));
+    assert_eq!(reason(&new), "no kernel TLS here");
 }
 
 fn configurations(suite: CipherSuite) -> (Arc<ServerConfig>, Arc<ClientConfig>) {
