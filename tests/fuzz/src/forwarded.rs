@@ -12,6 +12,7 @@ use herald::identity::{self, Facts, OnFailure, XfccBy};
 use herald::policy;
 use herald::telemetry::RequestIds;
 use herald::tls::{ReasonStyle, ValidPath, Verdict};
+use http::header::HOST;
 use http::uri::Scheme;
 use http::{HeaderValue, Request};
 use http_body_util::Empty;
@@ -28,6 +29,9 @@ pub(crate) fn run(bytes: &[u8]) {
         .collect();
     for block in &*BLOCKS {
         let mut request = Request::new(Empty::<Bytes>::new());
+        request
+            .headers_mut()
+            .insert(HOST, HeaderValue::from_static("localhost"));
         for value in &values {
             request.headers_mut().append(NAME, value.clone());
         }
@@ -40,12 +44,12 @@ pub(crate) fn run(bytes: &[u8]) {
 /// What the origin gets, over both protocols alike. Nothing if the request is refused.
 fn sent(request: Request<Empty<Bytes>>, block: &HeaderBlock) -> Option<Vec<u8>> {
     let (parts, body) = request.into_parts();
-    let head = RequestHead::check(parts, &body, &HeaderValue::from_static("fallback")).ok()?;
+    let head = RequestHead::check(parts, &body, &HeaderValue::from_static("fallback")).unwrap();
     let permit = policy::authorize(ClientAuth::Off, &Verdict::None).unwrap();
     let hop = Forwarding::default().hop(IpAddr::V4(Ipv4Addr::LOCALHOST));
     let id = RequestIds::new([7; 16]).next();
     let way = Way { hop: &hop, id: &id };
-    let mut outbound = Outbound::new(head, permit, &HYGIENE, block, way).ok()?;
+    let mut outbound = Outbound::new(head, permit, &HYGIENE, block, way).unwrap();
     outbound.append_to_forwarded().ok()?;
     let mut out = BytesMut::new();
     outbound.write_http1_head(&mut out);
