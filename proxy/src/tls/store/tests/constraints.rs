@@ -216,6 +216,32 @@ fn a_path_through_constraints_is_no_longer_than_another() {
     }
 }
 
+/// Nine that the CA did certify, under three names, each naming the next as its issuer too: a partner's whole set of
+/// certificates, and a client that none of them issued.
+#[test]
+fn many_constrained_intermediates_cost_little() {
+    let top = root(ca_params("top"));
+    let names = ["a", "b", "c"];
+    let keys = [(); 3].map(|()| KeyPair::generate().unwrap());
+    let issuers =
+        std::array::from_fn::<_, 3, _>(|at| rcgen::Issuer::new(bound(names[at]), &keys[at]));
+    let mut chain = vec![client_within("Here", &intermediate(bound("a"), &top))];
+    for at in 0..3 {
+        let params = || bound(names[at]);
+        let by_top = params().signed_by(&keys[at], &top).unwrap();
+        let crossed = [1, 2].map(|other| &issuers[(at + other) % 3]);
+        let crossed = crossed.map(|issuer| params().signed_by(&keys[at], issuer).unwrap());
+        chain.push(by_top.der().clone());
+        chain.extend(crossed.map(|certificate| certificate.der().clone()));
+    }
+    let store = store_of(&[&top]);
+    let start = std::time::Instant::now();
+    let reason = refusal(&store, &chain);
+    let took = start.elapsed();
+    println!("{reason:?} after {took:?}");
+    assert!(took < Duration::from_millis(500), "took {took:?}");
+}
+
 fn within(organization: &str, name: &str) -> DistinguishedName {
     let mut whole = DistinguishedName::new();
     whole.push(DnType::OrganizationName, organization);
