@@ -38,7 +38,6 @@ pub(super) fn of(root: &Path, target: &Path, programs: &Programs) -> Result<Path
         })?;
         command::run(profdata.arg("merge").arg("-o").arg(&profile).arg(&raw))?;
     }
-    // Cargo looks at flags, not at the profile: a dependency keeps the one it was first built by.
     let by_profile = format!("-Cprofile-use={}", profile.display());
     compile(root, &folder.join("optimised"), &by_profile)
 }
