@@ -178,6 +178,27 @@ fn hosts_are_not_constrained_above_a_constrained_intermediate() {
     assert_eq!(refusal(&store, &chain), Reason::PermittedViolation);
 }
 
+/// An anchor's, which webpki does not see either then, are evaluated here, whatever kind they are.
+#[test]
+fn hosts_that_an_anchor_permits_bind_below_a_constrained_intermediate() {
+    let mut top = ca_params("top");
+    top.name_constraints = Some(NameConstraints {
+        permitted_subtrees: vec![GeneralSubtree::DnsName("good.example".to_owned())],
+        excluded_subtrees: vec![],
+    });
+    let top = root(top);
+    let middle = intermediate(bound("middle"), &top);
+    for (host, succeeds) in [("a.good.example", true), ("a.bad.example", false)] {
+        let mut params = params("leaf");
+        params.distinguished_name = within("Here", "leaf");
+        params.subject_alt_names = vec![SanType::DnsName(host.try_into().unwrap())];
+        let chain = [leaf(params, &middle), middle.der().clone()];
+        let verdict = store_of(&[&top]).judge(&chain, NOW).verdict;
+        let does = matches!(verdict, Verdict::Success(_));
+        assert_eq!(does, succeeds, "{host}: {verdict:?}");
+    }
+}
+
 /// A peer's own certificates lead nowhere, whatever names they bear.
 #[test]
 fn a_forged_intermediate_with_constraints_is_none() {
