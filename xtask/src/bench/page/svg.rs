@@ -32,22 +32,22 @@ pub(super) fn bars(title: &str, bars: &[Bar<'_>]) -> String {
         put(
             &mut plot,
             format_args!(
-                "<text x=70 y={} text-anchor=end>{name}</text>\
-             <rect x=76 y={y} width={:.1} height=18 fill='{fill}' opacity=.75 />\
+                "<text x=94 y={} text-anchor=end>{name}</text>\
+             <rect x=100 y={y} width={:.1} height=18 fill='{fill}' opacity=.75 />\
              <path d='M{:.1} {middle}H{:.1}' stroke='#111' />\
              <text x={:.1} y={}>{}</text>",
                 y + 13.0,
                 width(bar.value),
-                76.0 + width(bar.least),
-                76.0 + width(bar.most),
-                82.0 + width(bar.most),
+                100.0 + width(bar.least),
+                100.0 + width(bar.most),
+                106.0 + width(bar.most),
                 y + 13.0,
                 number(bar.value),
             ),
         );
         y += 24.0;
     }
-    frame(&plot, 460.0, y + 4.0)
+    frame(&plot, 484.0, y + 4.0)
 }
 
 /// Latency over percentiles: the x axis is the share of requests that took longer, logarithmic.
