@@ -201,6 +201,22 @@ impl Raw {
         Ok(self.answer(stream))
     }
 
+    /// The same for `GET /` with one field more.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::ask`].
+    pub fn get_with(&mut self, name: &[u8], value: &[u8]) -> io::Result<Answer> {
+        let fields = [
+            (&b":method"[..], &b"GET"[..]),
+            (b":scheme", b"https"),
+            (b":authority", b"localhost"),
+            (b":path", b"/"),
+            (name, value),
+        ];
+        self.ask(&fields, None)
+    }
+
     /// Opens a stream.
     ///
     /// # Errors

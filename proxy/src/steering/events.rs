@@ -61,5 +61,5 @@ impl CloseEvents {
     }
 }
 
-/// The ring holds 4,096 events: 160,000 connections a second end before one is lost.
+/// The ring holds 3,640 events: 145,000 connections a second end before one is lost.
 const TOGETHER: Duration = Duration::from_millis(25);

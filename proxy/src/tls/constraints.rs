@@ -3,8 +3,8 @@
 //! is there, and e-mail addresses in the subject count too. webpki refuses whatever lies below a
 //! constraint on a directoryName or an e-mail address. Those of an anchor are ours to evaluate:
 //! [`for_webpki`] leaves them out of what webpki is told of the anchor, and each path it then finds is
-//! asked here. Those of an intermediate are in a certificate that a CA signed; webpki reads them
-//! itself, and goes on refusing.
+//! asked here. Those of an intermediate are in a certificate that a CA signed, which webpki reads
+//! itself: there the intermediate stands in for an anchor (`store/constrained.rs`).
 
 use std::borrow::Cow;
 
