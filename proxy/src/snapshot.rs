@@ -18,13 +18,16 @@ use crate::tls::{HandshakeLimits, TicketSecrets};
 
 mod application;
 mod compile;
+mod kept;
 mod kernel;
 pub mod serving;
 
 pub use kernel::KernelPart;
-pub use serving::{Current, Serving};
+pub use serving::{Current, Serving, Succeeded, Succession};
 
 pub use application::{Application, Judging};
+
+use kept::Kept;
 
 /// A compiled configuration.
 #[derive(Debug)]
@@ -35,6 +38,8 @@ pub struct Snapshot {
     default: Arc<Application>,
     /// All of them by number, the default one first.
     applications: Box<[Arc<Application>]>,
+    /// Whose origins are those of the generation before.
+    kept: Kept,
     /// Their numbers by name.
     names: HashMap<String, usize>,
     /// Which application a host means; `None` where the only one answers for every host.
@@ -91,8 +96,11 @@ impl Snapshot {
         let generation = previous.map_or(0, |previous| previous.generation) + 1;
         let secrets = previous.map(|previous| previous.own_secrets.clone());
         let snapshot = compile::compile(config, files, kernel_tls, secrets)?;
+        let before = previous.map_or(&[][..], Self::applications);
+        let kept = Kept::between(before, &snapshot.applications);
         Ok(Self {
             generation,
+            kept,
             ..snapshot
         })
     }

@@ -17,11 +17,11 @@ use crate::clock;
 use crate::connection::{OpenConnections, Worker, connection};
 use crate::drain::{self, DrainWatch};
 use crate::listen::{Acceptor, Places};
-use crate::snapshot::{Current, Snapshot};
+use crate::snapshot::{Current, Snapshot, Succeeded};
 use crate::sys::load::LoadSlot;
 use crate::sys::marks::Marks;
 use crate::sys::memory;
-use crate::telemetry::metrics::OriginState;
+use crate::telemetry::metrics::{Board, OriginState};
 use crate::telemetry::{RequestIds, Telemetry};
 use crate::tls::context;
 use crate::upstream::{HealthCheck, Upstream};
@@ -110,7 +110,7 @@ async fn serve(seat: Seat, common: Common) -> io::Result<()> {
     }
     drop(tokio::task::spawn_local(sweep(Rc::clone(&worker))));
     drop(tokio::task::spawn_local(tidy()));
-    begin_checks(&worker.current, 0..count);
+    begin_checks(&worker.current, &Vec::from_iter(0..count));
     worker.tell_generation();
     drop(tokio::task::spawn_local(resolve(Rc::clone(&worker))));
     drop(tokio::task::spawn_local(follow(
@@ -144,13 +144,8 @@ async fn follow(worker: Rc<Worker>, mut snapshots: watch::Receiver<Arc<Snapshot>
             biased;
             changed = snapshots.changed(), if is_followed => match changed {
                 Ok(()) => {
-                    let began = clock::monotonic();
                     let snapshot = Arc::clone(&snapshots.borrow_and_update());
-                    let new = worker.current.adopt(snapshot);
-                    begin_checks(&worker.current, new);
-                    let took = clock::monotonic().saturating_sub(began);
-                    worker.ledger.board.swapped(took);
-                    worker.tell_generation();
+                    adopt(&worker, snapshot).await;
                 }
                 // Nobody can publish any more; connections go on.
                 Err(_) => is_followed = false,
@@ -161,10 +156,38 @@ async fn follow(worker: Rc<Worker>, mut snapshots: watch::Receiver<Arc<Snapshot>
     }
 }
 
+/// Puts a snapshot in place, giving way to requests after each few applications.
+async fn adopt(worker: &Worker, snapshot: Arc<Snapshot>) {
+    let board = &worker.ledger.board;
+    let mut succession = held_up(board, || worker.current.succeed(snapshot));
+    while held_up(board, || worker.current.take_over(&mut succession)) {
+        tokio::task::yield_now().await;
+    }
+    let Succeeded { new, mut gone } = held_up(board, || worker.current.put(succession));
+    worker.tell_generation();
+    for few in new.chunks(APPLICATIONS_AT_A_TIME) {
+        held_up(board, || begin_checks(&worker.current, few));
+        tokio::task::yield_now().await;
+    }
+    while !gone.is_empty() {
+        let rest = gone.len().saturating_sub(APPLICATIONS_AT_A_TIME);
+        held_up(board, || gone.truncate(rest));
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Tells how long a worker's requests were held up by a part of a reload.
+fn held_up<T>(board: &Board, part: impl FnOnce() -> T) -> T {
+    let began = clock::monotonic();
+    let done = part();
+    board.held_up(clock::monotonic().saturating_sub(began));
+    done
+}
+
 /// Starts the checks of the origins of these applications. Each ends with its origin.
-fn begin_checks(current: &Current, applications: impl IntoIterator<Item = usize>) {
+fn begin_checks(current: &Current, applications: &[usize]) {
     let serving = current.get();
-    for number in applications {
+    for &number in applications {
         let application = serving.snapshot.applications().get(number);
         let check = application.and_then(|application| application.health_check.as_ref());
         let (Some(check), Some(upstream)) = (check, serving.upstreams.get(number)) else {
@@ -301,5 +324,7 @@ const BEAT_INTERVAL: Duration = Duration::from_nanos(HEARTBEAT_INTERVAL_NS);
 const PUBLISH_INTERVAL: Duration = Duration::from_secs(1);
 /// How often verdicts are looked after that end by themselves: to the second.
 const REVIEW_INTERVAL: Duration = Duration::from_secs(1);
+/// Applications that are looked after between two chances for requests.
+const APPLICATIONS_AT_A_TIME: usize = 256;
 const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
 const TIDY_INTERVAL: Duration = Duration::from_secs(1);

@@ -8,6 +8,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::server::danger::ClientCertVerifier;
 
+use super::kept::Kept;
 use super::{Application, KernelPart, Snapshot};
 use crate::caller::Standings;
 use crate::config::{
@@ -71,6 +72,7 @@ pub(super) fn compile(
     let allowed = config.allow_header_names.iter().map(String::as_str);
     Ok(Snapshot {
         generation: 0,
+        kept: Kept::between(&[], &applications),
         default,
         names: numbers.collect(),
         hosts,

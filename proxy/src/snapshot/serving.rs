@@ -3,12 +3,12 @@
 //! their own thread, so that a request shares nothing with other workers.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::Snapshot;
+use super::kept::Kept;
+use super::{Application, Snapshot};
 use crate::headers::{Hygiene, clean_trailers};
 use crate::sys::marks::Marks;
 use crate::upstream::{TrailerFilter, TrailerFilters, Upstream};
@@ -21,7 +21,27 @@ pub struct Serving {
     /// The worker's own copy of the snapshot's name tables: no other core writes near it.
     pub hygiene: Rc<Hygiene>,
     /// The worker's connections to the origins of each application, by its number.
-    pub upstreams: Box<[Rc<Upstream>]>,
+    pub upstreams: Rc<[Rc<Upstream>]>,
+}
+
+/// What a worker will serve by, on its way: it is built a little at a time, between requests.
+#[derive(Debug)]
+pub struct Succession {
+    before: Rc<Serving>,
+    snapshot: Arc<Snapshot>,
+    /// In the place of the snapshot's, where `before` is not the generation before.
+    missed: Option<Kept>,
+    upstreams: Vec<Rc<Upstream>>,
+    new: Vec<usize>,
+}
+
+/// What became of the connections to origins.
+#[derive(Debug)]
+pub struct Succeeded {
+    /// Applications with origins that are new.
+    pub new: Vec<usize>,
+    /// Those that no application has any more.
+    pub gone: Vec<Rc<Upstream>>,
 }
 
 /// What a worker serves by now.
@@ -44,8 +64,18 @@ impl Current {
             request: Rc::clone(&trailers),
             response: trailers,
         };
-        let hygiene = Rc::clone(&names.borrow());
-        let serving = Serving::new(snapshot, hygiene, (&filters, &marks), &HashMap::new());
+        let applications = snapshot.applications().iter();
+        let upstreams = applications
+            .map(|application| {
+                let settings = application.upstream.clone();
+                Upstream::new(&application.origins, settings, &filters, &marks)
+            })
+            .collect();
+        let serving = Serving {
+            hygiene: Rc::clone(&names.borrow()),
+            snapshot,
+            upstreams,
+        };
         Rc::new(Self {
             serving: RefCell::new(Rc::new(serving)),
             names,
@@ -64,55 +94,81 @@ impl Current {
         Rc::ptr_eq(&self.serving.borrow(), serving)
     }
 
-    /// Puts another snapshot in place. Origins that stay what they are keep their connections and
-    /// what is known of their health. Returns those that are new.
-    pub fn adopt(&self, snapshot: Arc<Snapshot>) -> Vec<usize> {
+    /// Begins to put another snapshot in the place of this one.
+    pub fn succeed(&self, snapshot: Arc<Snapshot>) -> Succession {
         let before = self.get();
-        let applications = before.snapshot.applications().iter();
-        let known: HashMap<[u8; 32], &Rc<Upstream>> = applications
-            .zip(&before.upstreams)
-            .map(|(application, upstream)| (application.origins_digest, upstream))
-            .collect();
-        let applications = snapshot.applications().iter().enumerate();
-        let new = applications
-            .filter(|(_, application)| !known.contains_key(&application.origins_digest))
-            .map(|(number, _)| number)
-            .collect();
-        let hygiene = Rc::new(snapshot.hygiene.clone());
-        let serving = Serving::new(
+        let is_next = before.snapshot.generation + 1 == snapshot.generation;
+        // A worker that was held up while two were published has missed one.
+        let missed = (!is_next)
+            .then(|| Kept::between(before.snapshot.applications(), snapshot.applications()));
+        Succession {
+            before,
             snapshot,
-            Rc::clone(&hygiene),
-            (&self.filters, &self.marks),
-            &known,
-        );
-        self.names.replace(hygiene);
-        self.serving.replace(Rc::new(serving));
-        new
+            missed,
+            upstreams: Vec::new(),
+            new: Vec::new(),
+        }
     }
-}
 
-impl Serving {
-    fn new(
-        snapshot: Arc<Snapshot>,
-        hygiene: Rc<Hygiene>,
-        (filters, marks): (&TrailerFilters, &Marks),
-        known: &HashMap<[u8; 32], &Rc<Upstream>>,
-    ) -> Self {
-        let applications = snapshot.applications().iter();
-        let upstreams = applications
-            .map(|application| match known.get(&application.origins_digest) {
+    /// Takes some more applications over. Origins that stay what they are keep their connections and
+    /// what is known of their health. False once all are taken over.
+    pub fn take_over(&self, succession: &mut Succession) -> bool {
+        let snapshot = Arc::clone(&succession.snapshot);
+        let applications = snapshot.applications();
+        if matches!(succession.kept(), Kept::All) {
+            return false;
+        }
+        let from = succession.upstreams.len();
+        let rest = applications.get(from..).unwrap_or_default();
+        for application in rest.iter().take(AT_A_TIME) {
+            let upstream = match succession.known(application.number) {
                 Some(known) => Rc::clone(known),
                 None => {
-                    let settings = application.upstream.clone();
-                    Upstream::new(&application.origins, settings, filters, marks)
+                    succession.new.push(application.number);
+                    self.upstream(application)
                 }
-            })
-            .collect();
-        Self {
+            };
+            succession.upstreams.push(upstream);
+        }
+        rest.len() > AT_A_TIME
+    }
+
+    /// Serves by what was taken over, all of it. What is left, the caller ends a little at a time.
+    pub fn put(&self, succession: Succession) -> Succeeded {
+        let before = &succession.before.upstreams;
+        let (upstreams, gone) = match succession.kept() {
+            Kept::All => (Rc::clone(before), Vec::new()),
+            Kept::Some { gone, .. } => {
+                let gone = gone.iter().filter_map(|number| before.get(*number));
+                let gone = gone.map(Rc::clone).collect();
+                (succession.upstreams.into(), gone)
+            }
+        };
+        let snapshot = succession.snapshot;
+        let hygiene = Rc::new(snapshot.hygiene.clone());
+        self.names.replace(Rc::clone(&hygiene));
+        self.serving.replace(Rc::new(Serving {
             snapshot,
             hygiene,
             upstreams,
-        }
+        }));
+        let new = succession.new;
+        Succeeded { new, gone }
+    }
+
+    fn upstream(&self, application: &Application) -> Rc<Upstream> {
+        let settings = application.upstream.clone();
+        Upstream::new(&application.origins, settings, &self.filters, &self.marks)
+    }
+}
+
+impl Succession {
+    fn kept(&self) -> &Kept {
+        self.missed.as_ref().unwrap_or(&self.snapshot.kept)
+    }
+
+    fn known(&self, number: usize) -> Option<&Rc<Upstream>> {
+        self.before.upstreams.get(self.kept().of(number)?)
     }
 }
 
@@ -121,3 +177,6 @@ impl fmt::Debug for Current {
         f.debug_tuple("Current").field(&self.serving).finish()
     }
 }
+
+/// Applications that are taken over between two chances for requests; one with new origins takes microseconds.
+const AT_A_TIME: usize = 256;

@@ -151,8 +151,8 @@ impl Board {
             .clone()
     }
 
-    /// Another configuration was put in force, which took the worker so long.
-    pub fn swapped(&self, nanos: u64) {
+    /// A part of putting another configuration in force took the worker so long.
+    pub fn held_up(&self, nanos: u64) {
         self.swap_longest.set(self.swap_longest.get().max(nanos));
     }
 
