@@ -32,11 +32,13 @@ pub enum Counter {
     ProfileRefused = 12,
     /// The kernel would not tell of a connection's end.
     CloseUnwatched = 13,
+    /// A connection is in no source's live count: the table was full, or others were in between.
+    SourceUncounted = 14,
 }
 
 impl Counter {
     /// All, by index.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Chosen,
         Self::ChosenByHash,
         Self::Migrated,
@@ -51,6 +53,7 @@ impl Counter {
         Self::SocketForeign,
         Self::ProfileRefused,
         Self::CloseUnwatched,
+        Self::SourceUncounted,
     ];
 
     /// The word's index.
@@ -75,6 +78,7 @@ impl Counter {
             Self::SocketForeign => "socket_foreign",
             Self::ProfileRefused => "profile_refused",
             Self::CloseUnwatched => "close_unwatched",
+            Self::SourceUncounted => "source_uncounted",
         }
     }
 }

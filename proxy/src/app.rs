@@ -324,6 +324,10 @@ impl Bound {
         telemetry
             .kernel
             .ask(move || asked.upgrade().map_or_else(Vec::new, |it| it.counts()));
+        let asked = Arc::downgrade(&steering);
+        telemetry
+            .kernel_sources
+            .ask(move || asked.upgrade()?.sources());
         telemetry.set_ready(true);
         for address in &self.addresses {
             tracing::info!("listening on {address}");
