@@ -34,11 +34,14 @@ pub enum Counter {
     CloseUnwatched = 13,
     /// A connection is in no source's live count: the table was full, or others were in between.
     SourceUncounted = 14,
+    /// A connection that was in its source's live count had no entry at its end. Never, unless somebody
+    /// else writes the table.
+    SourceLost = 15,
 }
 
 impl Counter {
     /// All, by index.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Chosen,
         Self::ChosenByHash,
         Self::Migrated,
@@ -54,6 +57,7 @@ impl Counter {
         Self::ProfileRefused,
         Self::CloseUnwatched,
         Self::SourceUncounted,
+        Self::SourceLost,
     ];
 
     /// The word's index.
@@ -79,6 +83,7 @@ impl Counter {
             Self::ProfileRefused => "profile_refused",
             Self::CloseUnwatched => "close_unwatched",
             Self::SourceUncounted => "source_uncounted",
+            Self::SourceLost => "source_lost",
         }
     }
 }

@@ -1,20 +1,18 @@
 //! A herald that loads no programs, whose connections a test's programs count, so that the test reads their tables.
 
 use std::fs;
-use std::net::{IpAddr, TcpStream};
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use aya::maps::{Array, HashMap};
+use aya::maps::Array;
+use proxy_common::SocketMark;
 use proxy_common::mark::ROLE_CLIENT;
-use proxy_common::rate::PREFIXES_MAX;
-use proxy_common::{Address, Prefix, SocketMark, SourceLive};
 use socket2::SockRef;
 
 use crate::bulk;
 use crate::herald::{Herald, Launch};
 use crate::kernel;
-use crate::lookup::key;
 use crate::origin::Origin;
 use crate::programs::Programs;
 use crate::steering::enters;
@@ -72,29 +70,6 @@ impl Counted {
             (live.get(&self.worker, 0).unwrap() == expected).then_some(())
         });
     }
-
-    /// Waits until these sources have so many live connections, and nobody else has an entry.
-    pub fn awaits_sources(&mut self, expected: &[(&str, u32)]) {
-        let of = |source: &str| prefix_of(source.parse().unwrap());
-        let has = |all: &[(Prefix, u32)], (source, live): &(&str, u32)| {
-            all.contains(&(of(source), *live))
-        };
-        wait::until(&format!("{expected:?} to be the sources"), || {
-            let all = self.sources();
-            let are_there = expected.iter().all(|entry| has(&all, entry));
-            (are_there && all.len() == expected.len()).then_some(())
-        });
-    }
-
-    /// The table of live connections by source, as it is.
-    pub fn sources(&mut self) -> Vec<(Prefix, u32)> {
-        let table: HashMap<_, Prefix, SourceLive> = self.programs.map("SOURCES");
-        let entries = table.iter().take(2 * PREFIXES_MAX as usize);
-        let entries = entries.map(|entry| entry.unwrap());
-        entries
-            .map(|(prefix, value)| (prefix, value.live))
-            .collect()
-    }
 }
 
 impl Drop for Counted {
@@ -102,20 +77,6 @@ impl Drop for Counted {
         self.herald.signal("-KILL");
         self.herald.terminate();
         wait::until("the group to be empty", || fs::remove_dir(&self.group).ok());
-    }
-}
-
-/// What a source's connections are charged to and counted with.
-pub fn prefix_of(source: IpAddr) -> Prefix {
-    let Address {
-        mut octets, family, ..
-    } = key((source, 0).into());
-    octets[8..].fill(0);
-    let length = if source.is_ipv4() { 32 } else { 64 };
-    Prefix {
-        octets,
-        family,
-        length,
     }
 }
 

@@ -6,8 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use aya::maps::{Array, HashMap};
-use herald_tests::counted::prefix_of;
-use herald_tests::lookup::key;
+use herald_tests::lookup::{key, prefix_of};
 use herald_tests::netns;
 use herald_tests::programs::Programs;
 use herald_tests::steering::{Scene, connect, may};

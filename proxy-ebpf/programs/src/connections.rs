@@ -183,7 +183,9 @@ fn closed(ctx: &SockOpsContext) {
     mark.state = 0;
     if state & MARK_SOURCE_COUNTED != 0 {
         let source = source(ctx.ops);
-        sources::leave(&prefix(source.octets, source.family));
+        if !sources::leave(&prefix(source.octets, source.family)) {
+            count(Counter::SourceLost);
+        }
     }
     if state & MARK_COUNTED != 0
         && let Some(live) = LIVE.get_ptr_mut(mark.worker)

@@ -52,23 +52,24 @@ pub fn enter(prefix: &Prefix, now_ns: u64) -> bool {
     false
 }
 
-/// One connection less, of those that [`enter`] has counted.
+/// One connection less, of those that [`enter`] has counted. False if there is no such entry.
 #[inline(always)]
-pub fn leave(prefix: &Prefix) {
+pub fn leave(prefix: &Prefix) -> bool {
     let Some(entry) = SOURCES.get_ptr_mut(prefix) else {
-        return;
+        return false;
     };
     let word = entry.cast::<u64>();
     // SAFETY: the map gave the pointer, and the word is aligned.
     let before = unsafe { atomic::fetch_add(word, LIVE_ONE.wrapping_neg()) };
     let SourceLive { born, live } = SourceLive::from_word(before);
     if live != 1 || SOURCES.remove(prefix).is_ok() {
-        return;
+        return true;
     }
     // This CPU was interrupted while it held the bucket's lock. The entry stays, for its prefix's next
     // connection; nobody else writes a word whose count is zero.
     // SAFETY: as above.
     unsafe { word.write_volatile(SourceLive { born, live: FREE }.word()) };
+    true
 }
 
 /// The first is enough but where another CPU is between two instructions.
