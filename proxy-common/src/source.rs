@@ -27,9 +27,10 @@ impl SourceLive {
     /// From the word.
     #[inline(always)]
     pub const fn from_word(word: u64) -> Self {
+        let [a, b, c, d, e, f, g, h] = word.to_le_bytes();
         Self {
-            born: (word & u32::MAX as u64) as u32,
-            live: (word >> 32) as u32,
+            born: u32::from_le_bytes([a, b, c, d]),
+            live: u32::from_le_bytes([e, f, g, h]),
         }
     }
 

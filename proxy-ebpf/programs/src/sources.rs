@@ -26,30 +26,39 @@ use crate::atomic;
 static SOURCES: HashMap<Prefix, SourceLive, { PREFIXES_MAX as usize }> = HashMap::new();
 
 /// One more connection of `prefix`, at the time `now_ns`. False if it can't be counted: the table is
-/// full, or other CPUs were in between each time.
+/// full, or other CPUs were in between each of eight times. Written out, since without CAP_PERFMON the
+/// verifier follows a loop with helpers past its end, as a CPU may that guesses.
 #[inline(always)]
 pub fn enter(prefix: &Prefix, now_ns: u64) -> bool {
     let born = now_ns as u32;
-    for _ in 0..TRIES {
-        let Some(entry) = SOURCES.get_ptr_mut(prefix) else {
-            match SOURCES.insert(prefix, SourceLive { born, live: 1 }, BPF_NOEXIST) {
-                Ok(()) => return true,
-                Err(EEXIST) => continue,
-                Err(_) => return false,
-            }
+    try_enter(prefix, born)
+        .or_else(|| try_enter(prefix, born))
+        .or_else(|| try_enter(prefix, born))
+        .or_else(|| try_enter(prefix, born))
+        .or_else(|| try_enter(prefix, born))
+        .or_else(|| try_enter(prefix, born))
+        .or_else(|| try_enter(prefix, born))
+        .or_else(|| try_enter(prefix, born))
+        .unwrap_or(false)
+}
+
+/// Whether it is counted; nothing where another CPU was in between.
+#[inline(always)]
+fn try_enter(prefix: &Prefix, born: u32) -> Option<bool> {
+    let Some(entry) = SOURCES.get_ptr_mut(prefix) else {
+        return match SOURCES.insert(prefix, SourceLive { born, live: 1 }, BPF_NOEXIST) {
+            Ok(()) => Some(true),
+            Err(EEXIST) => None,
+            Err(_) => Some(false),
         };
-        let word = entry.cast::<u64>();
-        // SAFETY: the map gave the pointer, and the word is aligned. Volatile: other CPUs write it.
-        let seen = unsafe { word.read_volatile() };
-        let Some(more) = SourceLive::from_word(seen).entered(born) else {
-            continue;
-        };
-        // SAFETY: as above.
-        if unsafe { atomic::exchange(word, seen, more.word()) } == seen {
-            return true;
-        }
-    }
-    false
+    };
+    let word = entry.cast::<u64>();
+    // SAFETY: the map gave the pointer, and the word is aligned. Volatile: other CPUs write it.
+    let seen = unsafe { word.read_volatile() };
+    let more = SourceLive::from_word(seen).entered(born)?;
+    // SAFETY: as above.
+    let is_counted = unsafe { atomic::exchange(word, seen, more.word()) } == seen;
+    is_counted.then_some(true)
 }
 
 /// One connection less, of those that [`enter`] has counted. False if there is no such entry.
@@ -72,8 +81,6 @@ pub fn leave(prefix: &Prefix) -> bool {
     true
 }
 
-/// The first is enough but where another CPU is between two instructions.
-const TRIES: u32 = 16;
 /// `linux/bpf.h` and `asm-generic/errno-base.h`: the bindings leave one out.
 const BPF_NOEXIST: u64 = 1;
 const EEXIST: i32 = -17;

@@ -312,6 +312,17 @@ mod tests {
     use super::*;
     use crate::telemetry::{Feature, SourceConnections};
 
+    fn connected() -> KernelSources {
+        let source = |prefix: &str, connections| SourceConnections {
+            prefix: prefix.into(),
+            connections,
+        };
+        KernelSources {
+            prefixes: 1002,
+            busiest: vec![source("192.0.2.7/32", 12), source("2001:db8:1:2::/64", 3)],
+        }
+    }
+
     fn status() -> Status {
         let counts = |pairs: &[(&str, u64)]| -> Counts {
             let owned = pairs
@@ -360,15 +371,7 @@ mod tests {
             }],
             features: vec![Feature::new("kernel TLS", false, "not asked for")],
             kernel: counts(&[("chosen", 9)]),
-            kernel_sources: Some(KernelSources {
-                prefixes: 1002,
-                busiest: ["192.0.2.7/32", "2001:db8:1:2::/64"]
-                    .map(|prefix| SourceConnections {
-                        prefix: prefix.into(),
-                        connections: prefix.len() as u64,
-                    })
-                    .into(),
-            }),
+            kernel_sources: Some(connected()),
             ktls: KtlsCounts {
                 offloads: 3,
                 spliced_bytes: 1_048_576,
@@ -419,7 +422,7 @@ Decisions     chosen   9
 
 Sources                            open
               192.0.2.7/32           12
-              2001:db8:1:2::/64      17
+              2001:db8:1:2::/64       3
               and 1,000 more
 
 Kernel TLS    taken over                      3
