@@ -7,7 +7,7 @@ use std::thread;
 use aya::maps::HashMap;
 use herald_tests::client::{Client, Settings};
 use herald_tests::counted::{Counted, reset};
-use herald_tests::herald::Launch;
+use herald_tests::herald::{Launch, run};
 use herald_tests::kernel;
 use herald_tests::lookup::prefix_of;
 use herald_tests::programs::Programs;
@@ -172,6 +172,12 @@ fn the_status_shows_who_is_connected() {
         let busiest = shown["busiest"].as_array().unwrap().len();
         (shown["prefixes"] == 13 && busiest == 10).then_some(())
     });
+    let admin = format!("unix:{}", scene.folder.path("admin.sock").display());
+    let table = run(&["status", "--admin", &admin]).stdout;
+    let table = String::from_utf8(table).unwrap();
+    for part in ["127.0.0.2/32", "::/64", "and 3 more"] {
+        assert!(table.contains(part), "{part} in\n{table}");
+    }
     drop(open);
     shows(json!({"prefixes": 0, "busiest": []}));
     assert_eq!(scene.decided(Counter::SourceUncounted), 0);

@@ -420,9 +420,9 @@ Kernel        kernel TLS   off   not asked for
 
 Decisions     chosen   9
 
-Sources                            open
-              192.0.2.7/32           12
-              2001:db8:1:2::/64       3
+Sources                           open
+              192.0.2.7/32          12
+              2001:db8:1:2::/64      3
               and 1,000 more
 
 Kernel TLS    taken over                      3
