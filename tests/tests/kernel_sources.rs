@@ -121,10 +121,10 @@ fn a_source_that_does_not_fit_is_told() {
     let two = second();
     let mut client = Client::connect(address, &Settings::default().build()).unwrap();
     assert_eq!(client.get("/").unwrap().status, 200);
+    counted.awaits(3);
     assert_eq!(counted.programs.count(Counter::SourceUncounted), 1);
     assert_eq!(live(&mut counted, "127.0.0.1"), None);
     assert_eq!(live(&mut counted, "127.0.0.2"), Some(2));
-    counted.awaits(3);
     drop(client);
     counted.awaits(2);
     drop((one, two));
