@@ -32,11 +32,16 @@ pub enum Counter {
     ProfileRefused = 12,
     /// The kernel would not tell of a connection's end.
     CloseUnwatched = 13,
+    /// A connection is in no source's live count: the table was full, or others were in between.
+    SourceUncounted = 14,
+    /// A connection that was in its source's live count had no entry at its end. Never, unless somebody
+    /// else writes the table.
+    SourceLost = 15,
 }
 
 impl Counter {
     /// All, by index.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::Chosen,
         Self::ChosenByHash,
         Self::Migrated,
@@ -51,6 +56,8 @@ impl Counter {
         Self::SocketForeign,
         Self::ProfileRefused,
         Self::CloseUnwatched,
+        Self::SourceUncounted,
+        Self::SourceLost,
     ];
 
     /// The word's index.
@@ -75,6 +82,8 @@ impl Counter {
             Self::SocketForeign => "socket_foreign",
             Self::ProfileRefused => "profile_refused",
             Self::CloseUnwatched => "close_unwatched",
+            Self::SourceUncounted => "source_uncounted",
+            Self::SourceLost => "source_lost",
         }
     }
 }

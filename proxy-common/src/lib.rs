@@ -15,6 +15,7 @@ pub mod mark;
 #[cfg(feature = "user")]
 mod pod;
 pub mod rate;
+pub mod source;
 
 pub use address::Address;
 pub use close::CloseEvent;
@@ -22,13 +23,14 @@ pub use counter::Counter;
 pub use load::WorkerLoad;
 pub use mark::{SocketMark, TcpProfile};
 pub use rate::{Prefix, Rate, RateLimits};
+pub use source::SourceLive;
 
 /// Raised with every change to a layout in this crate. A kernel object of another version is
 /// refused at load, and steering stays with the kernel's own choice.
-pub const LAYOUT_VERSION: u32 = 4;
+pub const LAYOUT_VERSION: u32 = 5;
 
 /// The global of a kernel object whose layout is [`LAYOUT_VERSION`].
-pub const LAYOUT_GLOBAL: &str = "LAYOUT_4";
+pub const LAYOUT_GLOBAL: &str = "LAYOUT_5";
 
 /// Most listening addresses that one process steers.
 pub const SERVICES_MAX: u32 = 64;

@@ -14,7 +14,7 @@ pub struct SocketMark {
     pub service: u32,
     /// The worker that accepts, or that connects.
     pub worker: u32,
-    /// [`MARK_COUNTED`] once the connection is in the live counts.
+    /// [`MARK_COUNTED`] and [`MARK_SOURCE_COUNTED`], for the live counts that the connection is in.
     pub state: u32,
     /// When the connection was established, in nanoseconds of `CLOCK_MONOTONIC`.
     pub established_ns: u64,
@@ -28,8 +28,10 @@ pub struct SocketMark {
 pub const ROLE_CLIENT: u32 = 1;
 /// A connection to the origin.
 pub const ROLE_UPSTREAM: u32 = 2;
-/// [`SocketMark::state`]: counted as live.
+/// [`SocketMark::state`]: counted as live with its worker.
 pub const MARK_COUNTED: u32 = 1;
+/// [`SocketMark::state`]: counted as live with its source prefix.
+pub const MARK_SOURCE_COUNTED: u32 = 2;
 
 /// TCP settings of a connection, made when it is established; zero leaves the kernel's.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]

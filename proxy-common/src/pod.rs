@@ -5,7 +5,9 @@
     reason = "this file is the fence: marker implementations and nothing else"
 )]
 
-use crate::{Address, CloseEvent, Prefix, Rate, RateLimits, SocketMark, TcpProfile, WorkerLoad};
+use crate::{
+    Address, CloseEvent, Prefix, Rate, RateLimits, SocketMark, SourceLive, TcpProfile, WorkerLoad,
+};
 
 // SAFETY: `repr(C)`, integers only, no padding but named fields.
 unsafe impl aya::Pod for Address {}
@@ -19,6 +21,8 @@ unsafe impl aya::Pod for Rate {}
 unsafe impl aya::Pod for RateLimits {}
 // SAFETY: as above.
 unsafe impl aya::Pod for SocketMark {}
+// SAFETY: as above.
+unsafe impl aya::Pod for SourceLive {}
 // SAFETY: as above.
 unsafe impl aya::Pod for TcpProfile {}
 // SAFETY: as above.

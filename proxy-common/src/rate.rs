@@ -39,7 +39,8 @@ pub struct RateLimits {
     pub wide_burst_ns: u64,
 }
 
-/// Prefixes whose rates are kept. The least recently used is forgotten, and then owes nothing.
+/// Prefixes whose rates are kept; the least recently used is forgotten, and then owes nothing. Prefixes
+/// whose live connections are counted; those of one that does not fit are not.
 pub const PREFIXES_MAX: u32 = 65_536;
 
 const _: () = assert!(size_of::<Prefix>() == 24);

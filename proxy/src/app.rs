@@ -320,10 +320,7 @@ impl Bound {
             .collect::<io::Result<Vec<_>>>()?;
         drop(common);
         let steering = Arc::new(steering);
-        let asked = Arc::downgrade(&steering);
-        telemetry
-            .kernel
-            .ask(move || asked.upgrade().map_or_else(Vec::new, |it| it.counts()));
+        have_asked(&steering, &telemetry);
         telemetry.set_ready(true);
         for address in &self.addresses {
             tracing::info!("listening on {address}");
@@ -376,6 +373,18 @@ fn tell(steering: &Steering, snapshot: &Snapshot, telemetry: &Telemetry) {
         let active = standing.is_attached();
         telemetry.report(Feature::new(&name, active, standing.to_string()));
     }
+}
+
+/// Whom the telemetry asks for what the kernel programs count, as long as they are there.
+fn have_asked(steering: &Arc<Steering>, telemetry: &Telemetry) {
+    let asked = Arc::downgrade(steering);
+    telemetry
+        .kernel
+        .ask(move || asked.upgrade().map_or_else(Vec::new, |it| it.counts()));
+    let asked = Arc::downgrade(steering);
+    telemetry
+        .kernel_sources
+        .ask(move || asked.upgrade()?.sources());
 }
 
 /// Binds every address once a worker. Port 0 is resolved by the first bind and shared by the rest.

@@ -21,12 +21,14 @@ use crate::config::flags::EbpfMode;
 use crate::config::steer::Steer;
 use crate::sys::load::{LoadSlot, SharedLoads};
 use crate::sys::marks::Marks;
+use crate::telemetry::KernelSources;
 
 mod cgroup;
 mod events;
 mod object;
 mod refuse;
 mod report;
+mod sources;
 mod steer;
 mod told;
 mod wanted;
@@ -405,6 +407,15 @@ impl Steering {
             Some((counter.name(), words.iter().sum()))
         };
         Counter::ALL.into_iter().filter_map(of).collect()
+    }
+
+    /// Who has live connections; nothing where sockops doesn't count them. A system call or two a
+    /// prefix.
+    pub fn sources(&self) -> Option<KernelSources> {
+        if !self.report.sockops.is_attached() {
+            return None;
+        }
+        sources::live(&self.loaded.as_ref()?.ebpf)
     }
 }
 

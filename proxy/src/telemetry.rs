@@ -36,7 +36,7 @@ pub mod tally;
 pub use access::Record;
 pub use closing::Wire;
 pub use connection::{ConnectionRecord, Scope};
-pub use features::{Asked, Feature, KernelCounts, KtlsCounts};
+pub use features::{Asked, Feature, KernelCounts, KernelSources, KtlsCounts, SourceConnections};
 pub use identity::Identity;
 pub use ledger::Ledger;
 pub use reloads::{ReloadState, Reloads};
@@ -76,6 +76,8 @@ pub struct Telemetry {
     features: Mutex<Vec<Feature>>,
     /// Decisions of the kernel programs.
     pub kernel: KernelCounts,
+    /// Live connections by source prefix, as sockops counts them; nothing without it.
+    pub kernel_sources: Asked<Option<KernelSources>>,
     /// Where the kernel's word of the end of connections goes, a worker each; empty where it gives none.
     inboxes: OnceLock<Vec<Arc<Inbox>>>,
     /// The last callers that were refused.
@@ -149,6 +151,7 @@ impl Telemetry {
             format: config.observe.access_log_format,
             features: Mutex::default(),
             kernel: KernelCounts::default(),
+            kernel_sources: Asked::default(),
             inboxes: OnceLock::new(),
             refusals: Refusals::default(),
             ktls: Asked::default(),

@@ -291,10 +291,15 @@ pub fn socket_to(herald: &Herald, address: SocketAddr) -> OwnedFd {
 
 /// The socket on which the proxy listens.
 pub fn listener(herald: &Herald) -> OwnedFd {
+    listener_at(herald, herald.address())
+}
+
+/// The socket on which it listens at one of its addresses.
+pub fn listener_at(herald: &Herald, address: SocketAddr) -> OwnedFd {
     socket_of(herald, |end| {
         let name = rustix::net::getsockname(end).ok()?;
         let is_listening = socket_acceptconn(end).ok()?;
-        Some(is_listening && SocketAddr::try_from(name).ok()? == herald.address())
+        Some(is_listening && SocketAddr::try_from(name).ok()? == address)
     })
 }
 

@@ -10,6 +10,7 @@ pub mod attacks;
 pub mod bulk;
 pub mod certs;
 pub mod client;
+pub mod counted;
 pub mod envoy;
 pub mod forge;
 pub mod gate;

@@ -1,12 +1,12 @@
 //! Herald's own program for `sk_lookup`, loaded by a test that gives a listener the connections to an address which
 //! nobody has bound.
 
-use std::net::{SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr, SocketAddrV4};
 use std::os::fd::OwnedFd;
 
 use aya::maps::{HashMap, SockMap};
 use proxy_common::address::{FAMILY_IPV4, FAMILY_IPV6};
-use proxy_common::{Address, Counter};
+use proxy_common::{Address, Counter, Prefix};
 
 use crate::programs::Programs;
 
@@ -50,6 +50,20 @@ pub fn key(address: SocketAddr) -> Address {
         octets,
         family,
         port,
+    }
+}
+
+/// What a source's connections are charged to and counted with.
+pub fn prefix_of(source: IpAddr) -> Prefix {
+    let Address {
+        mut octets, family, ..
+    } = key((source, 0).into());
+    octets[8..].fill(0);
+    let length = if source.is_ipv4() { 32 } else { 64 };
+    Prefix {
+        octets,
+        family,
+        length,
     }
 }
 

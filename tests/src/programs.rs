@@ -8,7 +8,13 @@ use aya::maps::{Array, HashMap, Map, MapError, PerCpuArray, ReusePortSockArray, 
 use aya::programs::{CgroupAttachMode, Program, ProgramError, SkLookup, SkReuseport, SockOps};
 use aya::{Ebpf, EbpfLoader};
 use proxy_common::load::WORKERS_MAX;
-use proxy_common::{Address, Counter, LAYOUT_GLOBAL, LAYOUT_VERSION, SocketMark, WorkerLoad};
+use proxy_common::rate::PREFIXES_MAX;
+use proxy_common::{
+    Address, Counter, LAYOUT_GLOBAL, LAYOUT_VERSION, Prefix, SocketMark, SourceLive, WorkerLoad,
+};
+
+use crate::lookup::prefix_of;
+use crate::wait;
 
 /// The object; what is attached is gone when it is dropped, but for a reuseport group, which keeps its program.
 #[derive(Debug)]
@@ -83,6 +89,28 @@ impl Programs {
     pub fn count(&self, counter: Counter) -> u64 {
         let counts = PerCpuArray::<_, u64>::try_from(self.0.map("COUNTS").unwrap()).unwrap();
         counts.get(&counter.index(), 0).unwrap().iter().sum()
+    }
+
+    /// Who has live connections, and how many.
+    pub fn sources(&mut self) -> Vec<(Prefix, u32)> {
+        let table: HashMap<_, Prefix, SourceLive> = self.map("SOURCES");
+        let entries = table.iter().take(2 * PREFIXES_MAX as usize);
+        let entries = entries.map(Result::unwrap);
+        entries
+            .map(|(prefix, value)| (prefix, value.live))
+            .collect()
+    }
+
+    /// Waits until these sources have so many, and nobody else has an entry.
+    pub fn await_sources(&mut self, expected: &[(&str, u32)]) {
+        let of = |source: &str| prefix_of(source.parse().unwrap());
+        let expected = expected.iter().map(|(source, live)| (of(source), *live));
+        let expected: Vec<_> = expected.collect();
+        wait::until(&format!("{expected:?} to be the sources"), || {
+            let all = self.sources();
+            let are_there = expected.iter().all(|entry| all.contains(entry));
+            (are_there && all.len() == expected.len()).then_some(())
+        });
     }
 
     /// A table by its name.

@@ -1,23 +1,15 @@
 //! The kernel programs through the binary: who gets a connection, how it is set up, and that nothing of them stays.
 //! Counters of decisions prove that it was the program that decided.
 
-use std::net::TcpStream;
-use std::path::PathBuf;
 use std::time::Duration;
 use std::{fs, thread};
 
-use aya::maps::Array;
-use herald_tests::bulk;
 use herald_tests::client::{Client, Settings};
-use herald_tests::herald::{Herald, Launch};
+use herald_tests::counted::{Counted, reset};
 use herald_tests::kernel;
-use herald_tests::origin::Origin;
-use herald_tests::programs::Programs;
-use herald_tests::steering::{Scene, connect, enters, expect_profile, may, status};
+use herald_tests::steering::{Scene, connect, expect_profile, may, status};
 use herald_tests::wait;
-use proxy_common::mark::ROLE_CLIENT;
 use proxy_common::{Counter, SocketMark, TcpProfile};
-use socket2::SockRef;
 
 #[test]
 fn each_connection_goes_to_the_least_busy_worker() {
@@ -144,10 +136,7 @@ fn the_kernel_counts_the_connections_that_are_open() {
     if !may("the_kernel_counts_the_connections_that_are_open") {
         return;
     }
-    let mut counted = Counted::with(SocketMark {
-        worker: 3,
-        ..SocketMark::default()
-    });
+    let mut counted = Counted::by(3);
     let address = counted.herald.address();
     let mut open: Vec<_> = (0..CONNECTIONS)
         .map(|_| connect(address, None).unwrap())
@@ -165,59 +154,6 @@ fn the_kernel_counts_the_connections_that_are_open() {
     drop(waiting);
     counted.awaits(0);
     counted.herald.resume();
-}
-
-/// Its end will be RST.
-fn reset(connection: &TcpStream) {
-    let linger = Some(Duration::ZERO);
-    SockRef::from(connection).set_linger(linger).unwrap();
-}
-
-/// A herald that loads no programs, whose connections a test's count.
-struct Counted {
-    programs: Programs,
-    herald: Herald,
-    _origin: Origin,
-    group: PathBuf,
-}
-
-impl Counted {
-    /// What its listener is marked with, as a client's.
-    fn with(mark: SocketMark) -> Self {
-        let name = format!("herald-counted-{}-{}", std::process::id(), mark.worker);
-        let group = kernel::cgroup2().join(name);
-        fs::create_dir(&group).unwrap();
-        let mut programs = Programs::load(1).on(&group);
-        let origin = Origin::echo();
-        let herald = Launch::new("optional", origin.address())
-            .args(["--ebpf=off"])
-            .under(["sh", "-c", &enters(&group)])
-            .start();
-        let role = ROLE_CLIENT;
-        programs.mark(&bulk::listener(&herald), SocketMark { role, ..mark });
-        Self {
-            programs,
-            herald,
-            _origin: origin,
-            group,
-        }
-    }
-
-    /// Waits until so many connections of worker 3 live.
-    fn awaits(&mut self, expected: u64) {
-        wait::until(&format!("{expected} to live"), || {
-            let live: Array<_, u64> = self.programs.map("LIVE");
-            (live.get(&3, 0).unwrap() == expected).then_some(())
-        });
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.herald.signal("-KILL");
-        self.herald.terminate();
-        wait::until("the group to be empty", || fs::remove_dir(&self.group).ok());
-    }
 }
 
 const CONNECTIONS: u64 = 60;

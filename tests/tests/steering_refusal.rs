@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use aya::maps::{Array, HashMap};
-use herald_tests::lookup::key;
+use herald_tests::lookup::{key, prefix_of};
 use herald_tests::netns;
 use herald_tests::programs::Programs;
 use herald_tests::steering::{Scene, connect, may};
@@ -169,20 +169,6 @@ fn limit_and_guard(programs: &mut Programs, addresses: &[SocketAddr]) {
         table.insert(key(*address), u32::MAX, 0).unwrap();
     }
     programs.look_up().unwrap();
-}
-
-/// What a source's connections are charged to.
-fn prefix_of(source: IpAddr) -> Prefix {
-    let Address {
-        mut octets, family, ..
-    } = key((source, 0).into());
-    octets[8..].fill(0);
-    let length = if source.is_ipv4() { 32 } else { 64 };
-    Prefix {
-        octets,
-        family,
-        length,
-    }
 }
 
 /// A TCP header (RFC 9293 §3.1) that asks for a connection.

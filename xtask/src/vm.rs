@@ -44,13 +44,14 @@ const SERIES: [&str; 3] = ["6.1", "6.12", "7.x"];
 
 /// The suites that have something to show in a guest: a test binary, and what its tests' names
 /// must contain. A guest has no nginx, curl, openssl or Python.
-const SUITES: [(&str, &str); 8] = [
+const SUITES: [(&str, &str); 9] = [
     ("tests::kernel", ""),
     ("tests::kernel_counts", ""),
     ("tests::kernel_ends", ""),
     ("tests::kernel_lookup", ""),
     ("tests::kernel_programs", ""),
     ("tests::kernel_refusals", ""),
+    ("tests::kernel_sources", ""),
     ("tests::kernel_steering", ""),
     ("tests::steering_log", "each_decision_is_told"),
 ];

@@ -15,13 +15,15 @@ use aya_ebpf::programs::SockOpsContext;
 use proxy_common::close::{FIN_ACKED, FIN_RECEIVED};
 use proxy_common::counter::Counter;
 use proxy_common::load::WORKERS_MAX;
-use proxy_common::mark::{MARK_COUNTED, ROLE_CLIENT};
+use proxy_common::mark::{MARK_COUNTED, MARK_SOURCE_COUNTED, ROLE_CLIENT};
 use proxy_common::{CloseEvent, SocketMark, TcpProfile};
+use proxy_ebpf::rate::prefix;
 
 use crate::atomic;
 use crate::field::{address, field};
 use crate::maps::count;
 use crate::rates::{self, Source};
+use crate::sources;
 
 /// The marks; `BPF_F_CLONE` hands a listener's to what it accepts. The crate's own type has no
 /// place for that flag.
@@ -69,8 +71,9 @@ pub fn live(worker: u32) -> u32 {
 #[inline(always)]
 pub fn event(ctx: &SockOpsContext) {
     match ctx.op() {
-        BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB => established(ctx, Counter::ClientEstablished),
-        BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB => established(ctx, Counter::UpstreamEstablished),
+        BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB | BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB => {
+            established(ctx);
+        }
         BPF_SOCK_OPS_STATE_CB => match ctx.arg(1) {
             BPF_TCP_CLOSE => closed(ctx),
             BPF_TCP_FIN_WAIT2 => waiting(ctx),
@@ -94,12 +97,15 @@ pub fn mark(ops: *mut bpf_sock_ops) -> Option<*mut SocketMark> {
 }
 
 #[inline(always)]
-fn established(ctx: &SockOpsContext, counter: Counter) {
+fn established(ctx: &SockOpsContext) {
     let Some(mark) = mark(ctx.ops) else {
         count(Counter::SocketForeign);
         return;
     };
-    count(counter);
+    count(match ctx.op() {
+        BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB => Counter::ClientEstablished,
+        _ => Counter::UpstreamEstablished,
+    });
     // SAFETY: the socket's own storage, which lives as long as the socket.
     let mark = unsafe { &mut *mark };
     // SAFETY: no arguments.
@@ -109,7 +115,8 @@ fn established(ctx: &SockOpsContext, counter: Counter) {
     if mark.role != ROLE_CLIENT {
         return;
     }
-    rates::charge(source(ctx.ops));
+    let source = source(ctx.ops);
+    rates::charge(source);
     if ctx.set_cb_flags(BPF_SOCK_OPS_STATE_CB_FLAG as i32).is_err() {
         return count(Counter::CloseUnwatched);
     }
@@ -117,6 +124,12 @@ fn established(ctx: &SockOpsContext, counter: Counter) {
         // SAFETY: the map gave the pointer, and the word is aligned.
         unsafe { atomic::add(live, 1) };
         mark.state = MARK_COUNTED;
+    }
+    let prefix = prefix(source.octets, source.family);
+    if sources::enter(&prefix, mark.established_ns) {
+        mark.state |= MARK_SOURCE_COUNTED;
+    } else {
+        count(Counter::SourceUncounted);
     }
 }
 
@@ -166,12 +179,19 @@ fn closed(ctx: &SockOpsContext) {
         // Another program of the group asked for this.
         return;
     }
-    if mark.state == MARK_COUNTED {
-        mark.state = 0;
-        if let Some(live) = LIVE.get_ptr_mut(mark.worker) {
-            // SAFETY: the map gave the pointer, and the word is aligned.
-            unsafe { atomic::add(live, MINUS_ONE) };
+    let state = mark.state;
+    mark.state = 0;
+    if state & MARK_SOURCE_COUNTED != 0 {
+        let source = source(ctx.ops);
+        if !sources::leave(&prefix(source.octets, source.family)) {
+            count(Counter::SourceLost);
         }
+    }
+    if state & MARK_COUNTED != 0
+        && let Some(live) = LIVE.get_ptr_mut(mark.worker)
+    {
+        // SAFETY: the map gave the pointer, and the word is aligned.
+        unsafe { atomic::add(live, MINUS_ONE) };
     }
     if crate::maps::global(&WANTS_EVENTS) != 0 {
         let counter = match EVENTS.reserve(0) {

@@ -29,8 +29,8 @@ pub static COUNTS: PerCpuArray<u64, { COUNTERS as usize }> = PerCpuArray::new();
 /// User space sets a global of its own version's name before the load: an object of another layout
 /// has none of that name and is refused.
 #[unsafe(no_mangle)]
-pub static LAYOUT_4: u32 = LAYOUT_VERSION;
-const _: () = assert!(LAYOUT_VERSION == 4);
+pub static LAYOUT_5: u32 = LAYOUT_VERSION;
+const _: () = assert!(LAYOUT_VERSION == 5);
 
 /// How many workers there are; user space sets it before the load.
 #[unsafe(no_mangle)]

@@ -12,6 +12,7 @@ mod maps;
 mod panic;
 mod rates;
 mod reuseport;
+mod sources;
 
 use aya_ebpf::macros::{sk_lookup, sk_reuseport, sock_ops};
 use aya_ebpf::programs::{SkLookupContext, SkReuseportContext, SockOpsContext};

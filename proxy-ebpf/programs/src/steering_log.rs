@@ -13,6 +13,7 @@ mod maps;
 mod panic;
 mod rates;
 mod reuseport;
+mod sources;
 
 use aya_ebpf::bindings::sk_action::SK_DROP;
 use aya_ebpf::bindings::{

@@ -13,7 +13,7 @@ use crate::telemetry::metrics::{Board, Counter, OriginState};
 use crate::telemetry::prometheus::{origins, total, total_at};
 use crate::telemetry::reason::{HandshakeFailure, Protocol, Reason, VerdictKind};
 use crate::telemetry::reloads::ReloadCall;
-use crate::telemetry::{Feature, KtlsCounts, LogState, ReloadState, Telemetry};
+use crate::telemetry::{Feature, KernelSources, KtlsCounts, LogState, ReloadState, Telemetry};
 
 /// What is asked about.
 #[derive(Debug)]
@@ -64,6 +64,9 @@ pub struct Status {
     /// Decisions of the kernel programs.
     #[serde(default)]
     pub kernel: Counts,
+    /// Live connections by source prefix; nothing where the kernel does not count them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernel_sources: Option<KernelSources>,
     /// What became of kernel TLS.
     #[serde(default)]
     pub ktls: KtlsCounts,
@@ -163,6 +166,7 @@ impl Status {
             upstreams: origins(telemetry).into_iter().map(upstream).collect(),
             features: telemetry.features(),
             kernel: some(telemetry.kernel.now().into_iter()),
+            kernel_sources: telemetry.kernel_sources.now(),
             ktls: telemetry.ktls.now(),
             logs: telemetry.logs().into_iter().map(log).collect(),
         }

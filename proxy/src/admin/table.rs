@@ -1,7 +1,7 @@
 //! A status as a person reads it: aligned, numbers grouped, nothing shown that is always zero.
 
 use super::status::{Counts, Status};
-use crate::telemetry::KtlsCounts;
+use crate::telemetry::{KernelSources, KtlsCounts};
 
 /// Draws `status`; with `styled`, headings and states in colours of a terminal.
 pub fn draw(status: &Status, styled: bool) -> String {
@@ -31,6 +31,7 @@ pub fn draw(status: &Status, styled: bool) -> String {
     page.upstreams(status);
     page.features(status);
     page.section("Decisions", &counts(&status.kernel), 1);
+    page.section("Sources", &sources(status.kernel_sources.as_ref()), 1);
     page.section("Kernel TLS", &ktls(&status.ktls), 1);
     page.logs(status);
     page.text
@@ -210,6 +211,24 @@ fn counts(counts: &Counts) -> Rows {
         .collect()
 }
 
+/// Nothing while nobody is connected.
+fn sources(sources: Option<&KernelSources>) -> Rows {
+    let Some(sources) = sources.filter(|it| it.prefixes > 0) else {
+        return Rows::new();
+    };
+    let mut rows = vec![head(&["", "open"])];
+    for source in &sources.busiest {
+        rows.push(vec![plain(&source.prefix), grouped(source.connections)]);
+    }
+    let more = sources
+        .prefixes
+        .saturating_sub(sources.busiest.len() as u64);
+    if more > 0 {
+        rows.push(vec![format!("and {} more", grouped(more)), String::new()]);
+    }
+    rows
+}
+
 /// Nothing while nothing has happened.
 fn ktls(counts: &KtlsCounts) -> Rows {
     let known = [
@@ -291,7 +310,18 @@ mod tests {
 
     use super::super::status::{Handshakes, LogStatus, UpstreamStatus, WorkerStatus};
     use super::*;
-    use crate::telemetry::Feature;
+    use crate::telemetry::{Feature, SourceConnections};
+
+    fn connected() -> KernelSources {
+        let source = |prefix: &str, connections| SourceConnections {
+            prefix: prefix.into(),
+            connections,
+        };
+        KernelSources {
+            prefixes: 1002,
+            busiest: vec![source("192.0.2.7/32", 12), source("2001:db8:1:2::/64", 3)],
+        }
+    }
 
     fn status() -> Status {
         let counts = |pairs: &[(&str, u64)]| -> Counts {
@@ -341,6 +371,7 @@ mod tests {
             }],
             features: vec![Feature::new("kernel TLS", false, "not asked for")],
             kernel: counts(&[("chosen", 9)]),
+            kernel_sources: Some(connected()),
             ktls: KtlsCounts {
                 offloads: 3,
                 spliced_bytes: 1_048_576,
@@ -388,6 +419,11 @@ Upstream                                idle   connections    requests   retries
 Kernel        kernel TLS   off   not asked for
 
 Decisions     chosen   9
+
+Sources                           open
+              192.0.2.7/32          12
+              2001:db8:1:2::/64      3
+              and 1,000 more
 
 Kernel TLS    taken over                      3
               bytes spliced           1,048,576

@@ -52,6 +52,24 @@ pub struct KtlsCounts {
     pub refusals: BTreeMap<String, u64>,
 }
 
+/// Source prefixes with live connections, as the kernel programs count them.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct KernelSources {
+    /// How many there are.
+    pub prefixes: u64,
+    /// Those with the most, the first first.
+    pub busiest: Vec<SourceConnections>,
+}
+
+/// One of them.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct SourceConnections {
+    /// An IPv4 address or an IPv6 /64.
+    pub prefix: String,
+    /// Its connections.
+    pub connections: u64,
+}
+
 impl<T> Asked<T> {
     /// Whom to ask; the first to say so stays.
     pub fn ask(&self, ask: impl Fn() -> T + Send + Sync + 'static) {
