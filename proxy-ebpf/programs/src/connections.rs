@@ -117,7 +117,9 @@ fn established(ctx: &SockOpsContext) {
     }
     let source = source(ctx.ops);
     rates::charge(source);
-    if ctx.set_cb_flags(BPF_SOCK_OPS_STATE_CB_FLAG as i32).is_err() {
+    // With what another program of the group has asked for on this socket.
+    let flags = field!(ctx.ops, bpf_sock_ops_cb_flags) | BPF_SOCK_OPS_STATE_CB_FLAG;
+    if ctx.set_cb_flags(flags as i32).is_err() {
         return count(Counter::CloseUnwatched);
     }
     if let Some(live) = LIVE.get_ptr_mut(mark.worker) {
