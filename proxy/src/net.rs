@@ -85,11 +85,19 @@ pub trait HalfClose: AsyncWrite {
 pub trait Awaited {
     /// Ready when a read may find something: bytes, an end or an error. Perhaps it finds nothing.
     fn poll_awaited(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+
+    /// Ready once the peer has ended its side, or broken it, and nothing that it sent before that waits
+    /// to be read. What comes meanwhile is kept for the next read.
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()>;
 }
 
 impl<S: Awaited> Awaited for TokioIo<S> {
     fn poll_awaited(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.inner_mut().poll_awaited(cx)
+    }
+
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.inner_mut().poll_gone(cx)
     }
 }
 

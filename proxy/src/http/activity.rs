@@ -75,6 +75,7 @@ impl Activity {
     /// A request's head is complete; `has_body` if more of the request follows.
     pub(super) fn begin(self: &Rc<Self>, has_body: bool) -> Option<Unread> {
         self.conduct.quiet();
+        self.conduct.waits(!has_body && self.is_http1());
         has_body.then(|| {
             self.unread.set(self.unread.get() + 1);
             Unread(Rc::clone(self))
@@ -129,6 +130,10 @@ impl Activity {
         before > 0
     }
 
+    fn is_http1(&self) -> bool {
+        self.resets.max.is_none()
+    }
+
     fn at(&self, span: usize) -> &Cell<u32> {
         let [first, second, third] = &self.offered;
         match span % AGES {
@@ -164,6 +169,8 @@ impl Unread {
         let unread = &self.0.unread;
         unread.set(unread.get().saturating_sub(1));
         self.0.conduct.quiet();
+        let is_asked = self.0.in_flight.get() > 0;
+        self.0.conduct.waits(is_asked && self.0.is_http1());
     }
 }
 
@@ -215,6 +222,7 @@ impl Drop for InFlight {
         let in_flight = activity.in_flight.get().saturating_sub(1);
         activity.in_flight.set(in_flight);
         if in_flight == 0 {
+            activity.conduct.waits(false);
             activity.streams.borrow_mut().clear();
         }
         activity

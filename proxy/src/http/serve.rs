@@ -159,7 +159,7 @@ async fn drive_http1<IO, S, B>(
     activity: &Activity,
 ) -> Result<(Driven, http1::Parts<Guarded<IO>, S>), hyper::Error>
 where
-    IO: Read + Write + Unpin + 'static,
+    IO: Read + Write + Awaited + Unpin + 'static,
     S: HttpService<Incoming, ResBody = B, Error = Infallible>,
     B: Body<Data = Bytes> + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -179,7 +179,7 @@ async fn serve_http2<IO, S, B>(
     activity: &Rc<Activity>,
 ) -> Result<(), hyper::Error>
 where
-    IO: Read + Write + Unpin + 'static,
+    IO: Read + Write + Awaited + Unpin + 'static,
     S: HttpService<Incoming, ResBody = B, Error = Infallible>,
     S::Future: 'static,
     B: Body<Data = Bytes> + 'static,
@@ -203,7 +203,8 @@ fn http1_builder(limits: &Limits, heads: HeadClock) -> http1::Builder {
         .max_headers(limits.head_fields_max)
         .max_header_size(limits.head_bytes_max)
         .max_buf_size(limits.head_bytes_max.max(HTTP1_BUFFER_MIN))
-        .half_close(false)
+        // The stream's own guard sees the end of a client that waits.
+        .half_close(true)
         // With it, hyper's own 400 stays unsent: it never flushes while unread bytes are buffered,
         // and after a parse error they always are.
         .pipeline_flush(false);

@@ -54,6 +54,10 @@ impl<S: Awaited> Awaited for Tallied<S> {
     fn poll_awaited(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.stream.poll_awaited(cx)
     }
+
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.stream.poll_gone(cx)
+    }
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Tallied<S> {

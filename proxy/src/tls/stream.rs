@@ -220,6 +220,22 @@ impl Awaited for ClientStream {
         }
         self.socket.socket_ref().poll_read_ready(cx)
     }
+
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            match self.tls.reader().into_first_chunk() {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Ok([]) | Err(_) => return Poll::Ready(()),
+                Ok(_) => return Poll::Pending,
+            }
+            if self.incoming.is_empty() && self.broken.is_none() {
+                ready!(self.socket.socket_ref().poll_read_ready(cx));
+            }
+            if ready!(self.poll_ciphertext(cx)).is_err() {
+                return Poll::Ready(());
+            }
+        }
+    }
 }
 
 impl HalfClose for ClientStream {

@@ -91,6 +91,15 @@ impl Awaited for Wire {
         ends.waker = Some(cx.waker().clone());
         Poll::Pending
     }
+
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut ends = self.0.borrow_mut();
+        if ends.sent.is_empty() && ends.is_over {
+            return Poll::Ready(());
+        }
+        ends.waker = Some(cx.waker().clone());
+        Poll::Pending
+    }
 }
 
 impl Write for Wire {
@@ -132,8 +141,11 @@ impl Scene {
         let io = wire.clone();
         let serving = tokio::task::spawn_local(async move {
             let limits = limits(head_timeout);
-            // Answers without a look at the body.
+            // Answers without a look at the body, if at all.
             let answer = |request: Request<ClientBody>| async move {
+                if request.uri().path() == "/never" {
+                    std::future::pending::<()>().await;
+                }
                 drop(request);
                 Response::new(http_body_util::Full::new(Bytes::from_static(b"here")))
             };
@@ -208,6 +220,32 @@ fn a_connection_at_rest_is_served_again() {
         }
         scene.wire.hang_up();
         assert!(matches!(scene.ended().await, Served::Left(_)));
+    });
+}
+
+#[test]
+fn a_client_that_goes_while_it_waits_is_not_waited_for() {
+    scene(LONG, async |scene| {
+        scene.wire.send("GET /never HTTP/1.1\r\nHost: a\r\n\r\n");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        scene.wire.hang_up();
+        let error = tokio::time::timeout(PATIENCE, scene.serving).await;
+        let error = error.expect("ends").expect("no panic").unwrap_err();
+        let error = std::error::Error::source(&error).unwrap().to_string();
+        assert!(error.contains("end of file"), "{error}");
+    });
+}
+
+#[test]
+fn a_client_that_asked_more_has_not_gone() {
+    scene(LONG, async |scene| {
+        let request = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
+        scene.wire.send(&request("/never"));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        scene.wire.send(&request("/"));
+        scene.wire.hang_up();
+        tokio::time::sleep(REST).await;
+        assert!(!scene.serving.is_finished());
     });
 }
 
