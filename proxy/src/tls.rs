@@ -17,6 +17,7 @@ mod name;
 pub mod origin;
 mod path;
 pub mod possession;
+mod provider;
 pub mod reason;
 pub mod revocation;
 pub mod socket;
@@ -29,6 +30,7 @@ pub mod verdict;
 pub mod verifier;
 
 pub use handshake::{HandshakeError, HandshakeLimits, Handshaken, Server, VerifiedPeer, handshake};
+pub use provider::provider;
 pub use reason::{Reason, ReasonStyle};
 pub use revocation::{ListPolicy, Revocation, RevocationError};
 pub use store::{Examined, StoreError, TrustStore};

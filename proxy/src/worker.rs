@@ -23,7 +23,7 @@ use crate::sys::marks::Marks;
 use crate::sys::memory;
 use crate::telemetry::metrics::{Board, OriginState};
 use crate::telemetry::{RequestIds, Telemetry};
-use crate::tls::context;
+use crate::tls;
 use crate::upstream::{HealthCheck, Upstream};
 
 /// What all workers are given.
@@ -211,7 +211,7 @@ async fn beat(worker: Rc<Worker>) {
 /// Random bytes, from the one cryptographic library.
 fn random() -> io::Result<[u8; 16]> {
     let mut bytes = [0; 16];
-    let filled = context::provider().secure_random.fill(&mut bytes);
+    let filled = tls::provider().secure_random.fill(&mut bytes);
     filled.map_err(|_unnamed| io::Error::other("no random bytes to be had"))?;
     Ok(bytes)
 }

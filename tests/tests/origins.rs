@@ -13,6 +13,7 @@ use herald_tests::table::{Table, check};
 use herald_tests::wait;
 use herald_tests::wire::sha256;
 use herald_tests::world::{Ask, Protocol};
+use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
@@ -45,12 +46,15 @@ fn header(account: &Value, name: &str) -> Vec<String> {
 fn tls(alpn: &[&str], asks_for_certificate: bool) -> Speaks {
     let pki = Pki::shared();
     let (certificate, key) = pki.server(Key::Ec);
-    let builder = ServerConfig::builder();
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .unwrap();
     let builder = if asks_for_certificate {
         let mut roots = RootCertStore::empty();
         roots.add(pki.ca.issuer.der().clone()).unwrap();
-        let verifier = WebPkiClientVerifier::builder(Arc::new(roots)).build();
-        builder.with_client_cert_verifier(verifier.unwrap())
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+        builder.with_client_cert_verifier(verifier.build().unwrap())
     } else {
         builder.with_no_client_auth()
     };

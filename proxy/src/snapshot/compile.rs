@@ -20,6 +20,7 @@ use crate::headers::{Hygiene, Mapping, Preset};
 use crate::hosts::Hosts;
 use crate::http::Upgrades;
 use crate::identity::{OnFailure, XfccBy};
+use crate::tls;
 use crate::tls::context::{self, ContextError, Settings};
 use crate::tls::{
     AtHandshake, ClientVerifier, ReasonStyle, StoreError, TicketSecrets, Tickets, TrustStore,
@@ -428,7 +429,7 @@ fn verifier(config: &Config, trust: &Arc<TrustStores>) -> Arc<dyn ClientCertVeri
     // A client that is told the CA names would keep the very certificate back that is to be
     // forwarded with its failure.
     let name_authorities = config.client_auth != ClientAuth::ForwardFailed;
-    let algorithms = context::provider().signature_verification_algorithms;
+    let algorithms = tls::provider().signature_verification_algorithms;
     Arc::new(ClientVerifier::new(
         Arc::clone(trust),
         at_handshake,

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{NoServerSessionStorage, danger::ClientCertVerifier};
@@ -10,6 +9,7 @@ use rustls::{ServerConfig, SupportedProtocolVersion, version};
 use thiserror::Error;
 
 use super::kernel::KeyTap;
+use super::provider::provider;
 
 /// What the configuration is made of.
 #[derive(Debug)]
@@ -81,11 +81,6 @@ pub fn server_config(settings: Settings) -> Result<ServerConfig, ContextError> {
         false => 0,
     };
     Ok(config)
-}
-
-/// The one cryptographic provider: aws-lc-rs.
-pub fn provider() -> Arc<CryptoProvider> {
-    Arc::new(aws_lc_rs::default_provider())
 }
 
 /// Tickets a TLS 1.3 handshake: each is used once and each resumption brings a new one.

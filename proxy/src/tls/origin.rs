@@ -9,7 +9,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 use thiserror::Error;
 
-use super::context::provider;
+use super::provider::provider;
 
 /// Herald's own certificate towards origins, PEM.
 #[derive(Debug)]

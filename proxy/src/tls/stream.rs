@@ -116,7 +116,7 @@ impl ClientStream {
     }
 
     fn decrypt_incoming(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        let count = self.tls.read_tls(&mut &*self.incoming)?;
+        let count = self.tls.read_tls(&mut Pieces(&self.incoming))?;
         if count == 0 {
             // After close_notify rustls takes no more: what follows it is not looked at.
             self.incoming = BytesMut::new();
@@ -329,6 +329,23 @@ fn split<'a>(bufs: &'a [IoSlice<'_>], pieces: &mut [IoSlice<'a>]) -> usize {
         count += 1;
     }
     count
+}
+
+/// Bytes at hand, copied in small pieces.
+struct Pieces<'a>(&'a [u8]);
+
+impl io::Read for Pieces<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let count = self.0.len().min(buf.len());
+        let (taken, rest) = self.0.split_at(count);
+        for (to, from) in buf.chunks_mut(COPY_MAX).zip(taken.chunks(COPY_MAX)) {
+            to.get_mut(..from.len())
+                .unwrap_or_default()
+                .copy_from_slice(from);
+        }
+        self.0 = rest;
+        Ok(count)
+    }
 }
 
 /// The socket as rustls wants it: blocking in form, `WouldBlock` in place of `Pending`.

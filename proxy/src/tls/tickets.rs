@@ -17,7 +17,7 @@ use rustls::server::ProducesTickets;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use super::context;
+use super::provider::provider;
 use crate::clock;
 
 /// Secrets that ticket keys are derived from: the first makes tickets, all read them. Never empty.
@@ -48,7 +48,7 @@ impl TicketSecrets {
     /// A generator that gives nothing.
     pub fn random() -> Result<Self, SecretError> {
         let mut secret = Zeroizing::new([0; SECRET_LEN]);
-        let filled = context::provider().secure_random.fill(&mut *secret);
+        let filled = provider().secure_random.fill(&mut *secret);
         filled.map_err(|_unnamed| SecretError::NoRandom)?;
         Ok(Self(Arc::from([secret])))
     }
@@ -139,7 +139,7 @@ impl Tickets {
         }
         let TicketKey { name, key } = self.keys.first()?;
         let mut nonce = [0; NONCE_LEN];
-        context::provider().secure_random.fill(&mut nonce).ok()?;
+        provider().secure_random.fill(&mut nonce).ok()?;
         let mut sealed = Zeroizing::new(Vec::with_capacity(session.len() + OVERHEAD));
         sealed.extend_from_slice(&born.to_be_bytes());
         sealed.extend_from_slice(session);

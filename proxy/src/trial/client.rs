@@ -25,7 +25,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::pki::Own;
-use crate::tls::context;
+use crate::tls;
 
 /// Who calls, and how it connects.
 #[derive(Clone, Copy, Debug)]
@@ -142,7 +142,7 @@ impl Caller<'_> {
     }
 
     fn config(&self) -> io::Result<ClientConfig> {
-        let config = ClientConfig::builder_with_provider(context::provider())
+        let config = ClientConfig::builder_with_provider(tls::provider())
             .with_safe_default_protocol_versions()
             .map_err(io::Error::other)?;
         let config = match self.roots {
@@ -346,7 +346,7 @@ impl ServerCertVerifier for Anybody {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        let algorithms = context::provider().signature_verification_algorithms;
+        let algorithms = tls::provider().signature_verification_algorithms;
         algorithms.supported_schemes()
     }
 }
