@@ -151,6 +151,8 @@ impl App {
                 let hangup = signal(SignalKind::hangup())?;
                 drop(tokio::spawn(reloader.run(hangup, called)));
             }
+            // Signals are listened to: from here on a stop is a graceful one.
+            self.tell_ready();
             if let Some(admin) = self.admin.take() {
                 let subject = Subject {
                     telemetry: Arc::clone(&self.telemetry),
@@ -163,7 +165,6 @@ impl App {
             if let Some(ends) = self.ends.take() {
                 drop(tokio::spawn(forward(ends, Arc::clone(&self.telemetry))));
             }
-            // Signals are listened to: from here on a stop is a graceful one.
             tell_manager(NotifyState::Ready);
             let successor = succeeded(self.handover.take());
             let signal = tokio::select! {
@@ -180,6 +181,16 @@ impl App {
                 }
             }
         })
+    }
+
+    fn tell_ready(&self) {
+        for address in &self.bound {
+            tracing::info!("listening on {address}");
+        }
+        if let Some(address) = self.admin.as_ref().and_then(|admin| admin.address().ok()) {
+            tracing::info!("admin on {address}");
+        }
+        tracing::info!(workers = self.workers.len(), "ready");
     }
 
     /// Stops accepting and waits for the connections, up to the configured deadline.
@@ -322,13 +333,6 @@ impl Bound {
         let steering = Arc::new(steering);
         have_asked(&steering, &telemetry);
         telemetry.set_ready(true);
-        for address in &self.addresses {
-            tracing::info!("listening on {address}");
-        }
-        if let Some(address) = self.admin.as_ref().and_then(|admin| admin.address().ok()) {
-            tracing::info!("admin on {address}");
-        }
-        tracing::info!(workers = workers.len(), "ready");
         Ok(App {
             bound: self.addresses,
             workers,

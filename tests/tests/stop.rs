@@ -110,14 +110,24 @@ fn an_idle_connection_does_not_hold_up_a_stop() {
     );
 }
 
+/// "ready" was told before signals were listened to: a stop in between was the kernel's, and not graceful.
+#[test]
+fn who_is_told_that_it_is_ready_may_stop_it() {
+    let origin = Origin::echo();
+    for _ in 0..10 {
+        let mut herald = Launch::new("optional", origin.address()).start();
+        assert_eq!(herald.terminate().code(), Some(0), "{}", herald.log());
+    }
+}
+
 /// A request that does not end holds up a stop until the deadline: exit code 3. A second signal does not wait for it.
 #[test]
 fn a_stop_that_is_forced_ends_with_3() {
-    let origin = Origin::scripted(|_: &Request, _stream| {
-        thread::sleep(Duration::from_secs(8));
-        Ok(Next::Close)
-    });
     for (timeout, signals) in [("500ms", 1), ("60s", 2)] {
+        let origin = Origin::scripted(|_: &Request, _stream| {
+            thread::sleep(Duration::from_secs(8));
+            Ok(Next::Close)
+        });
         let mut herald = Launch::new("optional", origin.address())
             .args(["--drain-timeout", timeout])
             .start();
