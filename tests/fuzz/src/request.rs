@@ -189,6 +189,10 @@ impl Awaited for Wire {
     fn poll_awaited(&mut self, _: &mut Context<'_>) -> Poll<()> {
         Poll::Ready(())
     }
+
+    fn poll_gone(&mut self, _: &mut Context<'_>) -> Poll<()> {
+        Poll::Pending
+    }
 }
 
 impl AsyncRead for Wire {
