@@ -17,6 +17,7 @@ use crate::clock;
 use crate::connection::{OpenConnections, Worker, connection};
 use crate::drain::{self, DrainWatch};
 use crate::listen::{Acceptor, Places};
+use crate::snapshot::serving::APPLICATIONS_AT_A_TIME;
 use crate::snapshot::{Current, Snapshot, Succeeded};
 use crate::sys::load::LoadSlot;
 use crate::sys::marks::Marks;
@@ -324,7 +325,5 @@ const BEAT_INTERVAL: Duration = Duration::from_nanos(HEARTBEAT_INTERVAL_NS);
 const PUBLISH_INTERVAL: Duration = Duration::from_secs(1);
 /// How often verdicts are looked after that end by themselves: to the second.
 const REVIEW_INTERVAL: Duration = Duration::from_secs(1);
-/// Applications that are looked after between two chances for requests.
-const APPLICATIONS_AT_A_TIME: usize = 256;
 const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
 const TIDY_INTERVAL: Duration = Duration::from_secs(1);

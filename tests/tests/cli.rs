@@ -3,11 +3,12 @@
 use std::io::Write as _;
 use std::net::TcpStream;
 use std::sync::{Mutex, mpsc};
+use std::time::{Duration, Instant};
 use std::{fs, thread};
 
 use herald_tests::client::Settings;
 use herald_tests::herald::{Launch, binary, run};
-use herald_tests::origin::{Next, Origin};
+use herald_tests::origin::{Next, Origin, Request};
 use herald_tests::pki::{Key, Pki};
 use herald_tests::table::{Table, check};
 use herald_tests::wait;
@@ -309,6 +310,49 @@ fn a_termination_signal_lets_requests_finish() {
     let answer = request.join().unwrap().unwrap();
     assert_eq!((answer.status, &*answer.body.start), (200, &b"late"[..]));
     assert_eq!(herald.terminate().code(), Some(0));
+}
+
+/// "ready" was told before signals were listened to: a stop in between was the kernel's, and not graceful.
+#[test]
+fn who_is_told_that_it_is_ready_may_stop_it() {
+    let origin = Origin::echo();
+    for _ in 0..10 {
+        let mut herald = Launch::new("optional", origin.address()).start();
+        assert_eq!(herald.terminate().code(), Some(0), "{}", herald.log());
+    }
+}
+
+/// A request that does not end holds up a stop until the deadline: exit code 3. A second signal does not wait for it.
+#[test]
+fn a_stop_that_is_forced_ends_with_3() {
+    for (timeout, signals) in [("500ms", 1), ("60s", 2)] {
+        let origin = Origin::scripted(|_: &Request, _stream| {
+            thread::sleep(Duration::from_secs(8));
+            Ok(Next::Close)
+        });
+        let mut herald = Launch::new("optional", origin.address())
+            .args(["--drain-timeout", timeout])
+            .start();
+        let address = herald.address();
+        let request = thread::spawn(move || Settings::default().connect(address)?.get("/"));
+        wait::until("the request to arrive", || {
+            (origin.connections() > 0).then_some(())
+        });
+        let started = Instant::now();
+        for _ in 0..signals {
+            herald.signal_termination();
+            wait::until("the stop to begin", || {
+                herald.log().contains("stopping").then_some(())
+            });
+        }
+        assert_eq!(herald.terminate().code(), Some(3), "{}", herald.log());
+        assert!(
+            started.elapsed() < Duration::from_secs(6),
+            "{:?}",
+            started.elapsed()
+        );
+        assert!(request.join().unwrap().is_err());
+    }
 }
 
 /// `cargo xtask bench steering` measures a build in which a header makes a request hold its worker. No other build may

@@ -124,6 +124,48 @@ fn a_reload_tells_how_long_it_held_each_worker_up() {
     assert_held_up_at_most(&site, Duration::from_millis(100));
 }
 
+/// Applications are numbered in the order of the file: each keeps its own origin, and nobody's connections, when others
+/// come before it, go, or change places.
+#[test]
+fn each_application_keeps_its_origin_wherever_it_stands() {
+    let (site, origins) = (Site::default(), [(); 3].map(|()| Origin::echo()));
+    let configure = |order: &[(char, usize)]| {
+        let applications = order.iter().map(|(name, origin)| {
+            let address = origins[*origin].address();
+            format!("[[application]]\nname = \"{name}\"\nhostnames = [\"{name}.test\"]\nupstream = \"http://{address}\"\n")
+        });
+        let applications: String = applications.collect();
+        site.configure_to(&format!(
+            "client_auth = \"off\"\nwatch = false\nworkers = 1\n{applications}"
+        ));
+    };
+    let orders: [&[(char, usize)]; 5] = [
+        &[('a', 0), ('b', 1), ('c', 2)],
+        &[('c', 2), ('a', 0), ('b', 1)],
+        &[('d', 1), ('c', 2), ('b', 1)],
+        &[('b', 1), ('c', 2)],
+        &[('b', 2), ('c', 1)],
+    ];
+    configure(orders[0]);
+    let herald = site.start();
+    for order in orders {
+        configure(order);
+        site.reloaded();
+        let mut client = Settings::default().connect(herald.address()).unwrap();
+        for (name, expected) in order {
+            let asked = format!("GET / HTTP/1.1\r\nHost: {name}.test\r\n\r\n");
+            assert_eq!(client.ask(asked.as_bytes()).unwrap().status, 200);
+            let took = origins.each_ref().map(|origin| origin.take().len());
+            let mut wanted = [0; 3];
+            wanted[*expected] = 1;
+            assert_eq!(took, wanted, "{name} of {order:?}");
+        }
+    }
+    // What stayed kept its connections: one for each application and origin that ever was.
+    let connections = origins.each_ref().map(Origin::connections);
+    assert_eq!(connections, [1, 3, 2]);
+}
+
 /// Each of both workers was held up by a reload, and no longer than this.
 fn assert_held_up_at_most(site: &Site, most: Duration) {
     let swaps = site.swaps();

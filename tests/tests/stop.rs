@@ -110,49 +110,6 @@ fn an_idle_connection_does_not_hold_up_a_stop() {
     );
 }
 
-/// "ready" was told before signals were listened to: a stop in between was the kernel's, and not graceful.
-#[test]
-fn who_is_told_that_it_is_ready_may_stop_it() {
-    let origin = Origin::echo();
-    for _ in 0..10 {
-        let mut herald = Launch::new("optional", origin.address()).start();
-        assert_eq!(herald.terminate().code(), Some(0), "{}", herald.log());
-    }
-}
-
-/// A request that does not end holds up a stop until the deadline: exit code 3. A second signal does not wait for it.
-#[test]
-fn a_stop_that_is_forced_ends_with_3() {
-    for (timeout, signals) in [("500ms", 1), ("60s", 2)] {
-        let origin = Origin::scripted(|_: &Request, _stream| {
-            thread::sleep(Duration::from_secs(8));
-            Ok(Next::Close)
-        });
-        let mut herald = Launch::new("optional", origin.address())
-            .args(["--drain-timeout", timeout])
-            .start();
-        let address = herald.address();
-        let request = thread::spawn(move || Settings::default().connect(address)?.get("/"));
-        wait::until("the request to arrive", || {
-            (origin.connections() > 0).then_some(())
-        });
-        let started = Instant::now();
-        for _ in 0..signals {
-            herald.signal_termination();
-            wait::until("the stop to begin", || {
-                herald.log().contains("stopping").then_some(())
-            });
-        }
-        assert_eq!(herald.terminate().code(), Some(3), "{}", herald.log());
-        assert!(
-            started.elapsed() < Duration::from_secs(6),
-            "{:?}",
-            started.elapsed()
-        );
-        assert!(request.join().unwrap().is_err());
-    }
-}
-
 /// Twenty times a herald is started beside the running one, with all kernel programs, and takes over: nobody sends a
 /// signal, and no client meets an error of any kind. Then twenty are killed under load: each next one starts on what the
 /// dead left behind, and in the end no program is left in the kernel.

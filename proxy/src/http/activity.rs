@@ -75,7 +75,7 @@ impl Activity {
     /// A request's head is complete; `has_body` if more of the request follows.
     pub(super) fn begin(self: &Rc<Self>, has_body: bool) -> Option<Unread> {
         self.conduct.quiet();
-        self.conduct.waits(!has_body && self.is_http1());
+        self.has_said_all(!has_body);
         has_body.then(|| {
             self.unread.set(self.unread.get() + 1);
             Unread(Rc::clone(self))
@@ -130,8 +130,11 @@ impl Activity {
         before > 0
     }
 
-    fn is_http1(&self) -> bool {
-        self.resets.max.is_none()
+    /// Whether the client's request is complete. On HTTP/2 the client goes on speaking, and h2 listens.
+    fn has_said_all(&self, all: bool) {
+        let is_http1 = self.resets.max.is_none();
+        let awaits = all && is_http1 && self.in_flight.get() > 0;
+        self.conduct.set_awaits_answer(awaits);
     }
 
     fn at(&self, span: usize) -> &Cell<u32> {
@@ -169,8 +172,7 @@ impl Unread {
         let unread = &self.0.unread;
         unread.set(unread.get().saturating_sub(1));
         self.0.conduct.quiet();
-        let is_asked = self.0.in_flight.get() > 0;
-        self.0.conduct.waits(is_asked && self.0.is_http1());
+        self.0.has_said_all(true);
     }
 }
 
@@ -222,7 +224,7 @@ impl Drop for InFlight {
         let in_flight = activity.in_flight.get().saturating_sub(1);
         activity.in_flight.set(in_flight);
         if in_flight == 0 {
-            activity.conduct.waits(false);
+            activity.conduct.set_awaits_answer(false);
             activity.streams.borrow_mut().clear();
         }
         activity

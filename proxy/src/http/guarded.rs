@@ -39,7 +39,7 @@ pub(super) struct Conduct {
     /// Whether anything was written that was not flushed.
     unflushed: Cell<bool>,
     /// Whether an HTTP/1.1 client has said all that it has to say and waits for its answer.
-    waits: Cell<bool>,
+    awaits_answer: Cell<bool>,
 }
 
 impl Conduct {
@@ -60,8 +60,8 @@ impl Conduct {
     }
 
     /// The client waits for its answer, or does no more.
-    pub(super) fn waits(&self, waits: bool) {
-        self.waits.set(waits);
+    pub(super) fn set_awaits_answer(&self, awaits: bool) {
+        self.awaits_answer.set(awaits);
     }
 
     pub(super) fn is_quiet(&self) -> bool {
@@ -85,8 +85,8 @@ pub(super) struct Guarded<IO> {
 impl<IO: Awaited + Unpin> Guarded<IO> {
     /// An error if the client has gone. hyper flushes whenever it is polled, if it has nothing to write
     /// too.
-    fn still_waits(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        let is_gone = self.conduct.waits.get() && self.poll_gone(cx).is_ready();
+    fn check_presence(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        let is_gone = self.conduct.awaits_answer.get() && self.poll_gone(cx).is_ready();
         match is_gone {
             true => Err(io::ErrorKind::UnexpectedEof.into()),
             false => Ok(()),
@@ -194,7 +194,7 @@ impl<IO: Write + Awaited + Unpin> Write for Guarded<IO> {
         self.conduct.unflushed.set(true);
         let written = Pin::new(&mut self.io).poll_write(cx, buf);
         if written.is_pending() {
-            self.still_waits(cx)?;
+            self.check_presence(cx)?;
         }
         self.watch(written, cx)
     }
@@ -202,7 +202,7 @@ impl<IO: Write + Awaited + Unpin> Write for Guarded<IO> {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = Pin::new(&mut self.io).poll_flush(cx);
         self.conduct.unflushed.set(flushed.is_pending());
-        self.still_waits(cx)?;
+        self.check_presence(cx)?;
         self.watch(flushed, cx)
     }
 
@@ -220,7 +220,7 @@ impl<IO: Write + Awaited + Unpin> Write for Guarded<IO> {
         self.conduct.unflushed.set(true);
         let written = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
         if written.is_pending() {
-            self.still_waits(cx)?;
+            self.check_presence(cx)?;
         }
         self.watch(written, cx)
     }

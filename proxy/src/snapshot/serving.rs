@@ -66,10 +66,7 @@ impl Current {
         };
         let applications = snapshot.applications().iter();
         let upstreams = applications
-            .map(|application| {
-                let settings = application.upstream.clone();
-                Upstream::new(&application.origins, settings, &filters, &marks)
-            })
+            .map(|application| upstream(application, &filters, &marks))
             .collect();
         let serving = Serving {
             hygiene: Rc::clone(&names.borrow()),
@@ -120,17 +117,17 @@ impl Current {
         }
         let from = succession.upstreams.len();
         let rest = applications.get(from..).unwrap_or_default();
-        for application in rest.iter().take(AT_A_TIME) {
+        for application in rest.iter().take(APPLICATIONS_AT_A_TIME) {
             let upstream = match succession.known(application.number) {
                 Some(known) => Rc::clone(known),
                 None => {
                     succession.new.push(application.number);
-                    self.upstream(application)
+                    upstream(application, &self.filters, &self.marks)
                 }
             };
             succession.upstreams.push(upstream);
         }
-        rest.len() > AT_A_TIME
+        rest.len() > APPLICATIONS_AT_A_TIME
     }
 
     /// Serves by what was taken over, all of it. What is left, the caller ends a little at a time.
@@ -155,11 +152,11 @@ impl Current {
         let new = succession.new;
         Succeeded { new, gone }
     }
+}
 
-    fn upstream(&self, application: &Application) -> Rc<Upstream> {
-        let settings = application.upstream.clone();
-        Upstream::new(&application.origins, settings, &self.filters, &self.marks)
-    }
+fn upstream(application: &Application, filters: &TrailerFilters, marks: &Marks) -> Rc<Upstream> {
+    let settings = application.upstream.clone();
+    Upstream::new(&application.origins, settings, filters, marks)
 }
 
 impl Succession {
@@ -178,5 +175,5 @@ impl fmt::Debug for Current {
     }
 }
 
-/// Applications that are taken over between two chances for requests; one with new origins takes microseconds.
-const AT_A_TIME: usize = 256;
+/// Applications that are looked after between two chances for requests; one with new origins takes microseconds.
+pub const APPLICATIONS_AT_A_TIME: usize = 256;
