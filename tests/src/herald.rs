@@ -81,6 +81,13 @@ impl Launch {
         self
     }
 
+    /// Has it take origins that this authority of the shared PKI vouches for.
+    #[must_use]
+    pub fn origin_ca(self, name: &str) -> Self {
+        let path = Pki::shared().path(name);
+        self.args([OsString::from("--upstream-ca"), path.into()])
+    }
+
     /// Has `wrapper` run it, inside of wrappers given before.
     #[must_use]
     pub fn under<A: Into<OsString>>(mut self, wrapper: impl IntoIterator<Item = A>) -> Self {

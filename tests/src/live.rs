@@ -18,13 +18,18 @@ use hyper::body::{Body, Frame, Incoming};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use rustls::ServerConfig;
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
 use serde_json::json;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::runtime::Runtime;
 use tokio_rustls::TlsAcceptor;
 
+use crate::pki::{Key, Pki};
 use crate::wire::{sha256, text};
 
 /// Where and what an origin speaks.
@@ -36,6 +41,32 @@ pub enum Speaks {
     H2c,
     /// TLS, and in it what ALPN chooses.
     Tls(Arc<ServerConfig>),
+}
+
+impl Speaks {
+    /// TLS with these protocols, with the server certificate of the shared PKI for `localhost` and `127.0.0.1`.
+    pub fn tls(alpn: &[&str], asks_for_certificate: bool) -> Self {
+        let pki = Pki::shared();
+        let (certificate, key) = pki.server(Key::Ec);
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .unwrap();
+        let builder = if asks_for_certificate {
+            let mut roots = RootCertStore::empty();
+            roots.add(pki.ca.issuer.der().clone()).unwrap();
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+            builder.with_client_cert_verifier(verifier.build().unwrap())
+        } else {
+            builder.with_no_client_auth()
+        };
+        let chain = CertificateDer::pem_file_iter(certificate).unwrap();
+        let chain = chain.collect::<Result<Vec<_>, _>>().unwrap();
+        let key = PrivateKeyDer::from_pem_file(key).unwrap();
+        let mut config = builder.with_single_cert(chain, key).unwrap();
+        config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+        Self::Tls(Arc::new(config))
+    }
 }
 
 /// A running origin; it ends when it is dropped.
