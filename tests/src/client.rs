@@ -418,3 +418,18 @@ impl ResolvesClientCert for Presenting {
         self.key.is_some()
     }
 }
+
+/// The first flight of a client with this certificate: its ClientHello, in one record.
+pub fn client_hello(identity: Option<&Identity>) -> Vec<u8> {
+    let config = Settings::new(identity).build();
+    let mut session = ClientConnection::new(config, "localhost".try_into().unwrap()).unwrap();
+    let mut flight = Vec::new();
+    session.write_tls(&mut flight).unwrap();
+    flight
+}
+
+/// A plaintext record of handshake messages (RFC 8446 §5.1).
+pub fn handshake_record(payload: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(payload.len()).unwrap().to_be_bytes();
+    [&[0x16, 3, 1][..], &length, payload].concat()
+}

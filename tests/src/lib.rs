@@ -16,6 +16,7 @@ pub mod forge;
 pub mod gate;
 pub mod h2;
 pub mod herald;
+pub mod hpack;
 pub mod kernel;
 pub mod live;
 pub mod lookup;

@@ -5,8 +5,9 @@ use std::io::{Read as _, Write as _};
 use std::time::{Duration, Instant};
 
 use herald_tests::client::{Client, Settings, open};
-use herald_tests::h2::{CONTINUATION, HEADERS, RST_STREAM, Raw, block};
+use herald_tests::h2::{CONTINUATION, HEADERS, RST_STREAM, Raw};
 use herald_tests::herald::Herald;
+use herald_tests::hpack::block;
 use herald_tests::origin::describe;
 use herald_tests::wait;
 use herald_tests::world::{Ask, Connection, Protocol, World};

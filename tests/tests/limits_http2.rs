@@ -5,7 +5,8 @@ use std::io::Write as _;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use herald_tests::h2::{DATA, HEADERS, PING, RST_STREAM, Raw, SETTINGS, block};
+use herald_tests::h2::{DATA, HEADERS, PING, RST_STREAM, Raw, SETTINGS};
+use herald_tests::hpack::block;
 use herald_tests::origin::{Next, Origin};
 use herald_tests::wait;
 use herald_tests::world::{Ask, Protocol, World};
