@@ -27,6 +27,7 @@ mod heads;
 mod http2;
 mod reuse;
 mod streams;
+mod uploads;
 
 /// A request as the test wants it on the wire.
 #[derive(Clone)]
@@ -370,3 +371,5 @@ impl AsyncWrite for Counted {
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
+
+const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";

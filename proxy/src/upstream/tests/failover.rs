@@ -2,8 +2,6 @@
 
 use super::*;
 
-const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
-
 fn several(origins: impl IntoIterator<Item = Origin>, isolate: bool) -> Rc<Upstream> {
     let origins: Vec<_> = origins.into_iter().collect();
     let settings = Settings {
