@@ -173,6 +173,8 @@ fn verdict_value(facts: &Facts<'_>, variable: Variable) -> Option<Bytes> {
 struct Leaf<'a> {
     der: &'a [u8],
     certificate: OnceCell<Option<Certificate<'a>>>,
+    subject: OnceCell<Option<Name<'a>>>,
+    issuer: OnceCell<Option<Name<'a>>>,
 }
 
 impl<'a> Leaf<'a> {
@@ -180,6 +182,8 @@ impl<'a> Leaf<'a> {
         Self {
             der,
             certificate: OnceCell::new(),
+            subject: OnceCell::new(),
+            issuer: OnceCell::new(),
         }
     }
 
@@ -189,12 +193,16 @@ impl<'a> Leaf<'a> {
             .as_ref()
     }
 
-    fn subject(&self) -> Option<Name<'a>> {
-        Name::parse(self.certificate()?.subject)
+    fn subject(&self) -> Option<&Name<'a>> {
+        let certificate = self.certificate()?;
+        let name = || Name::parse(certificate.subject);
+        self.subject.get_or_init(name).as_ref()
     }
 
-    fn issuer(&self) -> Option<Name<'a>> {
-        Name::parse(self.certificate()?.issuer)
+    fn issuer(&self) -> Option<&Name<'a>> {
+        let certificate = self.certificate()?;
+        let name = || Name::parse(certificate.issuer);
+        self.issuer.get_or_init(name).as_ref()
     }
 
     fn alternative(&self, kind: Kind) -> Option<Vec<u8>> {

@@ -57,6 +57,8 @@ pub fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
         // `[::]` and `0.0.0.0` are two listeners wherever Herald runs, whatever net.ipv6.bindv6only says.
         socket.set_only_v6(true)?;
     }
+    // Inherited by every connection (tcp(7)).
+    socket.set_tcp_nodelay(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     Ok(socket.into())
@@ -132,17 +134,13 @@ impl Acceptor {
         set_least_hops(self.listener.as_fd(), self.is_ipv6, HOPS_OF_NO_ONE)
     }
 
-    /// Counts a new connection and makes its socket ready to serve. `None`: its client is gone.
+    /// Counts a new connection and makes its socket ready to serve.
     fn admit(
         &self,
         tcp: TcpStream,
         client: SocketAddr,
         among_all: OwnedSemaphorePermit,
-    ) -> Option<Accepted> {
-        if let Err(error) = tcp.set_nodelay(true) {
-            tracing::debug!(%client, %error, "TCP_NODELAY refused: the client is gone");
-            return None;
-        }
+    ) -> Accepted {
         if self.limits_hops.get()
             && let Err(error) = set_least_hops(tcp.as_fd(), self.is_ipv6, 0)
         {
@@ -152,7 +150,7 @@ impl Acceptor {
             _among_all: among_all,
             of_source: self.places.sources.place(client.ip()),
         };
-        Some(Accepted { tcp, client, place })
+        Accepted { tcp, client, place }
     }
 
     /// Closes the socket; what waited in its queue, as far as the limit allows, is returned.
@@ -164,7 +162,7 @@ impl Acceptor {
                     tcp.set_nonblocking(true)?;
                     let tcp = TcpStream::from_std(tcp.into())?;
                     let client = client.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
-                    accepted.extend(self.admit(tcp, client, among_all));
+                    accepted.push(self.admit(tcp, client, among_all));
                 }
                 Err(error) if is_about_one_connection(&error) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
@@ -180,11 +178,7 @@ impl Acceptor {
         loop {
             let among_all = Arc::clone(&self.places.all).acquire_owned().await.ok()?;
             match self.listener.accept().await {
-                Ok((tcp, client)) => {
-                    if let Some(accepted) = self.admit(tcp, client, among_all) {
-                        return Some(accepted);
-                    }
-                }
+                Ok((tcp, client)) => return Some(self.admit(tcp, client, among_all)),
                 Err(error) if is_about_one_connection(&error) => {}
                 Err(error) => {
                     tracing::warn!(%error, "accept fails; trying again in {PAUSE:?}");
@@ -308,7 +302,8 @@ mod tests {
             let (tcp, peer) = acceptor.listener.accept().await.unwrap();
             set_least_hops(tcp.as_fd(), acceptor.is_ipv6, HOPS_OF_NO_ONE).unwrap();
             let place = Arc::clone(&acceptor.places.all).try_acquire_owned();
-            let accepted = acceptor.admit(tcp, peer, place.unwrap()).unwrap();
+            let accepted = acceptor.admit(tcp, peer, place.unwrap());
+            assert!(accepted.tcp.nodelay().unwrap());
             client.write_all(b"x").await.unwrap();
             let heard = tokio::time::timeout(LAST_CALL, accepted.tcp.readable()).await;
             heard.expect("the connection hears its client").unwrap();

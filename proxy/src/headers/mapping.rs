@@ -186,7 +186,7 @@ impl Mapping {
     /// Renders the headers of one caller. `values` must hold [`Mapping::wanted`]; what it lacks is
     /// absent.
     pub fn render(&self, values: &Values) -> HeaderBlock {
-        let mut lines = Vec::new();
+        let mut lines = Vec::with_capacity(USUAL_BLOCK);
         let mut spans = Vec::with_capacity(self.entries.len());
         let mut element = None;
         for (number, entry) in self.entries.iter().enumerate() {
@@ -213,6 +213,7 @@ impl Mapping {
                 lines.truncate(line);
             }
         }
+        lines.shrink_to_fit();
         let http1 = Bytes::from(lines);
         let pairs = spans.into_iter().filter_map(|(entry, start, end)| {
             let whole = http1.slice(start..end);
@@ -230,6 +231,9 @@ impl Mapping {
         }
     }
 }
+
+/// Room for most blocks, in bytes.
+const USUAL_BLOCK: usize = 1024;
 
 impl Entry {
     /// What it tells, with its place, if it is `x-forwarded-client-cert` in one of Envoy's formats.

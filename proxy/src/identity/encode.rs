@@ -168,10 +168,9 @@ pub(super) fn pem(der: &[u8], end: u8) -> Vec<u8> {
 }
 
 fn hex(out: &mut Vec<u8>, bytes: &[u8], digits: &[u8; 16]) {
+    let digit = |nibble: u8| digits.get(usize::from(nibble)).copied().unwrap_or_default();
     for byte in bytes {
-        for nibble in [byte >> 4, byte & 15] {
-            out.extend(digits.get(usize::from(nibble)));
-        }
+        out.extend_from_slice(&[byte >> 4, byte & 15].map(digit));
     }
 }
 

@@ -50,7 +50,7 @@ impl<'a> Name<'a> {
 
     /// `CN=James Royal,O=Access,C=US`; empty for an empty name.
     pub(super) fn rfc2253(&self) -> Vec<u8> {
-        let mut out = Vec::new();
+        let mut out = Vec::with_capacity(USUAL);
         let mut previous = None;
         for attribute in self.0.iter().rev() {
             if let Some(rdn) = previous.replace(attribute.rdn) {
@@ -68,13 +68,18 @@ impl<'a> Name<'a> {
 
     /// `/C=US/O=Access/CN=James Royal`; empty for an empty name.
     pub(super) fn legacy(&self) -> Vec<u8> {
-        let mut out = Vec::new();
+        let mut out = Vec::with_capacity(USUAL);
         let mut previous = None;
         for attribute in &self.0 {
             let joined = previous.replace(attribute.rdn) == Some(attribute.rdn);
             out.push(if joined { b'+' } else { b'/' });
             attribute.write_type(&mut out, objects::short_name(attribute.oid));
             let data = attribute.data();
+            let is_plain = |byte: &u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'/' | b'+');
+            if attribute.kind != Some(GENERAL_STRING) && data.iter().all(is_plain) {
+                out.extend_from_slice(&data);
+                continue;
+            }
             // X509_NAME_oneline: a GeneralString that looks like UCS-4 shows every fourth byte.
             let wide = attribute.kind == Some(GENERAL_STRING)
                 && data.len() % 4 == 0
@@ -103,7 +108,7 @@ impl<'a> Name<'a> {
             .filter(|attribute| attribute.oid == COMMON_NAME);
         let only = names.next().filter(|_| names.next().is_none())?;
         let text = only.text()?;
-        (!text.is_empty() && !text.chars().any(char::is_control)).then_some(text)
+        (!text.is_empty() && !text.chars().any(char::is_control)).then(|| text.into_owned())
     }
 }
 
@@ -112,7 +117,9 @@ impl Name<'_> {
     /// them is no text: half a list would be a different name.
     pub(super) fn texts(&self, oid: &[u8]) -> Option<Vec<String>> {
         let wanted = self.0.iter().filter(|attribute| attribute.oid == oid);
-        wanted.map(Attribute::text).collect()
+        wanted
+            .map(|attribute| attribute.text().map(Cow::into_owned))
+            .collect()
     }
 }
 
@@ -145,15 +152,13 @@ impl<'a> Attribute<'a> {
 
     /// The characters of a string type that `tag2nbyte` (OpenSSL a_strex.c) has a width for. None
     /// for other types and for values that are not valid in their type.
-    fn text(&self) -> Option<String> {
+    fn text(&self) -> Option<Cow<'_, str>> {
         let content = &*self.content;
         match self.kind? {
-            UTF8_STRING => str::from_utf8(content).ok().map(str::to_owned),
+            UTF8_STRING => str::from_utf8(content).ok().map(Cow::Borrowed),
             // T61String is taken for Latin-1, and so is everything else that is one byte wide.
             NUMERIC_STRING | PRINTABLE_STRING | T61_STRING | IA5_STRING | UTC_TIME
-            | GENERALIZED_TIME | VISIBLE_STRING => {
-                Some(content.iter().map(|byte| char::from(*byte)).collect())
-            }
+            | GENERALIZED_TIME | VISIBLE_STRING => Some(latin1(content)),
             BMP_STRING => {
                 let (units, rest) = content.as_chunks::<2>();
                 let chars = units
@@ -217,6 +222,14 @@ impl<'a> Attribute<'a> {
     }
 }
 
+/// Bytes of which each is a character.
+fn latin1(content: &[u8]) -> Cow<'_, str> {
+    match str::from_utf8(content).ok().filter(|text| text.is_ascii()) {
+        Some(ascii) => Cow::Borrowed(ascii),
+        None => content.iter().map(|byte| char::from(*byte)).collect(),
+    }
+}
+
 /// The pieces of a string in BER's constructed form, of whatever types (`asn1_collect`).
 fn collect(value: &Element<'_>, depth: usize) -> Option<Vec<u8>> {
     let mut out = Vec::new();
@@ -234,6 +247,14 @@ fn collect(value: &Element<'_>, depth: usize) -> Option<Vec<u8>> {
 
 /// `do_buf` and `do_esc_char` of OpenSSL's a_strex.c with the flags of RFC 2253.
 fn escape_rfc2253(out: &mut Vec<u8>, text: &str) {
+    let is_plain = |byte: u8| {
+        matches!(byte, b' '..=b'~')
+            && !matches!(byte, b',' | b'+' | b'"' | b'\\' | b'<' | b'>' | b';')
+    };
+    // Nearly every value.
+    if text.bytes().all(is_plain) && !text.starts_with([' ', '#']) && !text.ends_with(' ') {
+        return out.extend_from_slice(text.as_bytes());
+    }
     let last = text.chars().count().saturating_sub(1);
     for (index, character) in text.chars().enumerate() {
         let escaped = match character {
@@ -257,6 +278,8 @@ fn escape_rfc2253(out: &mut Vec<u8>, text: &str) {
     }
 }
 
+/// Room for most names, in bytes.
+const USUAL: usize = 64;
 /// How deep constructed strings may nest (`ASN1_MAX_STRING_NEST`).
 const MAX_NEST: usize = 5;
 const COMMON_NAME: &[u8] = &[0x55, 4, 3];

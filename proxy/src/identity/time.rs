@@ -108,10 +108,27 @@ impl<'a> Time<'a> {
             .ok()
             .and_then(|m| MONTHS.get(m))
             .unwrap_or(&"");
-        let fraction = self.fraction.escape_ascii();
-        format!("{month} {day:2} {hour:02}:{minute:02}:{second:02}{fraction} {year} GMT")
-            .into_bytes()
+        let mut out = Vec::with_capacity(USUAL + self.fraction.len());
+        out.extend_from_slice(month.as_bytes());
+        for (before, value) in [(b' ', day), (b' ', hour), (b':', minute), (b':', second)] {
+            out.push(before);
+            out.extend_from_slice(&two_digits(value));
+        }
+        // The day of the month has no leading zero.
+        if let Some(tens) = out.get_mut(4).filter(|tens| **tens == b'0') {
+            *tens = b' ';
+        }
+        out.extend_from_slice(self.fraction);
+        out.push(b' ');
+        out.extend_from_slice(itoa::Buffer::new().format(year).as_bytes());
+        out.extend_from_slice(b" GMT");
+        out
     }
+}
+
+/// A field, which is below 100.
+fn two_digits(value: i64) -> [u8; 2] {
+    [value / 10 % 10, value % 10].map(|digit| b'0' + u8::try_from(digit).unwrap_or_default())
 }
 
 /// The words of a UTCTime, and of a GeneralizedTime of the years 2000 to 2099 without its century:
@@ -123,6 +140,9 @@ pub(super) fn short<'a>(element: &Element<'a>) -> Option<&'a [u8]> {
         _ => element.content.strip_prefix(b"20"),
     }
 }
+
+/// Bytes of a printed time.
+const USUAL: usize = 24;
 
 /// What OpenSSL prints for an element that it accepts as a time and cannot read.
 pub(super) fn print(element: &Element<'_>) -> Vec<u8> {

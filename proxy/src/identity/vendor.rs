@@ -133,8 +133,8 @@ fn traefik_info(leaf: &Leaf<'_>) -> Option<Vec<u8>> {
             fields.push([name.as_bytes(), b"=\"", value, b"\""].concat());
         }
     };
-    field("Subject", &traefik_name(&leaf.subject()?, true)?);
-    field("Issuer", &traefik_name(&leaf.issuer()?, false)?);
+    field("Subject", &traefik_name(leaf.subject()?, true)?);
+    field("Issuer", &traefik_name(leaf.issuer()?, false)?);
     field(
         "SerialNumber",
         &encode::decimal(certificate.serial).unwrap_or_default(),

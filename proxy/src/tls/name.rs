@@ -3,6 +3,8 @@
 //! refusals and to refuse more; which names chain together for `SUCCESS` is decided by webpki,
 //! byte for byte.
 
+use std::borrow::Cow;
+
 use super::der::{OID, Reader, SEQUENCE, SET};
 
 /// A name whose equality is OpenSSL's `X509_NAME_cmp`.
@@ -78,12 +80,14 @@ pub(super) fn attribute_values<'a>(name: &'a [u8], oid: &[u8]) -> Vec<(u8, &'a [
 
 /// The string as UTF-8, as `ASN1_STRING_to_UTF8` gives it: T61, IA5, Printable and Visible
 /// strings are read as Latin-1.
-pub(super) fn utf8(tag: u8, body: &[u8]) -> Option<String> {
+pub(super) fn utf8(tag: u8, body: &[u8]) -> Option<Cow<'_, str>> {
+    let ascii = || str::from_utf8(body).ok().filter(|text| text.is_ascii());
     match tag {
-        UTF8_STRING => std::str::from_utf8(body).ok().map(str::to_owned),
-        PRINTABLE_STRING | T61_STRING | IA5_STRING | VISIBLE_STRING => {
-            Some(body.iter().map(|byte| char::from(*byte)).collect())
-        }
+        UTF8_STRING => str::from_utf8(body).ok().map(Cow::Borrowed),
+        PRINTABLE_STRING | T61_STRING | IA5_STRING | VISIBLE_STRING => Some(match ascii() {
+            Some(ascii) => Cow::Borrowed(ascii),
+            None => body.iter().map(|byte| char::from(*byte)).collect(),
+        }),
         BMP_STRING => {
             let (units, rest) = body.as_chunks::<2>();
             if !rest.is_empty() {
@@ -115,29 +119,31 @@ fn attribute(body: &[u8]) -> Option<Vec<u8>> {
     if !fields.is_empty() {
         return None;
     }
-    let mut canonical = id.whole.to_vec();
+    let mut canonical = Vec::with_capacity(id.whole.len() + value.whole.len());
+    canonical.extend_from_slice(id.whole);
     if CANONICAL_TYPES.contains(&value.tag) {
         canonical.push(UTF8_STRING);
-        canonical.extend(fold(&utf8(value.tag, value.body)?).bytes());
+        fold(&mut canonical, &utf8(value.tag, value.body)?);
     } else {
         canonical.extend_from_slice(value.whole);
     }
     Some(canonical)
 }
 
-/// White space trimmed and collapsed, ASCII letters in lower case.
-fn fold(text: &str) -> String {
-    let is_space = |c: char| matches!(c, ' ' | '\t' | '\n' | '\x0b' | '\x0c' | '\r');
-    let words = text.split(is_space).filter(|word| !word.is_empty());
-    let mut folded = words.fold(String::with_capacity(text.len()), |mut folded, word| {
-        if !folded.is_empty() {
-            folded.push(' ');
+/// Appends `text` with white space trimmed and collapsed and ASCII letters in lower case.
+fn fold(out: &mut Vec<u8>, text: &str) {
+    let start = out.len();
+    let is_space = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\n' | 0x0b | 0x0c | b'\r');
+    let words = text.as_bytes().split(is_space);
+    for word in words.filter(|word| !word.is_empty()) {
+        if out.len() > start {
+            out.push(b' ');
         }
-        folded.push_str(word);
-        folded
-    });
-    folded.make_ascii_lowercase();
-    folded
+        out.extend_from_slice(word);
+    }
+    if let Some(folded) = out.get_mut(start..) {
+        folded.make_ascii_lowercase();
+    }
 }
 
 pub(super) const IA5_STRING: u8 = 0x16;

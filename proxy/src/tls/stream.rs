@@ -34,8 +34,10 @@ pub struct ClientStream {
     uploading: bool,
     /// What is wrong with the ciphertext behind plaintext that was handed on.
     broken: Option<io::Error>,
-    /// Whether close_notify is queued.
-    closing: bool,
+    /// Whether the client has said, by close_notify, that nothing more comes of it.
+    ended: bool,
+    /// Whether all that rustls has to send is a session ticket, which waits for company.
+    holds_ticket: bool,
 }
 
 impl ClientStream {
@@ -48,12 +50,13 @@ impl ClientStream {
         socket.begin(sender.is_some());
         Self {
             socket,
+            holds_ticket: tls.wants_write(),
             tls: Box::new(tls),
             sender,
             incoming: BytesMut::new(),
             uploading: false,
             broken: None,
-            closing: false,
+            ended: false,
         }
     }
 
@@ -70,19 +73,15 @@ impl ClientStream {
         Some((sender, &mut self.socket))
     }
 
-    fn close_notify(&mut self) {
-        if !self.closing {
-            self.closing = true;
-            self.tls.send_close_notify();
-        }
-    }
-
     /// Copies plaintext that rustls has ready; whether there was any, or a clean end.
     fn take_plaintext(&mut self, buf: &mut ReadBuf<'_>) -> io::Result<bool> {
         let mut taken = false;
         while buf.remaining() > 0 {
             let chunk = match self.tls.reader().into_first_chunk() {
-                Ok([]) => return Ok(true),
+                Ok([]) => {
+                    self.ended = true;
+                    return Ok(true);
+                }
                 Ok(chunk) => chunk,
                 Err(error) if taken || error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) => return Err(error),
@@ -130,7 +129,7 @@ impl ClientStream {
         if let Some(sender) = self.sender.as_mut().filter(|sender| sender.is_kernel()) {
             let failure = processed.as_ref().err();
             sender.answer(&self.socket, &mut self.tls, failure, cx);
-        } else if processed.is_err() || self.tls.wants_write() {
+        } else if processed.is_err() || self.tls.wants_write() && !self.holds_ticket {
             // An alert, or the answer to a KeyUpdate. If the socket is full it goes with the next
             // write; a reader does not wait for that.
             drop(self.poll_write_tls(cx));
@@ -156,6 +155,7 @@ impl ClientStream {
     }
 
     fn poll_write_tls(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.holds_ticket = false;
         poll_write_tls(&mut self.socket, &mut self.tls, cx)
     }
 
@@ -244,7 +244,8 @@ impl HalfClose for ClientStream {
         if let Some((sender, gate)) = self.kernel() {
             return sender.poll_close(gate, cx);
         }
-        self.close_notify();
+        self.tls.send_close_notify();
+        ready!(self.poll_write_tls(cx))?;
         self.poll_flush(cx)
     }
 }
@@ -300,6 +301,10 @@ impl AsyncWrite for ClientStream {
         if let Some((sender, gate)) = self.kernel() {
             return sender.poll_control(gate, cx);
         }
+        if self.ended && self.holds_ticket {
+            // It goes with the answer that is due, or with our close_notify.
+            return Poll::Ready(Ok(()));
+        }
         ready!(self.poll_write_tls(cx))?;
         ready!(Pin::new(&mut self.socket).poll_flush(cx))?;
         let this = &mut *self;
@@ -313,9 +318,13 @@ impl AsyncWrite for ClientStream {
         if let Some((sender, gate)) = self.kernel() {
             ready!(sender.poll_close(gate, cx))?;
         }
-        self.close_notify();
+        self.tls.send_close_notify();
         self.socket.socket().ends();
         ready!(self.poll_write_tls(cx))?;
+        if self.ended {
+            // Nothing that comes now could be lost: close(2) sends the FIN, with what waits for it.
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(&mut self.socket).poll_shutdown(cx)
     }
 }

@@ -1,13 +1,16 @@
-use std::io::{Read as _, Write as _};
-use std::net::TcpListener;
+use std::future::poll_fn;
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::mpsc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, StreamOwned};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use super::ClientStream;
 use crate::tls::context::{self, Settings};
 use crate::tls::handshake::Server;
 use crate::tls::kernel::{Ability, KernelTls, Level, Refusal};
@@ -47,7 +50,7 @@ fn what_follows_close_notify_is_not_looked_at() {
 
     let name = ServerName::try_from("localhost").unwrap();
     let mut tls = ClientConnection::new(client, name).unwrap();
-    let mut tcp = std::net::TcpStream::connect(address).unwrap();
+    let mut tcp = TcpStream::connect(address).unwrap();
     while tls.is_handshaking() {
         tls.complete_io(&mut tcp).unwrap();
     }
@@ -93,7 +96,7 @@ fn a_hand_over_with_records_unflushed_is_refused_and_nothing_is_lost() {
         });
     });
     let name = ServerName::try_from("localhost").unwrap();
-    let tcp = std::net::TcpStream::connect(address).unwrap();
+    let tcp = TcpStream::connect(address).unwrap();
     let mut tls = StreamOwned::new(ClientConnection::new(client, name).unwrap(), tcp);
     let mut got = String::new();
     tls.read_to_string(&mut got).unwrap();
@@ -109,49 +112,102 @@ fn a_hand_over_with_records_unflushed_is_refused_and_nothing_is_lost() {
 #[test]
 fn a_ticket_goes_with_the_first_answer_or_when_the_client_pauses() {
     for answers in [true, false] {
-        let (mut server, client) = configurations();
-        let secrets = TicketSecrets::random().unwrap();
-        let tickets = Tickets::new(&secrets, &[0; 32], Duration::from_secs(60)).unwrap();
-        let config = Arc::get_mut(&mut server).unwrap();
-        config.send_tls13_tickets = 1;
-        config.ticketer = tickets.of_connection();
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let ((shaken, is_shaken), (go_on, may_go_on)) = (mpsc::channel(), mpsc::channel::<()>());
-        let serving = std::thread::spawn(move || {
-            runtime().block_on(async {
-                let (tcp, _) = listener.accept().unwrap();
-                tcp.set_nonblocking(true).unwrap();
-                let tcp = tokio::net::TcpStream::from_std(tcp).unwrap();
-                let shaking = handshake(Server::Only(server), tcp, LIMITS, None, None);
-                let mut io = shaking.await.unwrap().io;
-                shaken.send(()).unwrap();
-                may_go_on.recv().unwrap();
-                if answers {
-                    io.write_all(b"answer").await.unwrap();
-                }
-                assert_eq!(io.read(&mut [0; 1]).await.unwrap(), 0);
-            });
+        let (go_on, may_go_on) = mpsc::channel::<()>();
+        let (mut tls, mut tcp, serving) = with_ticket(move |mut io| async move {
+            may_go_on.recv().unwrap();
+            if answers {
+                io.write_all(b"answer").await.unwrap();
+            }
+            assert_eq!(io.read(&mut [0; 1]).await.unwrap(), 0);
         });
-        let name = ServerName::try_from("localhost").unwrap();
-        let mut tls = ClientConnection::new(client, name).unwrap();
-        let mut tcp = std::net::TcpStream::connect(address).unwrap();
-        while tls.is_handshaking() || tls.wants_write() {
-            tls.complete_io(&mut tcp).unwrap();
-        }
-        is_shaken.recv().unwrap();
-        let mut came = [0; 4096];
-        tcp.set_nonblocking(true).unwrap();
-        let early = tcp.peek(&mut came).map_err(|error| error.kind());
-        assert_eq!(early, Err(std::io::ErrorKind::WouldBlock));
+        assert_eq!(came(&tcp), 0);
         go_on.send(()).unwrap();
-        tcp.set_nonblocking(false).unwrap();
-        let count = tcp.peek(&mut came).unwrap();
-        assert_eq!(records(&came[..count]), if answers { 2 } else { 1 });
+        tcp.peek(&mut [0; 1]).unwrap();
+        assert_eq!(came(&tcp), if answers { 2 } else { 1 });
         tls.send_close_notify();
         tls.write_tls(&mut tcp).unwrap();
         serving.join().unwrap();
     }
+}
+
+/// A client that has said its close_notify waits for nothing but ours, or for an answer.
+#[test]
+fn a_ticket_for_a_client_that_ends_goes_with_the_answer_or_with_close_notify() {
+    for answers in [true, false] {
+        let (go_on, may_go_on) = mpsc::channel::<()>();
+        let (flushed, is_flushed) = mpsc::channel();
+        let (mut tls, mut tcp, serving) = with_ticket(move |mut io| async move {
+            // Its close_notify is there before it is asked for: it never paused.
+            may_go_on.recv().unwrap();
+            poll_fn(|cx| io.socket.socket_ref().poll_read_ready(cx)).await;
+            assert_eq!(io.read(&mut [0; 1]).await.unwrap(), 0);
+            io.flush().await.unwrap();
+            flushed.send(()).unwrap();
+            may_go_on.recv().unwrap();
+            if answers {
+                io.write_all(b"answer").await.unwrap();
+                io.flush().await.unwrap();
+            }
+            io.shutdown().await.unwrap();
+        });
+        tls.send_close_notify();
+        tls.write_tls(&mut tcp).unwrap();
+        go_on.send(()).unwrap();
+        is_flushed.recv().unwrap();
+        assert_eq!(came(&tcp), 0);
+        go_on.send(()).unwrap();
+        // Closed without a RST: all of it comes, then the end.
+        let mut all = Vec::new();
+        tcp.read_to_end(&mut all).unwrap();
+        assert_eq!(records(&all), if answers { 3 } else { 2 });
+        serving.join().unwrap();
+    }
+}
+
+/// A client whose handshake is complete on both sides, and who serves it: with a ticket to be sent.
+fn with_ticket<F: Future<Output = ()>>(
+    serve: impl FnOnce(ClientStream) -> F + Send + 'static,
+) -> (ClientConnection, TcpStream, JoinHandle<()>) {
+    let (mut server, client) = configurations();
+    let secrets = TicketSecrets::random().unwrap();
+    let tickets = Tickets::new(&secrets, &[0; 32], Duration::from_secs(60)).unwrap();
+    let config = Arc::get_mut(&mut server).unwrap();
+    config.send_tls13_tickets = 1;
+    config.ticketer = tickets.of_connection();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (shaken, is_shaken) = mpsc::channel();
+    let serving = std::thread::spawn(move || {
+        runtime().block_on(async {
+            let (tcp, _) = listener.accept().unwrap();
+            tcp.set_nonblocking(true).unwrap();
+            let tcp = tokio::net::TcpStream::from_std(tcp).unwrap();
+            let shaking = handshake(Server::Only(server), tcp, LIMITS, None, None);
+            let io = shaking.await.unwrap().io;
+            shaken.send(()).unwrap();
+            serve(io).await;
+        });
+    });
+    let name = ServerName::try_from("localhost").unwrap();
+    let mut tls = ClientConnection::new(client, name).unwrap();
+    let mut tcp = TcpStream::connect(address).unwrap();
+    while tls.is_handshaking() || tls.wants_write() {
+        tls.complete_io(&mut tcp).unwrap();
+    }
+    is_shaken.recv().unwrap();
+    (tls, tcp, serving)
+}
+
+/// How many records wait to be read.
+fn came(tcp: &TcpStream) -> usize {
+    let mut bytes = [0; 4096];
+    tcp.set_nonblocking(true).unwrap();
+    let count = match tcp.peek(&mut bytes) {
+        Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
+        other => other.unwrap(),
+    };
+    tcp.set_nonblocking(false).unwrap();
+    records(&bytes[..count])
 }
 
 /// How many TLS records these are (RFC 8446 §5.1).
