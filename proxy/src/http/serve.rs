@@ -336,8 +336,9 @@ impl<B: Body> Body for Watched<B> {
     }
 }
 
-/// Room for the pieces that an upload is read in, whatever a head may have.
-const HTTP1_BUFFER_MIN: usize = 128 * 1024;
+/// Room for the pieces that an upload is read in, whatever a head may have. hyper takes so much only
+/// while reads fill it.
+const HTTP1_BUFFER_MIN: usize = 256 * 1024;
 /// Bytes a stream may hold towards a slow client.
 const HTTP2_SEND_BUFFER: usize = 256 * 1024;
 /// An unanswered PING closes the connection after this long.

@@ -1,8 +1,10 @@
 //! One record a request. Begun with its head, finished exactly once: when its answer is over or,
 //! as a net, when it is dropped. With the log off it is a handful of counters and two coarse clock
-//! calls; with it on, a line that is rendered piece by piece into a buffer used again and again.
+//! calls; with it on, what will not last is rendered at once into a buffer used again and again, and the
+//! line is put together at its end.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use http::{Request, Version, header};
 
@@ -10,7 +12,6 @@ use super::connection::Scope;
 use super::fields::{Fields, name};
 use super::identity::Identity;
 use super::metrics::bump;
-use super::pen::Pen;
 use super::reason::{Ending, Reason, VerdictKind};
 use crate::clock;
 
@@ -19,7 +20,7 @@ use crate::clock;
 pub struct Record {
     scope: Rc<Scope>,
     /// `None` where no record is written.
-    line: Option<Vec<u8>>,
+    draft: Option<Draft>,
     /// Monotonic nanoseconds; coarse where no record is written.
     begun: u64,
     answered: u64,
@@ -30,6 +31,15 @@ pub struct Record {
     bytes_in: u64,
     bytes_out: u64,
     finished: bool,
+}
+
+/// What a line will have between what its connection begins every line with and its end.
+#[derive(Debug)]
+struct Draft {
+    /// The caller's fields.
+    identity: Arc<[u8]>,
+    /// Those of the request, rendered so far.
+    fields: Vec<u8>,
 }
 
 impl Record {
@@ -74,21 +84,17 @@ impl Record {
 
     fn new(scope: &Rc<Scope>, identity: &Identity) -> Self {
         scope.begin_request();
-        let (line, begun) = match &scope.ledger().access {
-            None => (None, clock::monotonic_coarse()),
-            Some(pen) => {
-                let (mut line, now, stamp) = pen.line();
-                let mut fields = Fields::new(&mut line, pen.format);
-                fields.begin(&stamp);
-                fields.rendered(scope.rendered());
-                identity.append_to(&mut fields);
-                (Some(line), now)
-            }
-        };
+        let draft = scope.ledger().access.as_ref().map(|pen| Draft {
+            identity: Arc::clone(&identity.fields),
+            fields: pen.buffer(),
+        });
         Self {
             scope: Rc::clone(scope),
-            line,
-            begun,
+            begun: match &draft {
+                Some(_) => clock::monotonic(),
+                None => clock::monotonic_coarse(),
+            },
+            draft,
             answered: 0,
             is_forwarded: false,
             status: 0,
@@ -152,7 +158,7 @@ impl Record {
     /// The answer's status is known: the origin's, or Herald's own.
     pub fn answered(&mut self, status: u16) {
         self.status = status;
-        if self.line.is_some() {
+        if self.draft.is_some() {
             self.answered = clock::monotonic();
         }
     }
@@ -177,14 +183,20 @@ impl Record {
             self.failed(Reason::ClientGone);
         }
         self.scope.end_request();
-        let now = match self.line {
+        let now = match self.draft {
             Some(_) => clock::monotonic(),
             None => clock::monotonic_coarse(),
         };
-        let took = now.saturating_sub(self.begun);
-        self.count(took);
-        if let Some(pen) = self.scope.ledger().access.clone() {
-            self.write(&pen, ending, took);
+        self.count(now.saturating_sub(self.begun));
+        if let (Some(draft), Some(pen)) = (self.draft.take(), &self.scope.ledger().access) {
+            pen.append(|fields| {
+                fields.begin(&pen.stamp(self.begun, now));
+                fields.rendered(self.scope.rendered());
+                fields.rendered(&draft.identity);
+                fields.rendered(&draft.fields);
+                self.end(fields, ending, now);
+            });
+            pen.give_back(draft.fields);
         }
     }
 
@@ -203,11 +215,7 @@ impl Record {
         board.duration.observe(took);
     }
 
-    fn write(&mut self, pen: &Pen, ending: Ending, took: u64) {
-        let Some(mut line) = self.line.take() else {
-            return;
-        };
-        let mut fields = Fields::new(&mut line, pen.format);
+    fn end(&self, fields: &mut Fields<'_>, ending: Ending, now: u64) {
         let denied = [
             Reason::NoCertificate,
             Reason::CertificateFailed,
@@ -228,16 +236,15 @@ impl Record {
             let waited = self.answered.saturating_sub(self.begun);
             fields.seconds(name!("upstream_seconds"), waited);
         }
-        fields.seconds(name!("seconds"), took);
+        fields.seconds(name!("seconds"), now.saturating_sub(self.begun));
         fields.word(name!("end"), ending.label());
         fields.end();
-        pen.write(line);
     }
 
     fn fields(&mut self) -> Option<Fields<'_>> {
         let pen = self.scope.ledger().access.as_deref()?;
         let format = pen.format;
-        Some(Fields::new(self.line.as_mut()?, format))
+        Some(Fields::new(&mut self.draft.as_mut()?.fields, format))
     }
 }
 

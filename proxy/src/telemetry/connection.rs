@@ -199,9 +199,10 @@ impl ConnectionRecord {
     }
 
     fn write(&self, pen: &Rc<Pen>) {
-        let (mut line, now, stamp) = pen.line();
+        let now = clock::monotonic();
+        let mut line = pen.buffer();
         let mut fields = Fields::new(&mut line, pen.format);
-        fields.begin(&stamp);
+        fields.begin(&pen.stamp(now, now));
         fields.word(name!("event"), "connection");
         fields.rendered(&self.scope.rendered);
         fields.rendered(&self.line.borrow());

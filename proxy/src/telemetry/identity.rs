@@ -1,5 +1,7 @@
 //! What records say of a caller, rendered once.
 
+use std::sync::Arc;
+
 use super::fields::{Fields, name};
 use super::reason::VerdictKind;
 use crate::config::LogFormat;
@@ -9,7 +11,7 @@ use crate::config::LogFormat;
 pub struct Identity {
     /// For counting.
     pub verdict: VerdictKind,
-    fields: Box<[u8]>,
+    pub(super) fields: Arc<[u8]>,
 }
 
 /// What [`Identity`] is made of. A certificate that failed is described as well: the verdict stands
@@ -33,7 +35,7 @@ impl Identity {
     pub fn counted(verdict: VerdictKind) -> Self {
         Self {
             verdict,
-            fields: Box::default(),
+            fields: Arc::default(),
         }
     }
 

@@ -1,13 +1,12 @@
-//! One log as one worker writes it: takes whole lines, hands them over to the writing thread in
-//! batches. A line costs a copy into the batch; its buffer is used again.
+//! One log as one worker writes it: takes lines, hands them over to the writing thread in batches.
 
 use std::cell::RefCell;
 
 use tokio::sync::Notify;
 
+use super::fields::Fields;
 use super::sink::{BATCH_BYTES, Batch, Queue};
 use super::stamp::{Stamp, Stamps};
-use crate::clock;
 use crate::config::LogFormat;
 
 /// One log as one worker writes it.
@@ -35,24 +34,37 @@ impl Pen {
         }
     }
 
-    /// An empty line, the time it begins (monotonic nanoseconds), and that as text.
-    pub(super) fn line(&self) -> (Vec<u8>, u64, Stamp) {
-        let now = clock::monotonic();
-        let line = self.spare.borrow_mut().pop().unwrap_or_default();
-        (line, now, self.stamps.at(now))
+    /// An empty buffer for a line or a part of one.
+    pub(super) fn buffer(&self) -> Vec<u8> {
+        self.spare.borrow_mut().pop().unwrap_or_default()
     }
 
-    /// Takes a whole line.
-    pub(super) fn write(&self, mut line: Vec<u8>) {
+    /// The time `then` as text, where it is `now` ([`clock::monotonic`] both).
+    pub(super) fn stamp(&self, then: u64, now: u64) -> Stamp {
+        self.stamps.of(then, now)
+    }
+
+    /// Takes a line, which `render` appends to those before it.
+    pub(super) fn append(&self, render: impl FnOnce(&mut Fields<'_>)) {
         let mut batch = self.batch.borrow_mut();
         if batch.records == 0 {
             self.begun.notify_one();
         }
-        batch.lines.extend_from_slice(&line);
+        render(&mut Fields::new(&mut batch.lines, self.format));
         batch.records += 1;
         if batch.lines.len() >= BATCH_BYTES {
             self.queue.send(&mut batch);
         }
+    }
+
+    /// Takes a whole line.
+    pub(super) fn write(&self, line: Vec<u8>) {
+        self.append(|fields| fields.rendered(&line));
+        self.give_back(line);
+    }
+
+    /// Keeps a buffer to be used again.
+    pub(super) fn give_back(&self, mut line: Vec<u8>) {
         let mut spare = self.spare.borrow_mut();
         if spare.len() < SPARE_MAX && line.capacity() <= SPARE_BYTES_MAX {
             line.clear();

@@ -33,14 +33,14 @@ impl Default for Stamps {
 }
 
 impl Stamps {
-    /// The wall-clock time at `now` ([`clock::monotonic`]).
-    pub(super) fn at(&self, now: u64) -> Stamp {
+    /// The wall-clock time at `then`, which is not after `now` ([`clock::monotonic`] both).
+    pub(super) fn of(&self, then: u64, now: u64) -> Stamp {
         if now.wrapping_sub(self.asked_at.get()) >= NANOS_PER_SECOND {
             self.asked_at.set(now);
             let here = clock::monotonic();
             self.offset.set(clock::unix_nanos().wrapping_sub(here));
         }
-        self.render(now.wrapping_add(self.offset.get()))
+        self.render(then.wrapping_add(self.offset.get()))
     }
 
     fn render(&self, wall: u64) -> Stamp {
@@ -51,8 +51,8 @@ impl Stamps {
         }
         let mut text = self.text.get();
         let micros = six_digits(wall % NANOS_PER_SECOND / 1000);
-        for (place, digit) in text.iter_mut().skip(20).zip(micros) {
-            *place = digit;
+        if let Some(places) = text.get_mut(20..26) {
+            places.copy_from_slice(&micros);
         }
         text
     }
@@ -104,7 +104,8 @@ mod tests {
     fn the_clock_face_follows_the_wall_clock() {
         let stamps = Stamps::default();
         let before = clock::unix_nanos() / NANOS_PER_SECOND;
-        let stamp = stamps.at(clock::monotonic());
+        let now = clock::monotonic();
+        let stamp = stamps.of(now, now);
         let after = clock::unix_nanos() / NANOS_PER_SECOND;
         let candidates: Vec<_> = (before..=after).map(date).collect();
         assert!(candidates.iter().any(|date| date[..19] == stamp[..19]));
