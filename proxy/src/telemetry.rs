@@ -16,6 +16,7 @@ use crate::config::{Config, LogFormat, LogTarget};
 pub mod access;
 pub mod closing;
 pub mod connection;
+mod draft;
 pub mod features;
 pub mod fields;
 pub mod identity;

@@ -1,14 +1,14 @@
 //! One record a request. Begun with its head, finished exactly once: when its answer is over or,
 //! as a net, when it is dropped. With the log off it is a handful of counters and two coarse clock
-//! calls; with it on, what will not last is rendered at once into a buffer used again and again, and the
-//! line is put together at its end.
+//! calls; with it on, what will not last is kept as it comes, and the line is rendered at its end.
 
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::{Request, Version, header};
+use http::{Request, header};
 
 use super::connection::Scope;
+use super::draft::{Draft, Kind};
 use super::fields::{Fields, name};
 use super::identity::Identity;
 use super::metrics::bump;
@@ -33,20 +33,11 @@ pub struct Record {
     finished: bool,
 }
 
-/// What a line will have between what its connection begins every line with and its end.
-#[derive(Debug)]
-struct Draft {
-    /// The caller's fields.
-    identity: Arc<[u8]>,
-    /// Those of the request, rendered so far.
-    fields: Vec<u8>,
-}
-
 impl Record {
     /// Begins the record of `request`, which `identity` sent.
     pub fn begin<B>(scope: &Rc<Scope>, identity: &Identity, request: &Request<B>) -> Self {
         let mut record = Self::new(scope, identity);
-        if let Some(mut fields) = record.fields() {
+        if let Some(draft) = &mut record.draft {
             let host = request.uri().authority().map_or_else(
                 || {
                     request
@@ -57,15 +48,11 @@ impl Record {
                 |authority| Some(authority.as_str().as_bytes()),
             );
             let target = request.uri().path_and_query();
-            fields.word(name!("protocol"), protocol(request.version()));
-            fields.bytes(
-                name!("method"),
-                request.method().as_str().as_bytes(),
-                SHORT_MAX,
-            );
-            fields.bytes(name!("host"), host.unwrap_or_default(), HOST_MAX);
-            let target = target.map_or("", |target| target.as_str()).as_bytes();
-            fields.bytes(name!("target"), target, TARGET_MAX);
+            let target = target.map_or("", |target| target.as_str());
+            draft.say(Kind::protocol(request.version()));
+            draft.keep(Kind::Method, request.method().as_str().as_bytes());
+            draft.keep(Kind::Host, host.unwrap_or_default());
+            draft.keep(Kind::Target, target.as_bytes());
         }
         record
     }
@@ -84,10 +71,8 @@ impl Record {
 
     fn new(scope: &Rc<Scope>, identity: &Identity) -> Self {
         scope.begin_request();
-        let draft = scope.ledger().access.as_ref().map(|pen| Draft {
-            identity: Arc::clone(&identity.fields),
-            fields: pen.buffer(),
-        });
+        let pen = scope.ledger().access.as_ref();
+        let draft = pen.map(|pen| Draft::new(Arc::clone(&identity.fields), pen.buffer()));
         Self {
             scope: Rc::clone(scope),
             begun: match &draft {
@@ -108,24 +93,24 @@ impl Record {
 
     /// The id by which the client, the origin and the log know this request.
     pub fn request_id(&mut self, id: &[u8]) {
-        if let Some(mut fields) = self.fields() {
-            fields.bytes(name!("request_id"), id, SHORT_MAX);
+        if let Some(draft) = &mut self.draft {
+            draft.keep(Kind::RequestId, id);
         }
     }
 
     /// The application that the request is for.
     pub fn application(&mut self, name: &str) {
-        if let Some(mut fields) = self.fields() {
-            fields.bytes(name!("application"), name.as_bytes(), HOST_MAX);
+        if let Some(draft) = &mut self.draft {
+            draft.keep(Kind::Application, name.as_bytes());
         }
     }
 
     /// The policy that decided, or that none did.
     pub fn rule(&mut self, name: Option<&str>) {
-        if let Some(mut fields) = self.fields() {
+        if let Some(draft) = &mut self.draft {
             match name {
-                Some(name) => fields.bytes(name!("rule"), name.as_bytes(), HOST_MAX),
-                None => fields.word(name!("rule"), "none"),
+                Some(name) => draft.keep(Kind::Rule, name.as_bytes()),
+                None => draft.say(Kind::NoRule),
             }
         }
     }
@@ -133,25 +118,23 @@ impl Record {
     /// A shadow would have denied the request.
     pub fn shadowed(&mut self) {
         self.scope.ledger().board.shadow_denials.add(1);
-        if let Some(mut fields) = self.fields() {
-            fields.word(name!("shadow"), "deny");
+        if let Some(draft) = &mut self.draft {
+            draft.say(Kind::ShadowDeny);
         }
     }
 
     /// The request passed the policy and goes to an origin now.
     pub fn forwarding(&mut self) {
-        if let Some(mut fields) = self.fields() {
-            fields.word(name!("policy"), "allow");
+        if let Some(draft) = &mut self.draft {
+            draft.say(Kind::PolicyAllow);
             self.is_forwarded = true;
         }
     }
 
     /// Which origin it was, where that is known.
     pub fn upstream(&mut self, origin: Option<&str>) {
-        if let Some(origin) = origin
-            && let Some(mut fields) = self.fields()
-        {
-            fields.bytes(name!("upstream"), origin.as_bytes(), HOST_MAX);
+        if let (Some(origin), Some(draft)) = (origin, &mut self.draft) {
+            draft.keep(Kind::Upstream, origin.as_bytes());
         }
     }
 
@@ -192,11 +175,10 @@ impl Record {
             pen.append(|fields| {
                 fields.begin(&pen.stamp(self.begun, now));
                 fields.rendered(self.scope.rendered());
-                fields.rendered(&draft.identity);
-                fields.rendered(&draft.fields);
+                draft.render(fields);
                 self.end(fields, ending, now);
             });
-            pen.give_back(draft.fields);
+            pen.give_back(draft.into_buffer());
         }
     }
 
@@ -240,12 +222,6 @@ impl Record {
         fields.word(name!("end"), ending.label());
         fields.end();
     }
-
-    fn fields(&mut self) -> Option<Fields<'_>> {
-        let pen = self.scope.ledger().access.as_deref()?;
-        let format = pen.format;
-        Some(Fields::new(&mut self.draft.as_mut()?.fields, format))
-    }
 }
 
 impl Drop for Record {
@@ -253,16 +229,3 @@ impl Drop for Record {
         self.finish(Ending::ClientGone);
     }
 }
-
-fn protocol(version: Version) -> &'static str {
-    match version {
-        Version::HTTP_2 => "HTTP/2",
-        Version::HTTP_10 => "HTTP/1.0",
-        _ => "HTTP/1.1",
-    }
-}
-
-/// Longest target, host name and anything else that is written whole, bytes.
-const TARGET_MAX: usize = 8 * 1024;
-const HOST_MAX: usize = 256;
-const SHORT_MAX: usize = 128;

@@ -4,26 +4,21 @@
 
 use crate::config::LogFormat;
 
-/// A field's name as both formats begin it.
+/// A field's name as both formats begin it, with the quote before a text.
 #[derive(Clone, Copy, Debug)]
 pub struct Name {
-    /// `,"name":`
+    /// `,"name":"`
     pub json: &'static str,
-    /// ` name=`
+    /// ` name="`
     pub text: &'static str,
-    /// Both with the quote that a text begins with.
-    pub json_quote: &'static str,
-    pub text_quote: &'static str,
 }
 
 /// The name of a field, a literal that needs no escaping.
 macro_rules! name {
     ($name:literal) => {
         $crate::telemetry::fields::Name {
-            json: concat!(",\"", $name, "\":"),
-            text: concat!(" ", $name, "="),
-            json_quote: concat!(",\"", $name, "\":\""),
-            text_quote: concat!(" ", $name, "=\""),
+            json: concat!(",\"", $name, "\":\""),
+            text: concat!(" ", $name, "=\""),
         }
     };
 }
@@ -66,37 +61,34 @@ impl<'a> Fields<'a> {
     }
 
     /// Bytes of a peer, escaped, at most `max` of them. What was cut off is told by a field of its
-    /// own, `cut`, with the whole length.
+    /// own, `cut_from_bytes`, with the whole length.
     pub fn bytes(&mut self, name: Name, value: &[u8], max: usize) {
-        let kept = value.get(..max).unwrap_or(value);
-        match self.format {
-            LogFormat::Json => {
-                self.out.extend_from_slice(name.json_quote.as_bytes());
-                escape(self.out, kept, json_escape);
-            }
-            LogFormat::Text => {
-                self.out.extend_from_slice(name.text_quote.as_bytes());
-                escape(self.out, kept, text_escape);
-            }
-        }
+        self.cut(name, value.get(..max).unwrap_or(value), value.len());
+    }
+
+    /// The same for what was kept of `whole` bytes.
+    pub fn cut(&mut self, name: Name, kept: &[u8], whole: usize) {
+        self.out.extend_from_slice(name.quoted(self.format));
+        let escaped = match self.format {
+            LogFormat::Json => json_escape,
+            LogFormat::Text => text_escape,
+        };
+        escape(self.out, kept, escaped);
         self.out.push(b'"');
-        if kept.len() < value.len() {
-            self.number(name!("cut_from_bytes"), value.len() as u64);
+        if kept.len() < whole {
+            self.number(name!("cut_from_bytes"), whole as u64);
         }
     }
 
     /// A word of Herald's own vocabulary.
     pub fn word(&mut self, name: Name, value: &'static str) {
-        match self.format {
-            LogFormat::Json => {
-                self.out.extend_from_slice(name.json_quote.as_bytes());
-                self.out.extend_from_slice(value.as_bytes());
-                self.out.push(b'"');
-            }
-            LogFormat::Text => {
-                self.out.extend_from_slice(name.text.as_bytes());
-                self.out.extend_from_slice(value.as_bytes());
-            }
+        if self.format == LogFormat::Json {
+            self.out.extend_from_slice(name.quoted(self.format));
+            self.out.extend_from_slice(value.as_bytes());
+            self.out.push(b'"');
+        } else {
+            self.name(name);
+            self.out.extend_from_slice(value.as_bytes());
         }
     }
 
@@ -131,11 +123,18 @@ impl<'a> Fields<'a> {
     }
 
     fn name(&mut self, name: Name) {
-        let name = match self.format {
-            LogFormat::Json => name.json,
-            LogFormat::Text => name.text,
-        };
-        self.out.extend_from_slice(name.as_bytes());
+        let quoted = name.quoted(self.format);
+        self.out
+            .extend_from_slice(quoted.strip_suffix(b"\"").unwrap_or(quoted));
+    }
+}
+
+impl Name {
+    fn quoted(self, format: LogFormat) -> &'static [u8] {
+        match format {
+            LogFormat::Json => self.json.as_bytes(),
+            LogFormat::Text => self.text.as_bytes(),
+        }
     }
 }
 
