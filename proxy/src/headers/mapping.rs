@@ -213,8 +213,8 @@ impl Mapping {
                 lines.truncate(line);
             }
         }
-        lines.shrink_to_fit();
-        let http1 = Bytes::from(lines);
+        // It is kept for long: no larger than it must be.
+        let http1 = Bytes::copy_from_slice(&lines);
         let pairs = spans.into_iter().filter_map(|(entry, start, end)| {
             let whole = http1.slice(start..end);
             let mut value =

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use http::Version;
 
-use super::fields::{Fields, Name, name};
+use super::fields::{Fields, name};
 
 /// Something said of a request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -96,7 +96,7 @@ impl Kind {
     }
 
     fn render(self, fields: &mut Fields<'_>, kept: &[u8], whole: usize) {
-        let text: Name = match self {
+        let text = match self {
             Self::Http10 => return fields.word(name!("protocol"), "HTTP/1.0"),
             Self::Http11 => return fields.word(name!("protocol"), "HTTP/1.1"),
             Self::Http2 => return fields.word(name!("protocol"), "HTTP/2"),
@@ -104,14 +104,20 @@ impl Kind {
             Self::ShadowDeny => return fields.word(name!("shadow"), "deny"),
             Self::PolicyAllow => return fields.word(name!("policy"), "allow"),
             Self::Method => name!("method"),
+            Self::RequestId => name!("request_id"),
             Self::Host => name!("host"),
             Self::Target => name!("target"),
-            Self::RequestId => name!("request_id"),
             Self::Application => name!("application"),
             Self::Rule => name!("rule"),
             Self::Upstream => name!("upstream"),
         };
-        fields.cut(text, kept, whole);
+        // Nothing to be escaped: a token (RFC 9110 §9.1), and what `request_id.rs` has looked at.
+        let is_plain = matches!(self, Self::Method | Self::RequestId);
+        if is_plain && kept.len() == whole {
+            fields.plain(text, kept);
+        } else {
+            fields.cut(text, kept, whole);
+        }
     }
 
     /// The most that is shown, bytes.

@@ -10,54 +10,100 @@ use super::der::{OID, Reader, SEQUENCE, SET};
 /// A name whose equality is OpenSSL's `X509_NAME_cmp`.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(super) struct CanonicalName {
-    /// One entry an RDN: its attributes, sorted, each as OID, type and value with lengths.
-    rdns: Vec<Vec<Vec<u8>>>,
+    /// The attributes, RDN by RDN, sorted within each: the length, then OID, type and value.
+    attributes: Vec<u8>,
+    /// Where each RDN ends in them.
+    ends: Vec<usize>,
+    /// How many attributes there are.
+    count: usize,
 }
 
 impl CanonicalName {
     /// Reads the content of a `Name`'s SEQUENCE; nothing where it or a string in it is malformed.
     pub(super) fn read(body: &[u8]) -> Option<Self> {
-        let mut rdns = Vec::new();
+        let mut name = Self {
+            attributes: Vec::with_capacity(2 * body.len()),
+            ends: Vec::with_capacity(RDNS_USUAL),
+            count: 0,
+        };
         let mut reader = Reader::new(body);
         while !reader.is_empty() {
-            let mut attributes = Vec::new();
-            let mut set = Reader::new(reader.expect(SET)?.body);
-            while !set.is_empty() {
-                attributes.push(attribute(set.expect(SEQUENCE)?.body)?);
-            }
-            attributes.sort_unstable();
-            rdns.push(attributes);
+            let set = Reader::new(reader.expect(SET)?.body);
+            name.read_rdn(set)?;
+            name.ends.push(name.attributes.len());
         }
-        Some(Self { rdns })
+        Some(name)
+    }
+
+    fn read_rdn(&mut self, mut set: Reader<'_>) -> Option<()> {
+        let first = self.attributes.len();
+        let before = self.count;
+        while !set.is_empty() {
+            attribute(&mut self.attributes, set.expect(SEQUENCE)?.body)?;
+            self.count += 1;
+        }
+        if self.count > before + 1 {
+            let rdn = self.attributes.split_off(first);
+            let mut sorted: Vec<&[u8]> = Attributes(&rdn).collect();
+            sorted.sort_unstable();
+            for attribute in sorted {
+                put(&mut self.attributes, attribute);
+            }
+        }
+        Some(())
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.rdns.is_empty()
+        self.ends.is_empty()
     }
 
     /// Whether `base` is this name or one above it (RFC 5280 §4.2.1.10, directoryName).
     pub(super) fn is_within(&self, base: &Self) -> bool {
-        self.rdns.starts_with(&base.rdns)
+        self.ends.starts_with(&base.ends) && self.attributes.starts_with(&base.attributes)
     }
 
     /// Whether this is `base` and one RDN more, of a single attribute of type `oid` (content
     /// octets), as RFC 3820 §3.4 has it for proxy certificates.
     pub(super) fn extends_by(&self, base: &Self, oid: &[u8]) -> bool {
-        let Some((last, front)) = self.rdns.split_last() else {
+        if base.is_empty() || self.ends.len() != base.ends.len() + 1 || !self.is_within(base) {
             return false;
-        };
-        let is_of_type = |attribute: &Vec<u8>| {
+        }
+        let last = self.attributes.get(base.attributes.len()..);
+        let mut last = Attributes(last.unwrap_or_default());
+        let is_of_type = |attribute: &[u8]| {
             Reader::new(attribute)
                 .read()
                 .is_some_and(|id| id.body == oid)
         };
-        front == base.rdns && !front.is_empty() && last.len() == 1 && last.iter().all(is_of_type)
+        last.next().is_some_and(is_of_type) && last.next().is_none()
     }
 
     /// The number of attributes, which name constraints cost by.
     pub(super) fn attribute_count(&self) -> usize {
-        self.rdns.iter().map(Vec::len).sum()
+        self.count
     }
+}
+
+/// Attributes with their lengths, one after the other.
+struct Attributes<'a>(&'a [u8]);
+
+impl<'a> Iterator for Attributes<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let (length, rest) = self.0.split_first_chunk()?;
+        let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
+        let (attribute, rest) = rest.split_at_checked(length)?;
+        self.0 = rest;
+        Some(attribute)
+    }
+}
+
+/// Appends an attribute with its length.
+fn put(out: &mut Vec<u8>, attribute: &[u8]) {
+    let length = u32::try_from(attribute.len()).unwrap_or(u32::MAX);
+    out.extend_from_slice(&length.to_be_bytes());
+    out.extend_from_slice(attribute);
 }
 
 /// The values of every attribute of type `oid` (content octets) with their string tag.
@@ -112,22 +158,26 @@ pub(super) fn utf8(tag: u8, body: &[u8]) -> Option<Cow<'_, str>> {
     }
 }
 
-fn attribute(body: &[u8]) -> Option<Vec<u8>> {
+/// Appends the canonical form of an attribute, with its length.
+fn attribute(out: &mut Vec<u8>, body: &[u8]) -> Option<()> {
     let mut fields = Reader::new(body);
     let id = fields.expect(OID)?;
     let value = fields.read()?;
     if !fields.is_empty() {
         return None;
     }
-    let mut canonical = Vec::with_capacity(id.whole.len() + value.whole.len());
-    canonical.extend_from_slice(id.whole);
+    let place = out.len();
+    put(out, id.whole);
     if CANONICAL_TYPES.contains(&value.tag) {
-        canonical.push(UTF8_STRING);
-        fold(&mut canonical, &utf8(value.tag, value.body)?);
+        out.push(UTF8_STRING);
+        fold(out, &utf8(value.tag, value.body)?);
     } else {
-        canonical.extend_from_slice(value.whole);
+        out.extend_from_slice(value.whole);
     }
-    Some(canonical)
+    let length = u32::try_from(out.len() - place - LENGTH).ok()?;
+    out.get_mut(place..place + LENGTH)?
+        .copy_from_slice(&length.to_be_bytes());
+    Some(())
 }
 
 /// Appends `text` with white space trimmed and collapsed and ASCII letters in lower case.
@@ -146,6 +196,10 @@ fn fold(out: &mut Vec<u8>, text: &str) {
     }
 }
 
+/// Bytes of an attribute's length.
+const LENGTH: usize = 4;
+/// Room for the RDNs of most names.
+const RDNS_USUAL: usize = 8;
 pub(super) const IA5_STRING: u8 = 0x16;
 const UTF8_STRING: u8 = 0x0c;
 const PRINTABLE_STRING: u8 = 0x13;
@@ -193,6 +247,49 @@ mod tests {
         assert_eq!(name(0x1e, b"\0a\0 \0R\0o\0o\0t"), plain);
         assert_ne!(name(0x12, b"a root"), plain);
         assert_ne!(name(0x0c, b"aroot"), plain);
+    }
+
+    /// RDNs of common names, as a `Name`'s content.
+    fn of(rdns: &[&[&[u8]]]) -> CanonicalName {
+        let tlv = |tag: u8, body: &[u8]| [&[tag, u8::try_from(body.len()).unwrap()], body].concat();
+        let attribute = |value: &&[u8]| {
+            let id = tlv(0x06, &[0x55, 4, 3]);
+            tlv(0x30, &[id, tlv(0x0c, value)].concat())
+        };
+        let rdn = |rdn: &&[&[u8]]| {
+            let attributes: Vec<_> = rdn.iter().map(attribute).collect();
+            tlv(0x31, &attributes.concat())
+        };
+        let body: Vec<_> = rdns.iter().map(rdn).collect();
+        CanonicalName::read(&body.concat()).unwrap()
+    }
+
+    #[test]
+    fn the_attributes_of_an_rdn_have_no_order_and_rdns_have() {
+        assert_eq!(of(&[&[b"b", b"aa", b"a"]]), of(&[&[b"a", b"b", b"aa"]]));
+        assert_ne!(of(&[&[b"a"], &[b"b"]]), of(&[&[b"b"], &[b"a"]]));
+        assert_ne!(of(&[&[b"a", b"b"]]), of(&[&[b"a"], &[b"b"]]));
+        assert_eq!(of(&[&[b"a", b"b"], &[b"c"]]).attribute_count(), 3);
+    }
+
+    #[test]
+    fn a_name_is_within_those_it_begins_with() {
+        let name = of(&[&[b"a"], &[b"b", b"c"], &[b"d"]]);
+        for base in [
+            &[][..],
+            &[&[b"a".as_slice()][..]],
+            &[&[b"a"], &[b"c", b"b"]],
+        ] {
+            assert!(name.is_within(&of(base)));
+        }
+        assert!(name.is_within(&name));
+        assert!(!name.is_within(&of(&[&[b"a"], &[b"b"]])));
+        assert!(!name.is_within(&of(&[&[b"b", b"c"]])));
+        assert!(name.extends_by(&of(&[&[b"a"], &[b"b", b"c"]]), &[0x55, 4, 3]));
+        assert!(!name.extends_by(&of(&[&[b"a"], &[b"b", b"c"]]), &[0x55, 4, 4]));
+        assert!(!name.extends_by(&of(&[&[b"a"]]), &[0x55, 4, 3]));
+        assert!(!of(&[&[b"a"]]).extends_by(&of(&[]), &[0x55, 4, 3]));
+        assert!(!of(&[&[b"a"], &[b"b", b"c"]]).extends_by(&of(&[&[b"a"]]), &[0x55, 4, 3]));
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use proptest::prelude::*;
 
+use http::HeaderValue;
+
 use super::content::{attribute, certificate, tlv};
 use super::openssl::unhex;
 use super::*;
