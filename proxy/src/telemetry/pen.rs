@@ -39,7 +39,7 @@ impl Pen {
         self.spare.borrow_mut().pop().unwrap_or_default()
     }
 
-    /// The time `then` as text, where it is `now` ([`clock::monotonic`] both).
+    /// The time `then` as text, where it is `now` (nanoseconds of CLOCK_MONOTONIC both).
     pub(super) fn stamp(&self, then: u64, now: u64) -> Stamp {
         self.stamps.of(then, now)
     }
