@@ -9,6 +9,7 @@
 use std::cell::OnceCell;
 
 use bytes::Bytes;
+use http::HeaderValue;
 use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
 
@@ -90,9 +91,7 @@ impl Values {
         let Some(value) = value.filter(|value| !value.is_empty()) else {
             return;
         };
-        // What a header's value may be (RFC 9110 §5.5), as `HeaderValue` has it, without a copy.
-        let is_legal = |byte: &u8| matches!(byte, b'\t' | b' '..=b'~' | 0x80..);
-        let fits = value.len() <= MAX_VALUE && value.iter().all(is_legal);
+        let fits = value.len() <= MAX_VALUE && HeaderValue::from_bytes(&value).is_ok();
         if let Some(slot) = self.slots.get_mut(variable.index()) {
             *slot = Some(if fits {
                 value

@@ -232,9 +232,6 @@ impl Mapping {
     }
 }
 
-/// Room for most blocks, in bytes.
-const USUAL_BLOCK: usize = 1024;
-
 impl Entry {
     /// What it tells, with its place, if it is `x-forwarded-client-cert` in one of Envoy's formats.
     fn element((at, entry): (usize, &Self)) -> Option<(usize, xfcc::Told, xfcc::Format)> {
@@ -465,3 +462,6 @@ const FORBIDDEN: &[(&[&str], &str)] = &[
         "changes what the request asks for",
     ),
 ];
+
+/// Room for most blocks, in bytes.
+const USUAL_BLOCK: usize = 1024;

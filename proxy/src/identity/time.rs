@@ -141,9 +141,6 @@ pub(super) fn short<'a>(element: &Element<'a>) -> Option<&'a [u8]> {
     }
 }
 
-/// Bytes of a printed time.
-const USUAL: usize = 24;
-
 /// What OpenSSL prints for an element that it accepts as a time and cannot read.
 pub(super) fn print(element: &Element<'_>) -> Vec<u8> {
     Time::parse(element).map_or_else(|| b"Bad time value".to_vec(), |time| time.print())
@@ -256,6 +253,8 @@ fn civil_from_days(days: i64) -> (i64, i64, i64) {
     (year + era * 400 + i64::from(month <= 2), month, day)
 }
 
+/// Bytes of a printed time.
+const USUAL: usize = 24;
 pub(super) const UTC_TIME: u32 = 23;
 pub(super) const GENERALIZED_TIME: u32 = 24;
 /// Seconds of a day.

@@ -111,13 +111,7 @@ impl Kind {
             Self::Rule => name!("rule"),
             Self::Upstream => name!("upstream"),
         };
-        // Nothing to be escaped: a token (RFC 9110 §9.1), and what `request_id.rs` has looked at.
-        let is_plain = matches!(self, Self::Method | Self::RequestId);
-        if is_plain && kept.len() == whole {
-            fields.plain(text, kept);
-        } else {
-            fields.cut(text, kept, whole);
-        }
+        fields.cut(text, kept, whole);
     }
 
     /// The most that is shown, bytes.

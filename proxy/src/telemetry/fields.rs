@@ -80,17 +80,12 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// A text that is known to hold nothing to be escaped.
-    pub fn plain(&mut self, name: Name, value: &[u8]) {
-        self.out.extend_from_slice(name.quoted(self.format));
-        self.out.extend_from_slice(value);
-        self.out.push(b'"');
-    }
-
     /// A word of Herald's own vocabulary.
     pub fn word(&mut self, name: Name, value: &'static str) {
         if self.format == LogFormat::Json {
-            self.plain(name, value.as_bytes());
+            self.out.extend_from_slice(name.quoted(self.format));
+            self.out.extend_from_slice(value.as_bytes());
+            self.out.push(b'"');
         } else {
             self.name(name);
             self.out.extend_from_slice(value.as_bytes());

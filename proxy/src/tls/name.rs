@@ -10,100 +10,54 @@ use super::der::{OID, Reader, SEQUENCE, SET};
 /// A name whose equality is OpenSSL's `X509_NAME_cmp`.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(super) struct CanonicalName {
-    /// The attributes, RDN by RDN, sorted within each: the length, then OID, type and value.
-    attributes: Vec<u8>,
-    /// Where each RDN ends in them.
-    ends: Vec<usize>,
-    /// How many attributes there are.
-    count: usize,
+    /// One entry an RDN: its attributes, sorted, each as OID, type and value with lengths.
+    rdns: Vec<Vec<Vec<u8>>>,
 }
 
 impl CanonicalName {
     /// Reads the content of a `Name`'s SEQUENCE; nothing where it or a string in it is malformed.
     pub(super) fn read(body: &[u8]) -> Option<Self> {
-        let mut name = Self {
-            attributes: Vec::with_capacity(2 * body.len()),
-            ends: Vec::with_capacity(RDNS_USUAL),
-            count: 0,
-        };
+        let mut rdns = Vec::new();
         let mut reader = Reader::new(body);
         while !reader.is_empty() {
-            let set = Reader::new(reader.expect(SET)?.body);
-            name.read_rdn(set)?;
-            name.ends.push(name.attributes.len());
-        }
-        Some(name)
-    }
-
-    fn read_rdn(&mut self, mut set: Reader<'_>) -> Option<()> {
-        let first = self.attributes.len();
-        let before = self.count;
-        while !set.is_empty() {
-            attribute(&mut self.attributes, set.expect(SEQUENCE)?.body)?;
-            self.count += 1;
-        }
-        if self.count > before + 1 {
-            let rdn = self.attributes.split_off(first);
-            let mut sorted: Vec<&[u8]> = Attributes(&rdn).collect();
-            sorted.sort_unstable();
-            for attribute in sorted {
-                put(&mut self.attributes, attribute);
+            let mut attributes = Vec::new();
+            let mut set = Reader::new(reader.expect(SET)?.body);
+            while !set.is_empty() {
+                attributes.push(attribute(set.expect(SEQUENCE)?.body)?);
             }
+            attributes.sort_unstable();
+            rdns.push(attributes);
         }
-        Some(())
+        Some(Self { rdns })
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.ends.is_empty()
+        self.rdns.is_empty()
     }
 
     /// Whether `base` is this name or one above it (RFC 5280 §4.2.1.10, directoryName).
     pub(super) fn is_within(&self, base: &Self) -> bool {
-        self.ends.starts_with(&base.ends) && self.attributes.starts_with(&base.attributes)
+        self.rdns.starts_with(&base.rdns)
     }
 
     /// Whether this is `base` and one RDN more, of a single attribute of type `oid` (content
     /// octets), as RFC 3820 §3.4 has it for proxy certificates.
     pub(super) fn extends_by(&self, base: &Self, oid: &[u8]) -> bool {
-        if base.is_empty() || self.ends.len() != base.ends.len() + 1 || !self.is_within(base) {
+        let Some((last, front)) = self.rdns.split_last() else {
             return false;
-        }
-        let last = self.attributes.get(base.attributes.len()..);
-        let mut last = Attributes(last.unwrap_or_default());
-        let is_of_type = |attribute: &[u8]| {
+        };
+        let is_of_type = |attribute: &Vec<u8>| {
             Reader::new(attribute)
                 .read()
                 .is_some_and(|id| id.body == oid)
         };
-        last.next().is_some_and(is_of_type) && last.next().is_none()
+        front == base.rdns && !front.is_empty() && last.len() == 1 && last.iter().all(is_of_type)
     }
 
     /// The number of attributes, which name constraints cost by.
     pub(super) fn attribute_count(&self) -> usize {
-        self.count
+        self.rdns.iter().map(Vec::len).sum()
     }
-}
-
-/// Attributes with their lengths, one after the other.
-struct Attributes<'a>(&'a [u8]);
-
-impl<'a> Iterator for Attributes<'a> {
-    type Item = &'a [u8];
-
-    fn next(&mut self) -> Option<&'a [u8]> {
-        let (length, rest) = self.0.split_first_chunk()?;
-        let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
-        let (attribute, rest) = rest.split_at_checked(length)?;
-        self.0 = rest;
-        Some(attribute)
-    }
-}
-
-/// Appends an attribute with its length.
-fn put(out: &mut Vec<u8>, attribute: &[u8]) {
-    let length = u32::try_from(attribute.len()).unwrap_or(u32::MAX);
-    out.extend_from_slice(&length.to_be_bytes());
-    out.extend_from_slice(attribute);
 }
 
 /// The values of every attribute of type `oid` (content octets) with their string tag.
@@ -158,26 +112,22 @@ pub(super) fn utf8(tag: u8, body: &[u8]) -> Option<Cow<'_, str>> {
     }
 }
 
-/// Appends the canonical form of an attribute, with its length.
-fn attribute(out: &mut Vec<u8>, body: &[u8]) -> Option<()> {
+fn attribute(body: &[u8]) -> Option<Vec<u8>> {
     let mut fields = Reader::new(body);
     let id = fields.expect(OID)?;
     let value = fields.read()?;
     if !fields.is_empty() {
         return None;
     }
-    let place = out.len();
-    put(out, id.whole);
+    let mut canonical = Vec::with_capacity(id.whole.len() + value.whole.len());
+    canonical.extend_from_slice(id.whole);
     if CANONICAL_TYPES.contains(&value.tag) {
-        out.push(UTF8_STRING);
-        fold(out, &utf8(value.tag, value.body)?);
+        canonical.push(UTF8_STRING);
+        fold(&mut canonical, &utf8(value.tag, value.body)?);
     } else {
-        out.extend_from_slice(value.whole);
+        canonical.extend_from_slice(value.whole);
     }
-    let length = u32::try_from(out.len() - place - LENGTH).ok()?;
-    out.get_mut(place..place + LENGTH)?
-        .copy_from_slice(&length.to_be_bytes());
-    Some(())
+    Some(canonical)
 }
 
 /// Appends `text` with white space trimmed and collapsed and ASCII letters in lower case.
@@ -196,10 +146,6 @@ fn fold(out: &mut Vec<u8>, text: &str) {
     }
 }
 
-/// Bytes of an attribute's length.
-const LENGTH: usize = 4;
-/// Room for the RDNs of most names.
-const RDNS_USUAL: usize = 8;
 pub(super) const IA5_STRING: u8 = 0x16;
 const UTF8_STRING: u8 = 0x0c;
 const PRINTABLE_STRING: u8 = 0x13;

@@ -2,8 +2,6 @@
 
 use proptest::prelude::*;
 
-use http::HeaderValue;
-
 use super::content::{attribute, certificate, tlv};
 use super::openssl::unhex;
 use super::*;
