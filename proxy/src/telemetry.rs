@@ -14,6 +14,8 @@ use crate::clock;
 use crate::config::{Config, LogFormat, LogTarget};
 
 pub mod access;
+mod account;
+mod batch;
 pub mod closing;
 pub mod connection;
 mod draft;
@@ -138,7 +140,7 @@ impl Telemetry {
             // One file, one writer: records of both kinds keep their order.
             match logs.iter_mut().find(|log| log.target == target) {
                 Some(log) => log.kinds.push(kind),
-                None => logs.push(Log::start(kind, target)?),
+                None => logs.push(Log::start(kind, target, config.observe.access_log_format)?),
             }
         }
         Ok(Arc::new(Self {
@@ -263,8 +265,8 @@ impl Telemetry {
 }
 
 impl Log {
-    fn start(kind: LogKind, target: Target) -> Result<Self, LogError> {
-        let sink = Sink::start(target.clone()).map_err(|error| LogError {
+    fn start(kind: LogKind, target: Target, format: LogFormat) -> Result<Self, LogError> {
+        let sink = Sink::start(target.clone(), format).map_err(|error| LogError {
             target: target.clone(),
             error,
         })?;

@@ -1,15 +1,15 @@
 //! One record a request. Begun with its head, finished exactly once: when its answer is over or,
 //! as a net, when it is dropped. With the log off it is a handful of counters and two coarse clock
-//! calls; with it on, what will not last is kept as it comes, and the line is rendered at its end.
+//! calls; with it on, what will not last is kept as it comes, and handed over at its end.
 
 use std::rc::Rc;
 use std::sync::Arc;
 
 use http::{Request, header};
 
+use super::account::Account;
 use super::connection::Scope;
 use super::draft::{Draft, Kind};
-use super::fields::{Fields, name};
 use super::identity::Identity;
 use super::metrics::bump;
 use super::reason::{Ending, Reason, VerdictKind};
@@ -21,15 +21,8 @@ pub struct Record {
     scope: Rc<Scope>,
     /// `None` where no record is written.
     draft: Option<Draft>,
-    /// Monotonic nanoseconds; coarse where no record is written.
-    begun: u64,
-    answered: u64,
-    is_forwarded: bool,
-    status: u16,
     verdict: VerdictKind,
-    reason: Option<Reason>,
-    bytes_in: u64,
-    bytes_out: u64,
+    account: Account,
     finished: bool,
 }
 
@@ -61,8 +54,8 @@ impl Record {
     /// what hyper answered, if it did.
     pub fn refused(scope: &Rc<Scope>, identity: &Identity, reason: Reason, status: Option<u16>) {
         let mut record = Self::new(scope, identity);
-        record.status = status.unwrap_or(0);
-        record.reason = Some(reason);
+        record.account.status = status.unwrap_or(0);
+        record.account.reason = Some(reason);
         record.finish(match status {
             Some(_) => Ending::Complete,
             None => Ending::Failed,
@@ -73,20 +66,15 @@ impl Record {
         scope.begin_request();
         let pen = scope.ledger().access.as_ref();
         let draft = pen.map(|pen| Draft::new(Arc::clone(&identity.fields), pen.buffer()));
+        let begun = match &draft {
+            Some(_) => clock::monotonic(),
+            None => clock::monotonic_coarse(),
+        };
         Self {
             scope: Rc::clone(scope),
-            begun: match &draft {
-                Some(_) => clock::monotonic(),
-                None => clock::monotonic_coarse(),
-            },
             draft,
-            answered: 0,
-            is_forwarded: false,
-            status: 0,
             verdict: identity.verdict,
-            reason: None,
-            bytes_in: 0,
-            bytes_out: 0,
+            account: Account::begin(begun),
             finished: false,
         }
     }
@@ -127,7 +115,7 @@ impl Record {
     pub fn forwarding(&mut self) {
         if let Some(draft) = &mut self.draft {
             draft.say(Kind::PolicyAllow);
-            self.is_forwarded = true;
+            self.account.is_forwarded = true;
         }
     }
 
@@ -140,21 +128,21 @@ impl Record {
 
     /// The answer's status is known: the origin's, or Herald's own.
     pub fn answered(&mut self, status: u16) {
-        self.status = status;
+        self.account.status = status;
         if self.draft.is_some() {
-            self.answered = clock::monotonic();
+            self.account.answered = clock::monotonic();
         }
     }
 
     /// Why the request is not served, or not to its end. The first reason counts.
     pub fn failed(&mut self, reason: Reason) {
-        self.reason.get_or_insert(reason);
+        self.account.reason.get_or_insert(reason);
     }
 
     /// Bytes of the bodies so far: of the request's handed to the origin, of the answer's given to
     /// the client.
     pub fn bodies(&mut self, bytes_in: u64, bytes_out: u64) {
-        (self.bytes_in, self.bytes_out) = (bytes_in, bytes_out);
+        (self.account.bytes_in, self.account.bytes_out) = (bytes_in, bytes_out);
     }
 
     /// Ends the record; only the first call counts.
@@ -166,61 +154,31 @@ impl Record {
             self.failed(Reason::ClientGone);
         }
         self.scope.end_request();
-        let now = match self.draft {
+        self.account.ending = ending;
+        self.account.ended = match self.draft {
             Some(_) => clock::monotonic(),
             None => clock::monotonic_coarse(),
         };
-        self.count(now.saturating_sub(self.begun));
+        self.count();
         if let (Some(draft), Some(pen)) = (self.draft.take(), &self.scope.ledger().access) {
-            pen.append(|fields| {
-                fields.begin(&pen.stamp(self.begun, now));
-                fields.rendered(self.scope.rendered());
-                draft.render(fields);
-                self.end(fields, ending, now);
-            });
+            pen.request(&self.scope, &draft, self.account);
             pen.give_back(draft.into_buffer());
         }
     }
 
-    fn count(&self, took: u64) {
+    fn count(&self) {
         let board = &self.scope.ledger().board;
-        let class = usize::from(self.status / 100);
+        let class = usize::from(self.account.status / 100);
         if let Some(classes) = board.requests.get(self.scope.protocol().index()) {
             bump(classes, class);
         }
         bump(&board.verdicts, self.verdict.index());
-        if let Some(reason) = self.reason {
+        if let Some(reason) = self.account.reason {
             bump(&board.reasons, reason.index());
         }
-        board.request_body_bytes.add(self.bytes_in);
-        board.response_body_bytes.add(self.bytes_out);
-        board.duration.observe(took);
-    }
-
-    fn end(&self, fields: &mut Fields<'_>, ending: Ending, now: u64) {
-        let denied = [
-            Reason::NoCertificate,
-            Reason::CertificateFailed,
-            Reason::DeniedByPolicy,
-        ];
-        if self.reason.is_some_and(|reason| denied.contains(&reason)) {
-            fields.word(name!("policy"), "deny");
-        }
-        if self.status > 0 {
-            fields.number(name!("status"), self.status.into());
-        }
-        if let Some(reason) = self.reason {
-            fields.word(name!("reason"), reason.label());
-        }
-        fields.number(name!("bytes_in"), self.bytes_in);
-        fields.number(name!("bytes_out"), self.bytes_out);
-        if self.is_forwarded && self.answered > 0 {
-            let waited = self.answered.saturating_sub(self.begun);
-            fields.seconds(name!("upstream_seconds"), waited);
-        }
-        fields.seconds(name!("seconds"), now.saturating_sub(self.begun));
-        fields.word(name!("end"), ending.label());
-        fields.end();
+        board.request_body_bytes.add(self.account.bytes_in);
+        board.response_body_bytes.add(self.account.bytes_out);
+        board.duration.observe(self.account.took());
     }
 }
 

@@ -5,7 +5,9 @@ use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::rc::Rc;
+use std::sync::Arc;
 
+use super::batch::Places;
 use super::closing::{Watched, Wire};
 use super::fields::{Fields, name};
 use super::identity::Identity;
@@ -20,7 +22,9 @@ use crate::clock;
 pub struct Scope {
     ledger: Rc<Ledger>,
     /// The fields that every record of the connection begins with.
-    rendered: Vec<u8>,
+    pub(super) rendered: Arc<[u8]>,
+    /// Where they, and the caller's, were in the last batch.
+    pub(super) places: Cell<Places>,
     protocol: Cell<Protocol>,
     requests: Cell<u64>,
     received: Cell<u64>,
@@ -62,10 +66,6 @@ pub struct ConnectionRecord {
 impl Scope {
     pub(super) fn ledger(&self) -> &Ledger {
         &self.ledger
-    }
-
-    pub(super) fn rendered(&self) -> &[u8] {
-        &self.rendered
     }
 
     pub(super) fn protocol(&self) -> Protocol {
@@ -114,7 +114,8 @@ impl ConnectionRecord {
         }
         let scope = Scope {
             ledger: Rc::clone(ledger),
-            rendered,
+            rendered: rendered.into(),
+            places: Cell::default(),
             protocol: Cell::new(Protocol::Http1),
             requests: Cell::new(0),
             received: Cell::new(0),

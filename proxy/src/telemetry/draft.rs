@@ -1,6 +1,5 @@
-//! What a record will say of its request, kept as it is until the record ends: rendered all at once the
-//! work is done by code that is in the processor's caches, and the request's own bytes don't last so
-//! long. Entries of a kind, a length and bytes, in the order in which they came.
+//! What a record will say of its request, kept as it is until the record is rendered, as the request's
+//! own bytes don't last so long. Entries of a kind, a length and bytes, in the order in which they came.
 
 use std::sync::Arc;
 
@@ -31,17 +30,22 @@ pub(super) enum Kind {
 #[derive(Debug)]
 pub(super) struct Draft {
     /// The caller's fields, rendered.
-    identity: Arc<[u8]>,
+    pub(super) caller: Arc<[u8]>,
     entries: Vec<u8>,
 }
 
 impl Draft {
     /// Nothing yet, in a buffer that may have been used before.
-    pub(super) fn new(identity: Arc<[u8]>, buffer: Vec<u8>) -> Self {
+    pub(super) fn new(caller: Arc<[u8]>, buffer: Vec<u8>) -> Self {
         Self {
-            identity,
+            caller,
             entries: buffer,
         }
+    }
+
+    /// What was kept, for [`render`].
+    pub(super) fn texts(&self) -> &[u8] {
+        &self.entries
     }
 
     /// The buffer, to be used again.
@@ -62,16 +66,15 @@ impl Draft {
         self.entries.extend_from_slice(&whole.to_ne_bytes());
         self.entries.extend_from_slice(kept);
     }
+}
 
-    /// Appends all of it.
-    pub(super) fn render(&self, fields: &mut Fields<'_>) {
-        fields.rendered(&self.identity);
-        let mut rest = &*self.entries;
-        while let Some((kind, whole, after)) = entry(rest) {
-            let (kept, after) = after.split_at(whole.min(kind.max()).min(after.len()));
-            kind.render(fields, kept, whole);
-            rest = after;
-        }
+/// Appends all that a draft kept.
+pub(super) fn render(texts: &[u8], fields: &mut Fields<'_>) {
+    let mut rest = texts;
+    while let Some((kind, whole, after)) = entry(rest) {
+        let (kept, after) = after.split_at(whole.min(kind.max()).min(after.len()));
+        kind.render(fields, kept, whole);
+        rest = after;
     }
 }
 
@@ -159,8 +162,7 @@ mod tests {
 
     #[test]
     fn what_was_kept_is_rendered_in_its_order() {
-        let identity = b",\"verdict\":\"NONE\"";
-        let mut draft = Draft::new(identity[..].into(), Vec::new());
+        let mut draft = Draft::new(Arc::default(), Vec::new());
         draft.say(Kind::Http2);
         draft.keep(Kind::Method, b"GET");
         draft.keep(Kind::Host, &[b'h'; 300]);
@@ -168,11 +170,11 @@ mod tests {
         draft.keep(Kind::Rule, b"a \"rule\"");
         draft.say(Kind::PolicyAllow);
         let mut line = Vec::new();
-        draft.render(&mut Fields::new(&mut line, LogFormat::Json));
+        render(draft.texts(), &mut Fields::new(&mut line, LogFormat::Json));
         assert_eq!(
             String::from_utf8(line).unwrap(),
             format!(
-                ",\"verdict\":\"NONE\",\"protocol\":\"HTTP/2\",\"method\":\"GET\",\"host\":\"{}\",\"cut_from_bytes\":300,\
+                ",\"protocol\":\"HTTP/2\",\"method\":\"GET\",\"host\":\"{}\",\"cut_from_bytes\":300,\
                  \"target\":\"\",\"rule\":\"a \\\"rule\\\"\",\"policy\":\"allow\"",
                 "h".repeat(256)
             )

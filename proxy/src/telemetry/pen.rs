@@ -1,11 +1,14 @@
-//! One log as one worker writes it: takes lines, hands them over to the writing thread in batches.
+//! One log as one worker writes it: takes records, hands them over to the writing thread in batches.
 
 use std::cell::RefCell;
 
 use tokio::sync::Notify;
 
-use super::fields::Fields;
-use super::sink::{BATCH_BYTES, Batch, Queue};
+use super::account::Account;
+use super::batch::Batch;
+use super::connection::Scope;
+use super::draft::Draft;
+use super::sink::Queue;
 use super::stamp::{Stamp, Stamps};
 use crate::config::LogFormat;
 
@@ -44,23 +47,30 @@ impl Pen {
         self.stamps.of(then, now)
     }
 
-    /// Takes a line, which `render` appends to those before it.
-    pub(super) fn append(&self, render: impl FnOnce(&mut Fields<'_>)) {
-        let mut batch = self.batch.borrow_mut();
-        if batch.records == 0 {
-            self.begun.notify_one();
-        }
-        render(&mut Fields::new(&mut batch.lines, self.format));
-        batch.records += 1;
-        if batch.lines.len() >= BATCH_BYTES {
-            self.queue.send(&mut batch);
-        }
+    /// Takes the record of a request of the connection that `scope` is about.
+    pub(super) fn request(&self, scope: &Scope, draft: &Draft, account: Account) {
+        self.take(|batch| {
+            let shared = [&scope.rendered, &draft.caller];
+            let places = batch.request(scope.places.get(), shared, draft.texts(), account);
+            scope.places.set(places);
+        });
     }
 
     /// Takes a whole line.
     pub(super) fn write(&self, line: Vec<u8>) {
-        self.append(|fields| fields.rendered(&line));
+        self.take(|batch| batch.line(&line));
         self.give_back(line);
+    }
+
+    fn take(&self, add: impl FnOnce(&mut Batch)) {
+        let mut batch = self.batch.borrow_mut();
+        if batch.is_empty() {
+            self.begun.notify_one();
+        }
+        add(&mut batch);
+        if batch.is_full() {
+            self.queue.send(&mut batch);
+        }
     }
 
     /// Keeps a buffer to be used again.
@@ -74,7 +84,7 @@ impl Pen {
 
     pub(super) fn flush(&self) {
         let mut batch = self.batch.borrow_mut();
-        if batch.records > 0 {
+        if !batch.is_empty() {
             self.queue.send(&mut batch);
         }
     }

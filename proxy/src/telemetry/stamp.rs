@@ -11,7 +11,7 @@ use crate::clock::{self, NANOS_PER_SECOND};
 /// `2026-11-24T11:46:38.123456Z`
 pub(super) type Stamp = [u8; 27];
 
-/// One worker's clock face.
+/// One thread's clock face.
 #[derive(Debug)]
 pub(super) struct Stamps {
     /// Wall-clock nanoseconds minus monotonic ones.
@@ -35,7 +35,7 @@ impl Default for Stamps {
 impl Stamps {
     /// The wall-clock time at `then`, which is not after `now` ([`clock::monotonic`] both).
     pub(super) fn of(&self, then: u64, now: u64) -> Stamp {
-        if now.wrapping_sub(self.asked_at.get()) >= NANOS_PER_SECOND {
+        if now.abs_diff(self.asked_at.get()) >= NANOS_PER_SECOND {
             self.asked_at.set(now);
             let here = clock::monotonic();
             self.offset.set(clock::unix_nanos().wrapping_sub(here));
