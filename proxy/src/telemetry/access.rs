@@ -161,7 +161,11 @@ impl Record {
         };
         self.count();
         if let (Some(draft), Some(pen)) = (self.draft.take(), &self.scope.ledger().access) {
-            pen.request(&self.scope, &draft, self.account);
+            let shared = [&self.scope.rendered, &draft.caller];
+            let places = &self.scope.places;
+            pen.take(|batch| {
+                places.set(batch.request(places.get(), shared, draft.texts(), self.account));
+            });
             pen.give_back(draft.into_buffer());
         }
     }

@@ -4,10 +4,7 @@ use std::cell::RefCell;
 
 use tokio::sync::Notify;
 
-use super::account::Account;
 use super::batch::Batch;
-use super::connection::Scope;
-use super::draft::Draft;
 use super::sink::Queue;
 use super::stamp::{Stamp, Stamps};
 use crate::config::LogFormat;
@@ -47,22 +44,14 @@ impl Pen {
         self.stamps.of(then, now)
     }
 
-    /// Takes the record of a request of the connection that `scope` is about.
-    pub(super) fn request(&self, scope: &Scope, draft: &Draft, account: Account) {
-        self.take(|batch| {
-            let shared = [&scope.rendered, &draft.caller];
-            let places = batch.request(scope.places.get(), shared, draft.texts(), account);
-            scope.places.set(places);
-        });
-    }
-
     /// Takes a whole line.
     pub(super) fn write(&self, line: Vec<u8>) {
         self.take(|batch| batch.line(&line));
         self.give_back(line);
     }
 
-    fn take(&self, add: impl FnOnce(&mut Batch)) {
+    /// Takes the record that `add` adds.
+    pub(super) fn take(&self, add: impl FnOnce(&mut Batch)) {
         let mut batch = self.batch.borrow_mut();
         if batch.is_empty() {
             self.begun.notify_one();
