@@ -62,8 +62,8 @@ impl Draft {
     pub(super) fn keep(&mut self, kind: Kind, text: &[u8]) {
         let whole = u32::try_from(text.len()).unwrap_or(u32::MAX);
         let kept = text.get(..kind.max()).unwrap_or(text);
-        self.entries.push(kind as u8);
-        self.entries.extend_from_slice(&whole.to_ne_bytes());
+        let [a, b, c, d] = whole.to_ne_bytes();
+        self.entries.extend_from_slice(&[kind as u8, a, b, c, d]);
         self.entries.extend_from_slice(kept);
     }
 }

@@ -113,8 +113,8 @@ impl<'a> Fields<'a> {
         let mut digits = itoa::Buffer::new();
         let whole = digits.format(micros / MICROS);
         self.out.extend_from_slice(whole.as_bytes());
-        self.out.push(b'.');
-        self.out.extend_from_slice(&six_digits(micros % MICROS));
+        let [a, b, c, d, e, f] = six_digits(micros);
+        self.out.extend_from_slice(&[b'.', a, b, c, d, e, f]);
     }
 
     /// Fields that were rendered before, in the same format.
@@ -158,14 +158,14 @@ fn escape(out: &mut Vec<u8>, bytes: &[u8], one: fn(&mut Vec<u8>, u8)) {
     }
 }
 
-/// Looks at eight bytes at a time: most values are shorter than what the compiler's vectors pay for.
+/// Looks at eight bytes at a time, the last of them perhaps twice: most values are shorter than what
+/// the compiler's vectors pay for.
 fn all_plain(bytes: &[u8]) -> bool {
-    let (words, rest) = bytes.as_chunks::<8>();
-    let mut last = [b' '; 8];
-    for (place, byte) in last.iter_mut().zip(rest) {
-        *place = *byte;
-    }
-    let words = words.iter().chain([&last]);
+    let Some(last) = bytes.last_chunk() else {
+        return bytes.iter().all(|byte| is_plain(*byte));
+    };
+    let (words, _) = bytes.as_chunks::<8>();
+    let words = words.iter().chain([last]);
     words.fold(0, |odd, word| odd | odd_bytes(u64::from_ne_bytes(*word))) == 0
 }
 
@@ -214,17 +214,11 @@ fn hex(byte: u8) -> [u8; 2] {
     [digit(byte >> 4), digit(byte & 15)]
 }
 
-/// `value` (below a million) with leading zeros.
+/// The last six digits of `value`.
 pub(super) fn six_digits(value: u64) -> [u8; 6] {
-    let pair = |value: u64| {
-        let [tens, ..] = (value / 10 % 10).to_le_bytes();
-        let [ones, ..] = (value % 10).to_le_bytes();
-        [b'0' + tens, b'0' + ones]
-    };
-    let [a, b] = pair(value / 10_000);
-    let [c, d] = pair(value / 100);
-    let [e, f] = pair(value);
-    [a, b, c, d, e, f]
+    let mut digits = itoa::Buffer::new();
+    let digits = digits.format(MICROS + value % MICROS);
+    digits.as_bytes().last_chunk().copied().unwrap_or([b'0'; 6])
 }
 
 const MICROS: u64 = 1_000_000;

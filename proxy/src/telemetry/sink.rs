@@ -259,7 +259,7 @@ impl std::fmt::Display for Target {
 }
 
 /// Rendered lines are written once they are this much, bytes.
-const WRITE_BYTES: usize = 64 * 1024;
+const WRITE_BYTES: usize = 128 * 1024;
 /// Batches before the writing thread: about 8 MiB.
 const QUEUE_BATCHES: usize = 64;
 /// Empty buffers kept.
