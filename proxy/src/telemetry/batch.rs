@@ -169,7 +169,7 @@ impl Kept<'_> {
     }
 }
 
-/// A batch is handed over once it weighs this much, bytes: some hundred requests.
+/// A batch is handed over once it weighs this much, bytes: some five hundred requests.
 const WEIGHT_MAX: usize = 128 * 1024;
 
 #[cfg(test)]

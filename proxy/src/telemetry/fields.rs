@@ -8,17 +8,27 @@ use crate::config::LogFormat;
 #[derive(Clone, Copy, Debug)]
 pub struct Name {
     /// `,"name":"`
-    pub json: &'static str,
+    json: Word,
     /// ` name="`
-    pub text: &'static str,
+    text: Word,
+}
+
+/// A short text of Herald's own in an array: to copy as many bytes as are known is a few moves, to copy
+/// as many as the text has is a call.
+#[derive(Clone, Copy, Debug)]
+struct Word {
+    bytes: [u8; Self::MAX],
+    length: usize,
 }
 
 /// The name of a field, a literal that needs no escaping.
 macro_rules! name {
     ($name:literal) => {
-        $crate::telemetry::fields::Name {
-            json: concat!(",\"", $name, "\":\""),
-            text: concat!(" ", $name, "=\""),
+        const {
+            &$crate::telemetry::fields::Name::new(
+                concat!(",\"", $name, "\":\""),
+                concat!(" ", $name, "=\""),
+            )
         }
     };
 }
@@ -38,7 +48,7 @@ impl<'a> Fields<'a> {
     }
 
     /// Begins a line with its time.
-    pub fn begin(&mut self, time: &[u8]) {
+    pub fn begin<const N: usize>(&mut self, time: &[u8; N]) {
         match self.format {
             LogFormat::Json => {
                 self.out.extend_from_slice(b"{\"time\":\"");
@@ -62,13 +72,13 @@ impl<'a> Fields<'a> {
 
     /// Bytes of a peer, escaped, at most `max` of them. What was cut off is told by a field of its
     /// own, `cut_from_bytes`, with the whole length.
-    pub fn bytes(&mut self, name: Name, value: &[u8], max: usize) {
+    pub fn bytes(&mut self, name: &Name, value: &[u8], max: usize) {
         self.cut(name, value.get(..max).unwrap_or(value), value.len());
     }
 
     /// The same for what was kept of `whole` bytes.
-    pub fn cut(&mut self, name: Name, kept: &[u8], whole: usize) {
-        self.out.extend_from_slice(name.quoted(self.format));
+    pub fn cut(&mut self, name: &Name, kept: &[u8], whole: usize) {
+        self.put(name.quoted(self.format), 0);
         let escaped = match self.format {
             LogFormat::Json => json_escape,
             LogFormat::Text => text_escape,
@@ -81,9 +91,9 @@ impl<'a> Fields<'a> {
     }
 
     /// A word of Herald's own vocabulary.
-    pub fn word(&mut self, name: Name, value: &'static str) {
+    pub fn word(&mut self, name: &Name, value: &'static str) {
         if self.format == LogFormat::Json {
-            self.out.extend_from_slice(name.quoted(self.format));
+            self.put(name.quoted(self.format), 0);
             self.out.extend_from_slice(value.as_bytes());
             self.out.push(b'"');
         } else {
@@ -93,28 +103,38 @@ impl<'a> Fields<'a> {
     }
 
     /// A whole number.
-    pub fn number(&mut self, name: Name, value: u64) {
+    pub fn number(&mut self, name: &Name, value: u64) {
         self.name(name);
         let mut digits = itoa::Buffer::new();
         self.out.extend_from_slice(digits.format(value).as_bytes());
     }
 
     /// Yes or no.
-    pub fn flag(&mut self, name: Name, value: bool) {
+    pub fn flag(&mut self, name: &Name, value: bool) {
         self.name(name);
         let text: &[u8] = if value { b"true" } else { b"false" };
         self.out.extend_from_slice(text);
     }
 
     /// Nanoseconds as seconds with six decimals.
-    pub fn seconds(&mut self, name: Name, nanos: u64) {
+    pub fn seconds(&mut self, name: &Name, nanos: u64) {
         self.name(name);
         let micros = nanos / 1000;
-        let mut digits = itoa::Buffer::new();
-        let whole = digits.format(micros / MICROS);
-        self.out.extend_from_slice(whole.as_bytes());
         let [a, b, c, d, e, f] = six_digits(micros);
-        self.out.extend_from_slice(&[b'.', a, b, c, d, e, f]);
+        let mut digits = [b'0', b'.', a, b, c, d, e, f];
+        match micros / MICROS {
+            whole @ 0..10 => {
+                let [ones, ..] = whole.to_le_bytes();
+                digits[0] += ones;
+                self.out.extend_from_slice(&digits);
+            }
+            whole => {
+                let [_, fraction @ ..] = digits;
+                self.out
+                    .extend_from_slice(itoa::Buffer::new().format(whole).as_bytes());
+                self.out.extend_from_slice(&fraction);
+            }
+        }
     }
 
     /// Fields that were rendered before, in the same format.
@@ -122,18 +142,45 @@ impl<'a> Fields<'a> {
         self.out.extend_from_slice(fields);
     }
 
-    fn name(&mut self, name: Name) {
-        let quoted = name.quoted(self.format);
-        self.out
-            .extend_from_slice(quoted.strip_suffix(b"\"").unwrap_or(quoted));
+    fn name(&mut self, name: &Name) {
+        self.put(name.quoted(self.format), 1);
+    }
+
+    /// Appends a word, its last bytes left out.
+    fn put(&mut self, word: &Word, left_out: usize) {
+        let end = self.out.len() + word.length - left_out;
+        self.out.extend_from_slice(&word.bytes);
+        self.out.truncate(end);
     }
 }
 
 impl Name {
-    fn quoted(self, format: LogFormat) -> &'static [u8] {
+    /// The name as each format begins it, with the quote before a text.
+    pub const fn new(json: &str, text: &str) -> Self {
+        Self {
+            json: Word::new(json),
+            text: Word::new(text),
+        }
+    }
+
+    fn quoted(&self, format: LogFormat) -> &Word {
         match format {
-            LogFormat::Json => self.json.as_bytes(),
-            LogFormat::Text => self.text.as_bytes(),
+            LogFormat::Json => &self.json,
+            LogFormat::Text => &self.text,
+        }
+    }
+}
+
+impl Word {
+    const MAX: usize = 32;
+
+    const fn new(text: &str) -> Self {
+        let mut bytes = [0; Self::MAX];
+        let (start, _) = bytes.split_at_mut(text.len());
+        start.copy_from_slice(text.as_bytes());
+        Self {
+            bytes,
+            length: text.len(),
         }
     }
 }
