@@ -128,11 +128,11 @@ fn bench(root: &Path, target: &Path, options: &Options) -> Result<Record, Failur
             .and_then(|peer| check::whole_job(&peer, &programs).map(|checked| (peer, checked)));
         match started {
             Ok((peer, checked)) => {
-                println!("    {}: {} ({checked})", peer.name(), peer.version);
+                println!("    {}: {} ({checked})", peer.name(), peer.got.version);
                 record.peers.push(PeerRecord {
                     name: peer.name().to_owned(),
-                    version: peer.version.clone(),
-                    note: peer.note.clone(),
+                    version: peer.got.version.clone(),
+                    note: peer.got.note.clone(),
                     missing: checked.missing,
                 });
                 running.push(peer);

@@ -10,7 +10,7 @@ use super::programs::Programs;
 use crate::command::{self, Failure};
 
 /// A program and how to start it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Got {
     pub(super) program: PathBuf,
     pub(super) first_arguments: Vec<String>,

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::load::{Load, Totals};
 use super::machine::Machine;
 use super::origin::Origin;
-use super::peers::Peer;
+use super::peers::{Kind, Peer};
 use super::programs::Programs;
 use super::record::{Record, Sample};
 use super::scenario::{Figure, Plan, SMALL, Scenario};
@@ -43,10 +43,10 @@ impl Bench<'_> {
             }
             let rate = self.rate(scenario, record)?;
             record.rate = rate.or(record.rate);
-            for round in 0..self.rounds(scenario) {
+            for round in 0..scenario.rounds(self.plan) {
                 for peer in self.peers.iter().filter(|peer| scenario.admits(peer.kind)) {
                     let name = peer.name();
-                    match self.sample(scenario, peer, rate) {
+                    match self.sampled(scenario, peer, rate) {
                         Ok(sample) => {
                             tell(round, name, scenario, &sample);
                             let title = (scenario.name, scenario.title);
@@ -70,19 +70,9 @@ impl Bench<'_> {
 
     /// The most memory that each peer had resident so far, KiB.
     fn peaks(&self) -> Vec<(String, u64)> {
+        let loaded = |peer: &&Peer| !matches!(peer.kind, Kind::Bare | Kind::Logged);
         let peak = |peer: &Peer| (peer.name().to_owned(), peer.group.peak());
-        self.peers.iter().map(peak).collect()
-    }
-
-    fn rounds(&self, scenario: &Scenario) -> usize {
-        match scenario.figure {
-            Figure::Latency => self.plan.latency_rounds,
-            // What a connection holds does not vary with the time of day.
-            Figure::Memory => 1,
-            // Two targets are small differences of its figures.
-            _ if scenario.name == SMALL => self.plan.rounds.max(self.plan.latency_rounds),
-            _ => self.plan.rounds,
-        }
+        self.peers.iter().filter(loaded).map(peak).collect()
     }
 
     /// The latency scenario's rate: 70 % of the peak of the slowest peer.
@@ -104,6 +94,21 @@ impl Bench<'_> {
                 "`latency` needs `small` in the same run, to find its rate",
             ))
         }
+    }
+
+    /// A sample; of a process of its own where small differences are looked for: where a process' memory
+    /// lies makes more of one than they are.
+    fn sampled(
+        &self,
+        scenario: &Scenario,
+        peer: &Peer,
+        rate: Option<f64>,
+    ) -> Result<Sample, Failure> {
+        if scenario.is_of_differences() {
+            let fresh = peer.another(self.origin, self.programs, self.machine)?;
+            return self.sample(scenario, &fresh, rate);
+        }
+        self.sample(scenario, peer, rate)
     }
 
     fn sample(
@@ -135,16 +140,18 @@ impl Bench<'_> {
     /// One load: warm-up, then a window.
     fn once(&self, scenario: &Scenario, peer: &Peer, rate: Option<f64>) -> Result<Sample, Failure> {
         let mut arguments = scenario.arguments();
-        arguments.extend(["--warmup".to_owned(), self.plan.warmup.to_string()]);
+        let (warmup, window) = scenario.times(self.plan);
+        arguments.extend(["--warmup".to_owned(), warmup.to_string()]);
         if let Some(rate) = rate {
             arguments.extend(["--rate".to_owned(), rate.to_string()]);
         }
+        peer.empty_log()?;
         let mut load = self.load(peer, &arguments)?;
         // The first answer comes when certificates are made and connections under way.
         let _ready = load.totals()?;
-        thread::sleep(Duration::from_secs_f64(self.plan.warmup));
+        thread::sleep(Duration::from_secs_f64(warmup));
         let before = self.read(peer, &mut load)?;
-        thread::sleep(Duration::from_secs_f64(self.plan.window));
+        thread::sleep(Duration::from_secs_f64(window));
         let after = self.read(peer, &mut load)?;
         load.finish()?;
         self.judge(scenario, &before, &after)

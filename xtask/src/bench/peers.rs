@@ -37,11 +37,11 @@ pub(super) enum Kind {
 /// A running peer.
 pub(super) struct Peer {
     pub(super) kind: Kind,
-    pub(super) version: String,
-    /// Where it came from, if that was not the newest.
-    pub(super) note: Option<String>,
+    pub(super) got: Got,
     pub(super) address: SocketAddr,
     pub(super) group: Group,
+    /// Its access log, if it writes one.
+    access_log: Option<PathBuf>,
 }
 
 /// The peers asked for, Herald first.
@@ -136,7 +136,8 @@ impl Peer {
             workers: machine.workers,
         };
         let mut command = process::pinned(&got.program, machine.peer_cores);
-        command.args(&got.first_arguments).envs(got.environment);
+        command.args(&got.first_arguments);
+        command.envs(got.environment.iter().cloned());
         site.arguments(kind, &got.version, &mut command)?;
         let log = programs.work.join(format!("{}.log", kind.name()));
         process::log_to(&mut command, &log)?;
@@ -144,11 +145,32 @@ impl Peer {
         group.await_listener(site.listen, &log)?;
         Ok(Self {
             kind,
-            version: got.version,
-            note: got.note,
+            got,
             address: site.listen,
             group,
+            access_log: (kind == Kind::Logged).then(|| site.access_log()),
         })
+    }
+
+    /// The same once more, in a process of its own.
+    pub(super) fn another(
+        &self,
+        origin: &Origin,
+        programs: &Programs,
+        machine: &Machine,
+    ) -> Result<Self, Failure> {
+        Self::start(self.kind, self.got.clone(), origin, programs, machine)
+    }
+
+    /// Empties its access log. In a virtual machine that gives free memory back, as here, a page that is
+    /// new to the log must first come from the hypervisor, which takes longer than all else about a record.
+    pub(super) fn empty_log(&self) -> Result<(), Failure> {
+        let Some(log) = &self.access_log else {
+            return Ok(());
+        };
+        fs::File::create(log)
+            .map(drop)
+            .map_err(|error| Failure::new(format!("{}: {error}", log.display())))
     }
 }
 
@@ -179,9 +201,7 @@ impl Site<'_> {
                     command.args(["--header", "X-Cert-Presented={certPresented}"]);
                 }
                 if kind == Kind::Logged {
-                    command
-                        .arg("--access-log")
-                        .arg(self.work.join("access.log"));
+                    command.arg("--access-log").arg(self.access_log());
                 }
             }
             Kind::Nginx => {
@@ -210,6 +230,10 @@ impl Site<'_> {
             }
         }
         Ok(())
+    }
+
+    fn access_log(&self) -> PathBuf {
+        self.work.join("access.log")
     }
 
     fn write(&self, name: &str, template: &str) -> Result<PathBuf, Failure> {

@@ -38,6 +38,8 @@ pub(super) enum Peers {
     /// Not the floor, which knows no HTTP and resumes nothing.
     NoFloor,
     HeraldOnly,
+    /// Herald as it is, with fewer headers, and with its access log on.
+    Heralds,
 }
 
 /// What a run does.
@@ -82,13 +84,38 @@ pub(super) fn by_name(name: &str) -> Option<&'static Scenario> {
 
 impl Scenario {
     pub(super) fn admits(&self, kind: Kind) -> bool {
-        if matches!(kind, Kind::Bare | Kind::Logged | Kind::Plain) {
-            return self.name == SMALL;
-        }
         match self.peers {
+            _ if kind == Kind::Plain => self.name == SMALL,
+            Peers::Heralds => kind.is_guided(),
+            _ if matches!(kind, Kind::Bare | Kind::Logged) => false,
             Peers::All => true,
             Peers::NoFloor => kind != Kind::Floor,
             Peers::HeraldOnly => kind == Kind::Herald,
+        }
+    }
+
+    /// Whether it is there for small differences between one Herald and another.
+    pub(super) fn is_of_differences(&self) -> bool {
+        self.peers == Peers::Heralds
+    }
+
+    /// How often it is measured in a run by `plan`.
+    pub(super) fn rounds(&self, plan: &Plan) -> usize {
+        match self.figure {
+            Figure::Latency => plan.latency_rounds,
+            // What a connection holds does not vary with the time of day.
+            Figure::Memory => 1,
+            _ if self.is_of_differences() => plan.rounds * DIFFERENCE_ROUNDS,
+            _ => plan.rounds,
+        }
+    }
+
+    /// Seconds of warm-up, and of the window. Small differences show in many short windows, between
+    /// which the machine has no time to change.
+    pub(super) fn times(&self, plan: &Plan) -> (f64, f64) {
+        match self.is_of_differences() {
+            true => (plan.warmup / 2.0, plan.window / 3.0),
+            false => (plan.warmup, plan.window),
         }
     }
 
@@ -146,14 +173,27 @@ const fn of(peers: Peers, scenario: Scenario) -> Scenario {
 
 /// The load that latency's rate is found by: `SMALL` comes before `latency`.
 pub(super) const SMALL: &str = "small";
+/// What is found as differences within its rounds.
+pub(super) const EXTRAS: &str = "extras";
+/// So many rounds of it for one of the others.
+const DIFFERENCE_ROUNDS: usize = 7;
 
-const ALL: [Scenario; 16] = [
+const ALL: [Scenario; 17] = [
     quick(row(
         SMALL,
         "GET 256 B, h1, 64 connections",
         "--path /b/256",
         Figure::Request,
     )),
+    of(
+        Peers::Heralds,
+        row(
+            EXTRAS,
+            "the same, headers and log aside",
+            "--path /b/256",
+            Figure::Request,
+        ),
+    ),
     quick(row(
         "10k",
         "GET 10 KiB, h1",

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::peers::Kind;
 use super::record::{Record, median};
-use super::scenario::SMALL;
+use super::scenario::EXTRAS;
 
 /// A target, and where Herald stands.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -129,7 +129,7 @@ fn access_log(record: &Record) -> Target {
 /// How much more a small request takes of `to` than of `from`: the median over rounds, within which the
 /// machine is the same for both.
 fn difference(record: &Record, from: Kind, to: Kind) -> Option<f64> {
-    let samples = |kind: Kind| Some(&record.row(SMALL, kind.name())?.samples);
+    let samples = |kind: Kind| Some(&record.row(EXTRAS, kind.name())?.samples);
     let pairs = samples(from)?.iter().zip(samples(to)?);
     Some(median(pairs.map(|(from, to)| to.value - from.value)))
 }
@@ -235,12 +235,12 @@ mod tests {
     #[test]
     fn a_difference_is_taken_within_rounds() {
         let record = record(&[
-            ("small", "herald", 15.0),
-            ("small", "herald-logged", 15.8),
-            ("small", "herald", 20.0),
-            ("small", "herald-logged", 21.1),
-            ("small", "herald", 15.1),
-            ("small", "herald-logged", 15.9),
+            ("extras", "herald", 15.0),
+            ("extras", "herald-logged", 15.8),
+            ("extras", "herald", 20.0),
+            ("extras", "herald-logged", 21.1),
+            ("extras", "herald", 15.1),
+            ("extras", "herald-logged", 15.9),
         ]);
         let target = access_log(&record);
         assert!((target.is.unwrap() - 0.8).abs() < 1e-9);
