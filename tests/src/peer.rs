@@ -69,7 +69,7 @@ impl Kind {
             Self::Haproxy => vec!["-db".into()],
             Self::Apache => vec!["-X".into(), "-d".into(), dir.into()],
             Self::Envoy => vec![
-                "--use-dynamic-base-id".into(),
+                "--disable-hot-restart".into(),
                 "--log-level".into(),
                 "error".into(),
             ],
