@@ -1,5 +1,5 @@
 //! What one worker records with: its counters and its pens. Single-threaded; a record costs a few
-//! copies into a buffer, and once in `WEIGHT_MAX` of [`super::batch`] or [`FLUSH_AFTER`] a hand-over to the writing
+//! copies into a batch, and once in some hundred records or [`FLUSH_AFTER`] a hand-over to the writing
 //! thread.
 
 use std::cell::Cell;
