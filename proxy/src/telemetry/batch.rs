@@ -55,6 +55,16 @@ pub(super) enum Kept<'a> {
 }
 
 impl Batch {
+    /// An empty one that need not grow for as long as it is filled.
+    pub(super) fn with_room() -> Self {
+        Self {
+            entries: Vec::with_capacity(WEIGHT_MAX / size_of::<Entry>()),
+            texts: Vec::with_capacity(WEIGHT_MAX),
+            shared: Vec::with_capacity(SHARED_USUALLY),
+            weight: 0,
+        }
+    }
+
     /// How many records it holds.
     pub(super) fn records(&self) -> u64 {
         self.entries.len() as u64
@@ -171,6 +181,8 @@ impl Kept<'_> {
 
 /// A batch is handed over once it weighs this much, bytes: some five hundred requests.
 const WEIGHT_MAX: usize = 128 * 1024;
+/// Connections and callers in a batch, in most.
+const SHARED_USUALLY: usize = 256;
 
 #[cfg(test)]
 mod tests {

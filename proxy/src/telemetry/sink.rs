@@ -119,7 +119,7 @@ impl Sink {
 impl Queue {
     /// Hands `batch` over, or drops it. Leaves an empty one behind that has room.
     pub(super) fn send(&self, batch: &mut Batch) {
-        let empty = self.spare().pop().unwrap_or_default();
+        let empty = self.spare().pop().unwrap_or_else(Batch::with_room);
         let full = std::mem::replace(batch, empty);
         let records = full.records();
         if self.sender.try_send(full).is_err() {
