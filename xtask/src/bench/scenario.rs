@@ -189,7 +189,7 @@ const ALL: [Scenario; 17] = [
         Peers::Heralds,
         row(
             EXTRAS,
-            "the same, headers and log aside",
+            "the same, for small differences",
             "--path /b/256",
             Figure::Request,
         ),
