@@ -74,12 +74,15 @@ fn lookup_gives_ports_and_addresses_to_a_listener() {
         drop(held);
         // A limit holds on given ports too, and on nobody else's.
         let neighbour = TcpListener::bind("127.7.7.7:7777").unwrap();
-        let passed = (0..60)
-            .filter(|_| TcpStream::connect("127.7.7.7:8001").is_ok())
-            .count();
-        assert!(passed < 40, "{passed}");
-        let refused = TcpStream::connect("127.7.7.7:8001").unwrap_err();
-        assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+        // Nothing is asked after the last of them: in a guest that stands still for 50 ms, one more passes.
+        let refused: Vec<_> = (0..60)
+            .filter_map(|_| TcpStream::connect("127.7.7.7:8001").err())
+            .collect();
+        assert!(refused.len() > 20, "{refused:?}");
+        let all = refused
+            .iter()
+            .all(|error| error.kind() == ErrorKind::ConnectionRefused);
+        assert!(all, "{refused:?}");
         drop(TcpStream::connect(neighbour.local_addr().unwrap()).unwrap());
         assert!(scene.decided(Counter::Refused) >= 20);
         assert!(scene.decided(Counter::LookupForeign) >= 5);
