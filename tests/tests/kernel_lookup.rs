@@ -79,14 +79,15 @@ fn lookup_gives_ports_and_addresses_to_a_listener() {
             .filter_map(|_| TcpStream::connect("127.7.7.7:8001").err())
             .collect();
         assert!(refused.len() > 20, "{refused:?}");
-        let all = refused
-            .iter()
-            .all(|error| error.kind() == ErrorKind::ConnectionRefused);
-        assert!(all, "{refused:?}");
+        assert!(refused.iter().all(is_refused), "{refused:?}");
         drop(TcpStream::connect(neighbour.local_addr().unwrap()).unwrap());
         assert!(scene.decided(Counter::Refused) >= 20);
         assert!(scene.decided(Counter::LookupForeign) >= 5);
     });
+}
+
+fn is_refused(error: &std::io::Error) -> bool {
+    error.kind() == ErrorKind::ConnectionRefused
 }
 
 /// With one worker no program chooses: the kernel's hash does, and the anchor's share is accepted like the other's.
