@@ -163,7 +163,7 @@ impl Record {
         if let (Some(draft), Some(pen)) = (self.draft.take(), &self.scope.ledger().access) {
             let shared = [&self.scope.rendered, &draft.caller];
             let places = &self.scope.places;
-            pen.take(|batch| {
+            pen.add(|batch| {
                 places.set(batch.request(places.get(), shared, draft.texts(), self.account));
             });
             pen.give_back(draft.into_buffer());

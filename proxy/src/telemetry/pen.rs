@@ -46,17 +46,17 @@ impl Pen {
 
     /// Takes a whole line.
     pub(super) fn write(&self, line: Vec<u8>) {
-        self.take(|batch| batch.line(&line));
+        self.add(|batch| batch.line(&line));
         self.give_back(line);
     }
 
-    /// Takes the record that `add` adds.
-    pub(super) fn take(&self, add: impl FnOnce(&mut Batch)) {
+    /// Takes the record that `record` puts into the batch.
+    pub(super) fn add(&self, record: impl FnOnce(&mut Batch)) {
         let mut batch = self.batch.borrow_mut();
         if batch.is_empty() {
             self.begun.notify_one();
         }
-        add(&mut batch);
+        record(&mut batch);
         if batch.is_full() {
             self.queue.send(&mut batch);
         }

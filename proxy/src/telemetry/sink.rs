@@ -8,7 +8,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -119,7 +119,7 @@ impl Sink {
 impl Queue {
     /// Hands `batch` over, or drops it. Leaves an empty one behind that has room.
     pub(super) fn send(&self, batch: &mut Batch) {
-        let empty = self.spare().pop().unwrap_or_else(Batch::with_room);
+        let empty = self.shared.spare().pop().unwrap_or_else(Batch::with_room);
         let full = std::mem::replace(batch, empty);
         let records = full.records();
         if self.sender.try_send(full).is_err() {
@@ -131,12 +131,11 @@ impl Queue {
         let dropped = &self.shared.counts.dropped;
         dropped.fetch_add(records, Ordering::Relaxed);
     }
+}
 
-    fn spare(&self) -> std::sync::MutexGuard<'_, Vec<Batch>> {
-        self.shared
-            .spare
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+impl Shared {
+    fn spare(&self) -> MutexGuard<'_, Vec<Batch>> {
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -195,11 +194,7 @@ impl Writer {
             self.write_lines(records);
         }
         batch.clear();
-        let mut spare = self
-            .shared
-            .spare
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut spare = self.shared.spare();
         if spare.len() < SPARE_MAX {
             spare.push(batch);
         }

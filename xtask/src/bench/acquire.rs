@@ -16,6 +16,7 @@ pub(super) struct Got {
     pub(super) first_arguments: Vec<String>,
     pub(super) environment: Vec<(&'static str, PathBuf)>,
     pub(super) version: String,
+    /// Where it came from, if that was not the newest.
     pub(super) note: Option<String>,
 }
 

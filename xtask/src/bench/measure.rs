@@ -46,7 +46,7 @@ impl Bench<'_> {
             for round in 0..scenario.rounds(self.plan) {
                 for peer in self.peers.iter().filter(|peer| scenario.admits(peer.kind)) {
                     let name = peer.name();
-                    match self.sampled(scenario, peer, rate) {
+                    match self.sample(scenario, peer, rate) {
                         Ok(sample) => {
                             tell(round, name, scenario, &sample);
                             let title = (scenario.name, scenario.title);
@@ -98,7 +98,7 @@ impl Bench<'_> {
 
     /// A sample; of a process of its own where small differences are looked for: where a process' memory
     /// lies makes more of one than they are.
-    fn sampled(
+    fn sample(
         &self,
         scenario: &Scenario,
         peer: &Peer,
@@ -106,12 +106,12 @@ impl Bench<'_> {
     ) -> Result<Sample, Failure> {
         if scenario.is_of_differences() {
             let fresh = peer.another(self.origin, self.programs, self.machine)?;
-            return self.sample(scenario, &fresh, rate);
+            return self.least_disturbed(scenario, &fresh, rate);
         }
-        self.sample(scenario, peer, rate)
+        self.least_disturbed(scenario, peer, rate)
     }
 
-    fn sample(
+    fn least_disturbed(
         &self,
         scenario: &Scenario,
         peer: &Peer,

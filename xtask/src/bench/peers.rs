@@ -162,8 +162,8 @@ impl Peer {
         Self::start(self.kind, self.got.clone(), origin, programs, machine)
     }
 
-    /// Empties its access log. In a virtual machine that gives free memory back, as here, a page that is
-    /// new to the log must first come from the hypervisor, which takes longer than all else about a record.
+    /// Empties its access log. In a virtual machine that gives free memory back, a page that is new to the
+    /// log must first come from the hypervisor, which takes longer than all else about a record.
     pub(super) fn empty_log(&self) -> Result<(), Failure> {
         let Some(log) = &self.access_log else {
             return Ok(());
