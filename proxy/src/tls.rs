@@ -13,6 +13,7 @@ mod facts;
 pub mod fuzz;
 pub mod handshake;
 pub mod kernel;
+mod known;
 mod name;
 pub mod origin;
 mod path;

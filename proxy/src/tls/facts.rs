@@ -2,6 +2,7 @@
 //! webpki, which refuses much of what peers send. Nothing here grants anything: facts explain a
 //! refusal or cause one.
 
+use bytes::Bytes;
 use rustls::pki_types::SignatureVerificationAlgorithm;
 
 use super::der::{
@@ -12,24 +13,25 @@ use super::name::CanonicalName;
 use super::reason::Reason;
 use super::time::unix_seconds;
 
-/// One certificate's facts. All parts are owned: an anchor's live as long as its store.
+/// One certificate's facts. All parts are owned, most as parts of one copy: an anchor's live as long
+/// as its store.
 #[derive(Clone, Debug)]
 pub(super) struct Facts {
-    pub(super) der: Vec<u8>,
+    pub(super) der: Bytes,
     /// 1, 2 or 3; whatever else was written counts as it stands.
     version: u8,
     /// Content octets of its INTEGER.
-    pub(super) serial: Vec<u8>,
+    pub(super) serial: Bytes,
     pub(super) issuer: CanonicalName,
     pub(super) subject: CanonicalName,
     /// Content octets of the subject's SEQUENCE.
-    pub(super) subject_der: Vec<u8>,
+    pub(super) subject_der: Bytes,
     /// Unix seconds; nothing where the field has another shape.
     pub(super) not_before: Option<i64>,
     pub(super) not_after: Option<i64>,
     pub(super) key: PublicKey,
     /// The whole SubjectPublicKeyInfo.
-    pub(super) spki: Vec<u8>,
+    pub(super) spki: Bytes,
     pub(super) signed: Signed,
     pub(super) extensions: Extensions,
 }
@@ -43,18 +45,18 @@ pub(super) struct PublicKey {
     bits: Option<u32>,
     pub(super) explicit_curve: bool,
     /// Content octets of the algorithm identifier, and of the key's BIT STRING.
-    algorithm: Vec<u8>,
-    octets: Vec<u8>,
+    pub(super) algorithm: Bytes,
+    pub(super) octets: Bytes,
 }
 
 /// The signed part of a certificate and its signature.
 #[derive(Clone, Debug)]
 pub(super) struct Signed {
-    tbs: Vec<u8>,
+    tbs: Bytes,
     /// Content octets of the algorithm identifier around the TBS, and of the one inside it.
-    outer: Vec<u8>,
-    inner: Vec<u8>,
-    signature: Vec<u8>,
+    outer: Bytes,
+    inner: Bytes,
+    signature: Bytes,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -70,10 +72,12 @@ enum Family {
 impl Facts {
     /// Reads a certificate. Nothing where it is not one in its frame; odd contents are kept.
     pub(super) fn read(bytes: &[u8]) -> Option<Self> {
-        let mut certificate = Reader::new(der::only(bytes, SEQUENCE)?);
+        let der = Bytes::copy_from_slice(bytes);
+        let part = |bytes: &[u8]| der.slice_ref(bytes);
+        let mut certificate = Reader::new(der::only(&der, SEQUENCE)?);
         let tbs = certificate.expect(SEQUENCE)?;
-        let outer = certificate.expect(SEQUENCE)?.body.to_vec();
-        let signature = whole_octets(certificate.expect(BIT_STRING)?.body)?.to_vec();
+        let outer = certificate.expect(SEQUENCE)?.body;
+        let signature = whole_octets(certificate.expect(BIT_STRING)?.body)?;
 
         let mut fields = Reader::new(tbs.body);
         let version = match fields.optional(explicit(0))? {
@@ -83,13 +87,13 @@ impl Facts {
             },
             None => 1,
         };
-        let serial = fields.expect(INTEGER)?.body.to_vec();
-        let inner = fields.expect(SEQUENCE)?.body.to_vec();
+        let serial = fields.expect(INTEGER)?.body;
+        let inner = fields.expect(SEQUENCE)?.body;
         let issuer = CanonicalName::read(fields.expect(SEQUENCE)?.body)?;
         let mut validity = Reader::new(fields.expect(SEQUENCE)?.body);
-        let subject_der = fields.expect(SEQUENCE)?.body.to_vec();
+        let subject_der = fields.expect(SEQUENCE)?.body;
         let spki = fields.expect(SEQUENCE)?;
-        let key = PublicKey::read(spki.body)?;
+        let key = PublicKey::read(spki.body, part)?;
         let (_issuer_id, _subject_id) =
             (fields.optional(implicit(1))?, fields.optional(implicit(2))?);
         let extensions = match fields.optional(explicit(3))? {
@@ -97,23 +101,23 @@ impl Facts {
             None => Extensions::default(),
         };
         Some(Self {
-            der: bytes.to_vec(),
             version,
-            serial,
+            serial: part(serial),
             issuer,
-            subject: CanonicalName::read(&subject_der)?,
-            subject_der,
+            subject: CanonicalName::read(subject_der)?,
+            subject_der: part(subject_der),
             not_before: validity.read().and_then(unix_seconds),
             not_after: validity.read().and_then(unix_seconds),
             key,
-            spki: spki.whole.to_vec(),
+            spki: part(spki.whole),
             signed: Signed {
-                tbs: tbs.whole.to_vec(),
-                outer,
-                inner,
-                signature,
+                tbs: part(tbs.whole),
+                outer: part(outer),
+                inner: part(inner),
+                signature: part(signature),
             },
             extensions,
+            der: der.clone(),
         })
     }
 
@@ -219,8 +223,8 @@ pub(super) enum CaStanding {
 }
 
 impl PublicKey {
-    /// Reads the content of a SubjectPublicKeyInfo.
-    fn read(body: &[u8]) -> Option<Self> {
+    /// Reads the content of a SubjectPublicKeyInfo; `part` keeps a part of it.
+    fn read(body: &[u8], part: impl Fn(&[u8]) -> Bytes) -> Option<Self> {
         let mut fields = Reader::new(body);
         let algorithm = fields.expect(SEQUENCE)?.body;
         let octets = whole_octets(fields.expect(BIT_STRING)?.body)?;
@@ -244,8 +248,8 @@ impl PublicKey {
             family,
             bits,
             explicit_curve,
-            algorithm: algorithm.to_vec(),
-            octets: octets.to_vec(),
+            algorithm: part(algorithm),
+            octets: part(octets),
         })
     }
 
@@ -263,11 +267,13 @@ impl PublicKey {
 impl Signed {
     /// What was signed, the algorithm as it stands outside and inside of that, and the signature.
     pub(super) fn new(tbs: &[u8], (outer, inner): (&[u8], &[u8]), signature: &[u8]) -> Self {
+        let [tbs, outer, inner, signature] =
+            [tbs, outer, inner, signature].map(Bytes::copy_from_slice);
         Self {
-            tbs: tbs.to_vec(),
-            outer: outer.to_vec(),
-            inner: inner.to_vec(),
-            signature: signature.to_vec(),
+            tbs,
+            outer,
+            inner,
+            signature,
         }
     }
 

@@ -15,6 +15,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use rustls::DistinguishedName;
 use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime};
@@ -24,6 +25,7 @@ use webpki::{EndEntityCert, KeyUsage, VerifiedPath};
 use self::constrained::{INTERMEDIATES_MAX, Stand};
 use super::explain::Refused;
 use super::facts::Facts;
+use super::known::KnownKeys;
 use super::path::Path;
 use super::reason::Reason;
 use super::revocation::Revocation;
@@ -47,6 +49,7 @@ pub struct TrustStore {
     facts: Vec<Facts>,
     digest: [u8; 32],
     algorithms: WebPkiSupportedAlgorithms,
+    known: KnownKeys,
     revocation: Revocation,
 }
 
@@ -69,14 +72,16 @@ impl TrustStore {
                 store: name.to_owned(),
             });
         }
+        let algorithms =
+            rustls::crypto::aws_lc_rs::default_provider().signature_verification_algorithms;
         let mut store = Self {
             name: Arc::from(name),
             anchors: Vec::new(),
             webpki_anchors: Vec::new(),
             facts: Vec::new(),
             digest: [0; 32],
-            algorithms: rustls::crypto::aws_lc_rs::default_provider()
-                .signature_verification_algorithms,
+            algorithms,
+            known: KnownKeys::new(algorithms.all),
             revocation: Revocation::default(),
         };
         for (file, pem) in pems {
@@ -234,7 +239,7 @@ impl TrustStore {
         let path = presented
             .leaf
             .verify_for_usage(
-                self.algorithms.all,
+                &self.known.algorithms(),
                 anchors,
                 &presented.candidates,
                 time,
@@ -411,7 +416,7 @@ impl Refusal {
 /// subject. webpki tries every order of certificates that share a name (up to 200 000 steps); a
 /// peer may not spend that much of our time.
 fn issuer_candidates<'a>(others: &'a [CertificateDer<'a>]) -> Vec<CertificateDer<'a>> {
-    let mut subjects: Vec<Vec<u8>> = Vec::new();
+    let mut subjects: Vec<Bytes> = Vec::new();
     let mut candidates: Vec<CertificateDer<'a>> = Vec::new();
     for certificate in others {
         let Some(facts) = Facts::read(certificate) else {

@@ -105,7 +105,7 @@ impl TrustStore {
         checks.push(self.signature(certificate, above.first().copied(), is_anchor));
         checks.push(self.revoked(certificate, above.first().copied(), now));
         Some(Examined {
-            certificate: CertificateDer::from(certificate.der.clone()),
+            certificate: CertificateDer::from(certificate.der.to_vec()),
             is_anchor,
             checks,
         })

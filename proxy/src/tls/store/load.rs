@@ -143,6 +143,7 @@ impl TrustStore {
             subject: DistinguishedName::in_sequence(&facts.subject_der),
             certificate,
         });
+        self.known.add(&facts.key);
         self.facts.push(facts);
         Ok(())
     }
