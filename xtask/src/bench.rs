@@ -20,6 +20,7 @@ mod load;
 mod machine;
 mod measure;
 mod origin;
+mod pace;
 mod page;
 mod peers;
 mod process;
@@ -151,12 +152,14 @@ fn bench(root: &Path, target: &Path, options: &Options) -> Result<Record, Failur
     if running.is_empty() {
         return Err(Failure::new("no peer is left to measure"));
     }
+    let pace = pace::Pace::begin();
     let bench = measure::Bench {
         plan: &plan,
         peers: &running,
         origin: &origin,
         programs: &programs,
         machine: &machine,
+        pace: &pace,
     };
     bench.run(&mut record)?;
     record.targets = targets::judge(&record);

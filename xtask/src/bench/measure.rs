@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::load::{Load, Totals};
 use super::machine::Machine;
 use super::origin::Origin;
+use super::pace::Pace;
 use super::peers::{Kind, Peer};
 use super::programs::Programs;
 use super::record::{Record, Sample};
@@ -19,6 +20,7 @@ pub(super) struct Bench<'a> {
     pub(super) origin: &'a Origin,
     pub(super) programs: &'a Programs,
     pub(super) machine: &'a Machine,
+    pub(super) pace: &'a Pace,
 }
 
 /// Counters at one end of a window.
@@ -125,7 +127,7 @@ impl Bench<'_> {
             let sample = self.once(scenario, peer, rate)?;
             let better = best
                 .as_ref()
-                .is_none_or(|best| sample.foreign < best.foreign);
+                .is_none_or(|best| sample.trouble() < best.trouble());
             let clean = !sample.disturbed;
             if better {
                 best = Some(sample);
@@ -146,6 +148,7 @@ impl Bench<'_> {
             arguments.extend(["--rate".to_owned(), rate.to_string()]);
         }
         peer.empty_log()?;
+        let slow_before = self.pace.slowness();
         let mut load = self.load(peer, &arguments)?;
         // The first answer comes when certificates are made and connections under way.
         let _ready = load.totals()?;
@@ -154,7 +157,8 @@ impl Bench<'_> {
         thread::sleep(Duration::from_secs_f64(window));
         let after = self.read(peer, &mut load)?;
         load.finish()?;
-        self.judge(scenario, &before, &after)
+        let slow = self.pace.slowness().max(slow_before);
+        self.judge(scenario, slow, &before, &after)
     }
 
     fn load(&self, peer: &Peer, arguments: &[String]) -> Result<Load, Failure> {
@@ -175,6 +179,7 @@ impl Bench<'_> {
     fn judge(
         &self,
         scenario: &Scenario,
+        slow: f64,
         before: &Reading,
         after: &Reading,
     ) -> Result<Sample, Failure> {
@@ -206,7 +211,8 @@ impl Bench<'_> {
             peer_busy: peer / seconds,
             load_busy: load / seconds,
             foreign,
-            disturbed: foreign > FOREIGN_MAX,
+            slow,
+            disturbed: foreign > FOREIGN_MAX || slow > SLOW_MAX,
             latency: new.latency.clone(),
         })
     }
@@ -284,7 +290,8 @@ fn tell(round: usize, name: &str, scenario: &Scenario, sample: &Sample) {
         sample.peer_busy * 100.0,
         sample.load_busy * 100.0,
         if sample.disturbed {
-            format!(", DISTURBED by {:.0} %", sample.foreign * 100.0)
+            let (foreign, slow) = (sample.foreign * 100.0, sample.slow * 100.0);
+            format!(", DISTURBED: others {foreign:.0} %, the machine {slow:.0} % slower")
         } else {
             String::new()
         }
@@ -312,6 +319,8 @@ fn float(count: u64) -> f64 {
 const TRIES: usize = 3;
 /// Share of a core that others may use; the kernel's own threads and ticks need about one percent.
 const FOREIGN_MAX: f64 = 0.05;
+/// How much slower than at its best in this run the machine may be.
+const SLOW_MAX: f64 = 0.1;
 const IDLE_CONNECTIONS: u64 = 10_000;
 const IDLE_TIME_MAX: Duration = Duration::from_secs(60);
 const IDLE_STALL_MAX: Duration = Duration::from_secs(8);

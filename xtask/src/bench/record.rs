@@ -72,7 +72,10 @@ pub(super) struct Sample {
     pub(super) load_busy: f64,
     /// Share of a core that others used.
     pub(super) foreign: f64,
-    /// Whether that was too much, after three tries.
+    /// How much slower than at its best the machine was.
+    #[serde(default)]
+    pub(super) slow: f64,
+    /// Whether one of the two was too much, after three tries.
     pub(super) disturbed: bool,
     /// Percentile and microseconds (latency).
     pub(super) latency: Vec<(f64, f64)>,
@@ -160,6 +163,13 @@ impl Record {
             peer: peer.to_owned(),
             samples: vec![sample],
         });
+    }
+}
+
+impl Sample {
+    /// How much there is to be said against it, in shares.
+    pub(super) fn trouble(&self) -> f64 {
+        self.foreign + self.slow
     }
 }
 

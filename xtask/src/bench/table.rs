@@ -122,7 +122,8 @@ fn notes(text: &mut String, record: &Record) {
     if record.rows.iter().any(Row::disturbed) {
         add(
             text,
-            "* others used more than 5 % of a core in all three tries of a window.",
+            "* in all three tries of a window others used more than 5 % of a core, or the machine was more than a tenth slower \
+             than at its best.",
         );
     }
     for remark in &record.remarks {
