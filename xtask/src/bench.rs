@@ -152,7 +152,7 @@ fn bench(root: &Path, target: &Path, options: &Options) -> Result<Record, Failur
     if running.is_empty() {
         return Err(Failure::new("no peer is left to measure"));
     }
-    let pace = pace::Pace::begin();
+    let pace = pace::Pace::begin(plan.patience);
     let bench = measure::Bench {
         plan: &plan,
         peers: &running,

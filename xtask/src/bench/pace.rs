@@ -4,26 +4,55 @@
 
 use std::cell::Cell;
 use std::hint::black_box;
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// The machine's pace, by its best in this run.
 #[derive(Debug)]
 pub(super) struct Pace {
     /// Seconds that a piece took at best.
     best: Cell<f64>,
+    /// What the run may still spend on waiting, or on measuring again, because the machine is slow: one that stays
+    /// slow is measured as it is.
+    patience: Cell<Duration>,
 }
 
 impl Pace {
     /// Takes the machine as it is now for its best so far.
-    pub(super) fn begin() -> Self {
+    pub(super) fn begin(patience: Duration) -> Self {
         Self {
             best: Cell::new(now()),
+            patience: Cell::new(patience),
         }
     }
 
     /// How much slower than at its best the machine is: 0.1 is a tenth. To be asked while nothing is driven.
     pub(super) fn slowness(&self) -> f64 {
         self.against_best(now())
+    }
+
+    /// The same when the machine is at its best again, or when there is no patience left.
+    pub(super) fn settled(&self) -> f64 {
+        let mut slow = self.slowness();
+        if slow > SLOW_MAX && self.has_patience() {
+            println!("    waiting: the machine is {:.0} % slower", slow * 100.0);
+        }
+        while slow > SLOW_MAX && self.has_patience() {
+            thread::sleep(PAUSE);
+            self.spend(PAUSE);
+            slow = self.slowness();
+        }
+        slow
+    }
+
+    /// Whether a window in which the machine was slow is worth another.
+    pub(super) fn has_patience(&self) -> bool {
+        !self.patience.get().is_zero()
+    }
+
+    /// Time is lost because the machine is slow.
+    pub(super) fn spend(&self, time: Duration) {
+        self.patience.set(self.patience.get().saturating_sub(time));
     }
 
     fn against_best(&self, seconds: f64) -> f64 {
@@ -59,6 +88,9 @@ fn piece(seed: u64) -> u64 {
     lanes.into_iter().fold(0, u64::wrapping_add)
 }
 
+/// How much slower than at its best in this run the machine may be.
+pub(super) const SLOW_MAX: f64 = 0.1;
+const PAUSE: Duration = Duration::from_secs(1);
 /// Some 20 ms in all.
 const PIECES: usize = 20;
 const ROUNDS: usize = 100_000;
@@ -72,10 +104,25 @@ mod tests {
     fn the_best_is_what_others_are_slower_than() {
         let pace = Pace {
             best: Cell::new(2.0),
+            patience: Cell::default(),
         };
         assert!((pace.against_best(2.5) - 0.25).abs() < 1e-9);
         assert!(pace.against_best(1.0).abs() < 1e-9);
         assert!((pace.against_best(2.0) - 1.0).abs() < 1e-9);
+    }
+
+    /// The best can't be come up to again: it is the median of one lucky moment.
+    #[test]
+    fn a_machine_that_stays_slow_is_waited_for_as_long_as_there_is_patience() {
+        let pace = Pace {
+            best: Cell::new(1e-9),
+            patience: Cell::new(Duration::from_millis(1_500)),
+        };
+        pace.spend(Duration::from_millis(1_000));
+        assert!(pace.has_patience());
+        assert!(pace.settled() > SLOW_MAX);
+        assert!(!pace.has_patience());
+        assert!(pace.settled() > SLOW_MAX);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What is measured: the load of each scenario, and the unit its figure is per.
 
+use std::time::Duration;
+
 use super::peers::Kind;
 use crate::command::Failure;
 
@@ -51,6 +53,8 @@ pub(super) struct Plan {
     /// Seconds of warm-up, and of the window.
     pub(super) warmup: f64,
     pub(super) window: f64,
+    /// What may be lost to a machine that is slow for a while.
+    pub(super) patience: Duration,
 }
 
 /// The plan of a run.
@@ -75,6 +79,7 @@ pub(super) fn plan(quick: bool, rounds: Option<usize>, names: &[String]) -> Resu
         latency_rounds: rounds.unwrap_or(if quick { 1 } else { 5 }).max(1),
         warmup: if quick { 0.7 } else { 1.5 },
         window: if quick { 1.5 } else { 3.0 },
+        patience: Duration::from_secs(if quick { 15 } else { 300 }),
     })
 }
 
