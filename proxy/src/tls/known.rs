@@ -41,8 +41,12 @@ impl KnownKeys {
         }
     }
 
-    /// Adds a CA's key. One that can't be read is left to those who say so.
+    /// Adds a CA's key. One that can't be read is left to those who say so, and so is one in any form but
+    /// the uncompressed (RFC 5480 §2.2): the library would read some that webpki refuses.
     pub(super) fn add(&mut self, key: &PublicKey) {
+        if key.octets.first() != Some(&UNCOMPRESSED) {
+            return;
+        }
         let suits = |known: &&mut Known| *known.algorithm.public_key_alg_id() == *key.algorithm;
         for known in self.of_kinds.iter_mut().filter(suits) {
             if let Ok(parsed) = ParsedPublicKey::new(known.ours, &key.octets) {
@@ -92,10 +96,13 @@ impl SignatureVerificationAlgorithm for Known {
     }
 }
 
+/// First octet of a point with both coordinates (SEC 1 §2.3.3).
+const UNCOMPRESSED: u8 = 4;
+
 #[cfg(test)]
 mod tests {
-    use rcgen::SigningKey as _;
     use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384};
+    use rcgen::{PublicKeyData as _, SigningKey as _};
     use rustls::crypto::aws_lc_rs::default_provider;
 
     use super::super::facts::Facts;
@@ -134,6 +141,22 @@ mod tests {
                 assert!(!says(b"said", &forger.sign(b"said").unwrap()));
                 assert!(!says(b"said", &[]));
             }
+        }
+    }
+
+    /// aws-lc-rs takes a whole SubjectPublicKeyInfo for a key, which webpki does not.
+    #[test]
+    fn a_key_in_a_form_that_webpki_refuses_stays_refused() {
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
+        let mut odd = public(&key);
+        odd.octets = Bytes::from(key.subject_public_key_info());
+        assert!(ParsedPublicKey::new(&signature::ECDSA_P256_SHA256_ASN1, &odd.octets).is_ok());
+        let mut known = known();
+        known.add(&odd);
+        let signature = key.sign(b"said").unwrap();
+        for algorithm in known.algorithms() {
+            let said = algorithm.verify_signature(&odd.octets, b"said", &signature);
+            assert!(said.is_err(), "{algorithm:?}");
         }
     }
 
