@@ -128,7 +128,7 @@ impl Bench<'_> {
             let better = best
                 .as_ref()
                 .is_none_or(|best| sample.trouble() < best.trouble());
-            let again = self.is_worth_another(scenario, &sample);
+            let again = self.repeats(scenario, &sample);
             if better {
                 best = Some(sample);
             }
@@ -139,7 +139,8 @@ impl Bench<'_> {
         best.ok_or_else(|| Failure::new("not measured"))
     }
 
-    fn is_worth_another(&self, scenario: &Scenario, sample: &Sample) -> bool {
+    /// Whether a window is measured again; if the machine was slow in it, its time comes off the run's patience.
+    fn repeats(&self, scenario: &Scenario, sample: &Sample) -> bool {
         if sample.slow > SLOW_MAX && self.pace.has_patience() {
             let (warmup, window) = scenario.times(self.plan);
             self.pace.spend(Duration::from_secs_f64(warmup + window));

@@ -45,7 +45,7 @@ impl Pace {
         slow
     }
 
-    /// Whether a window in which the machine was slow is worth another.
+    /// Whether time may still be lost because the machine is slow.
     pub(super) fn has_patience(&self) -> bool {
         !self.patience.get().is_zero()
     }
