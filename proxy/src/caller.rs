@@ -10,7 +10,7 @@ use rustls::pki_types::CertificateDer;
 use sha2::{Digest, Sha256};
 
 use crate::bounded::BoundedCache;
-use crate::headers::mapping::HeaderBlock;
+use crate::headers::HeaderBlock;
 use crate::policy::Met;
 use crate::telemetry::Identity;
 use crate::tls::{Verdict, VerifiedPeer};
@@ -79,11 +79,11 @@ struct Held {
 
 impl Caller {
     /// Takes the peer of a completed handshake: what it presented, it has proved to own.
-    pub fn new(peer: &VerifiedPeer, judge: &impl Judge, now: u64) -> Self {
-        Self::of(peer.chain().unwrap_or_default(), judge, now)
+    pub fn new(peer: VerifiedPeer, judge: &impl Judge, now: u64) -> Self {
+        Self::of(&peer.into_chain(), judge, now)
     }
 
-    fn of(chain: &[CertificateDer<'static>], judge: &impl Judge, now: u64) -> Self {
+    fn of(chain: &Chain, judge: &impl Judge, now: u64) -> Self {
         let (chain, standing) = judge.standings().find(chain, judge, now);
         Self {
             chain,
@@ -159,12 +159,8 @@ impl Standings {
         }
     }
 
-    fn find(
-        &self,
-        chain: &[CertificateDer<'static>],
-        judge: &impl Judge,
-        now: u64,
-    ) -> (Chain, Arc<Standing>) {
+    /// How the callers with this chain stand, and one copy of it for all of them.
+    fn find(&self, chain: &Chain, judge: &impl Judge, now: u64) -> (Chain, Arc<Standing>) {
         let key = key(judge.application(), chain);
         for table in [&self.succeeded, &self.failed] {
             let mut table = table.lock().unwrap_or_else(PoisonError::into_inner);
@@ -175,7 +171,7 @@ impl Standings {
             }
         }
         let standing = Arc::new(judge.judge(chain, now));
-        let chain: Chain = chain.into();
+        let chain = Arc::clone(chain);
         let table = match standing.verdict {
             Verdict::Success(_) | Verdict::None => &self.succeeded,
             Verdict::Failed(_) => &self.failed,
@@ -237,7 +233,7 @@ mod tests {
         }
 
         fn ask(&self, certificate: &str, now: u64) -> Arc<Standing> {
-            let chain = [CertificateDer::from(certificate.as_bytes().to_vec())];
+            let chain: Chain = [CertificateDer::from(certificate.as_bytes().to_vec())].into();
             self.standings.find(&chain, self, now).1
         }
     }
@@ -258,12 +254,7 @@ mod tests {
                 } else {
                     Verdict::None
                 },
-                block: HeaderBlock {
-                    http1: Bytes::new(),
-                    pairs: Box::new([]),
-                    element: None,
-                    holds_until: u64::MAX,
-                },
+                block: HeaderBlock::new(Bytes::new(), Arc::default()),
                 workers: Box::default(),
                 fingerprint: None,
                 met: Met::default(),
@@ -316,7 +307,7 @@ mod tests {
     #[test]
     fn an_open_connection_is_judged_anew_when_its_standing_ends() {
         let judge = Counting::new(10, 100);
-        let caller = Caller::of(&[], &judge, 0);
+        let caller = Caller::of(&Chain::default(), &judge, 0);
         caller.standing(&judge, 99);
         assert_eq!(judge.asked.get(), 1);
         caller.standing(&judge, 100);
@@ -326,7 +317,7 @@ mod tests {
     #[test]
     fn a_standing_is_one_applications_own() {
         let judge = Counting::new(10, 100);
-        let caller = Caller::of(&[], &judge, 0);
+        let caller = Caller::of(&Chain::default(), &judge, 0);
         for application in [1, 2, 1, 0, 2] {
             judge.application.set(application);
             caller.standing(&judge, 50);

@@ -78,16 +78,16 @@ pub async fn connection(accepted: Accepted, worker: Rc<Worker>, drain: DrainWatc
     // What the handshake was made for; every request on this connection must agree with it.
     let application = Arc::clone(snapshot.application(shaken.application));
     // Now it is known which chain the client owns; how it stands is asked again on every request.
-    let bound = Bound::new(serving, Arc::clone(&application), &peer, client.ip());
+    let (protocol, agreed) = (Protocol::agreed(peer.http2), agreed(&peer));
+    let bound = Bound::new(serving, Arc::clone(&application), peer, client.ip());
     let standing = bound.standing(&application);
-    record.agreed(&agreed(&peer), &standing.identity);
+    record.agreed(&agreed, &standing.identity);
     if !application.admits(&standing.verdict) {
         // Only with TLS-level rejection: a resumed session whose certificate no longer verifies.
         record.handshake_failed(HandshakeFailure::NotAdmitted);
         tracing::debug!(%client, "resumed session refused");
         return;
     }
-    let protocol = Protocol::agreed(peer.http2);
     let withdrawal = Rc::<Withdrawal>::default();
     let exchange = Rc::new(Exchange {
         current: Rc::clone(&worker.current),

@@ -4,6 +4,7 @@
 //! the way back. An error here is a breach, so the order is fixed by type: the only input of
 //! injection is the output of stripping.
 
+pub mod block;
 pub mod date;
 pub mod families;
 pub mod forwarded;
@@ -19,10 +20,11 @@ pub mod template;
 pub mod trailers;
 pub mod xfcc;
 
+pub use block::HeaderBlock;
 pub use date::ensure_date;
 pub use families::family_names;
 pub use forwarded::{ClientHop, Forwarding};
-pub use mapping::{HeaderBlock, Mapping, MappingError};
+pub use mapping::{Mapping, MappingError};
 pub use names::Hygiene;
 pub use preset::Preset;
 pub use refusal::Refusal;

@@ -304,7 +304,7 @@ impl<'a> Path<'a> {
             Variable::TrustStore => alone(self.path.store.as_bytes()),
             Variable::RootDn => self.root()?.rfc2253(),
             Variable::RootDnLegacy => self.root()?.legacy(),
-            Variable::RootFingerprintSha256 => lower(&Sha256::digest(&self.path.anchor)),
+            Variable::RootFingerprintSha256 => lower(&Sha256::digest(&*self.path.anchor)),
             _ => return None,
         };
         Some(value.into())

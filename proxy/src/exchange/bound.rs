@@ -40,7 +40,7 @@ impl Bound {
     pub fn new(
         serving: Rc<Serving>,
         application: Arc<Application>,
-        peer: &VerifiedPeer,
+        peer: VerifiedPeer,
         client: IpAddr,
     ) -> Self {
         let judging = serving.snapshot.judging(&application);

@@ -1,14 +1,15 @@
 //! From the operator's choice of presets and free templates to the header block of one caller.
 //!
-//! A mapping is compiled and checked once; rendering makes one buffer, which holds the HTTP/1.1 lines
-//! and out of which the values for HTTP/2 are cut. Refused: names that are no plain token, and names
+//! A mapping is compiled and checked once; rendering makes one buffer of lines. Refused: names that are no plain token, and names
 //! by which the message is framed, routed, authorised or handed on.
 
 use std::fmt;
+use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue};
+use http::HeaderName;
 
+use super::block::HeaderBlock;
 use super::families::family_names;
 use super::names::canonical_key;
 use super::preset::{Form, Preset};
@@ -23,6 +24,8 @@ mod tests;
 #[derive(Clone, Debug)]
 pub struct Mapping {
     entries: Box<[Entry]>,
+    /// Theirs, in their order.
+    names: Arc<[HeaderName]>,
     wanted: VariableSet,
     /// What begins an element of `x-forwarded-client-cert`: Herald's own URIs.
     by: XfccBy,
@@ -55,21 +58,6 @@ pub struct MappingError {
     pub entry: usize,
     /// What is wrong, and what is allowed.
     pub message: String,
-}
-
-/// The headers of one caller, ready to be written. Clones share the bytes.
-#[derive(Clone, Debug)]
-pub struct HeaderBlock {
-    /// Whole lines, `X-CERT-VERIFY: SUCCESS\r\n`, names in the spelling of the operator or preset.
-    pub http1: Bytes,
-    /// The same headers for HTTP/2: names in lower case, values without outer spaces (RFC 9113
-    /// §8.2.1 forbids them; HTTP/1.1 receivers drop them), never indexed (RFC 7541 §7.1.3).
-    pub pairs: Box<[(HeaderName, HeaderValue)]>,
-    /// The value of `x-forwarded-client-cert`, if it is there in one of Envoy's formats and may come
-    /// behind a trusted forwarder's.
-    pub element: Option<xfcc::Element>,
-    /// Unix seconds at which the block must be rendered anew (first second it may be wrong).
-    pub holds_until: u64,
 }
 
 impl Mapping {
@@ -143,6 +131,7 @@ impl Mapping {
             .fold(VariableSet::EMPTY, VariableSet::union);
         Self {
             element: entries.iter().enumerate().find_map(Entry::element),
+            names: entries.iter().map(|entry| entry.name.clone()).collect(),
             entries: entries.into(),
             wanted,
             by: XfccBy::default(),
@@ -187,7 +176,6 @@ impl Mapping {
     /// absent.
     pub fn render(&self, values: &Values) -> HeaderBlock {
         let mut lines = Vec::with_capacity(USUAL_BLOCK);
-        let mut spans = Vec::with_capacity(self.entries.len());
         let mut element = None;
         for (number, entry) in self.entries.iter().enumerate() {
             let line = lines.len();
@@ -207,28 +195,19 @@ impl Mapping {
                 if let Some((_, told, _)) = own.filter(|_| self.appends) {
                     element = Some(told.element(start..lines.len(), values, &self.by));
                 }
-                spans.push((entry, start, lines.len()));
                 lines.extend_from_slice(b"\r\n");
             } else {
                 lines.truncate(line);
             }
         }
         // It is kept for long: no larger than it must be.
-        let http1 = Bytes::copy_from_slice(&lines);
-        let pairs = spans.into_iter().filter_map(|(entry, start, end)| {
-            let whole = http1.slice(start..end);
-            let mut value =
-                HeaderValue::from_maybe_shared(whole.slice_ref(whole.trim_ascii())).ok()?;
-            value.set_sensitive(true);
-            Some((entry.name.clone(), value))
-        });
-        let days = self.wanted.contains(Variable::DaysRemaining);
-        HeaderBlock {
-            pairs: pairs.collect(),
-            element,
-            holds_until: if days { values.holds_until } else { u64::MAX },
-            http1,
+        let lines = Bytes::copy_from_slice(&lines);
+        let mut block = HeaderBlock::new(lines, Arc::clone(&self.names));
+        block.element = element;
+        if self.wanted.contains(Variable::DaysRemaining) {
+            block.holds_until = values.holds_until;
         }
+        block
     }
 }
 
@@ -244,13 +223,6 @@ impl Entry {
             let (_, format) = variables.find(|(variable, _)| template.is_only(*variable))?;
             Some((at, told, format))
         })
-    }
-}
-
-impl HeaderBlock {
-    /// How much memory its bytes take.
-    pub fn bytes(&self) -> usize {
-        self.http1.len() + self.element.as_ref().map_or(0, xfcc::Element::bytes)
     }
 }
 

@@ -9,9 +9,9 @@ use http::header::{self, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Version};
 
 use super::Refusal;
+use super::block::HeaderBlock;
 use super::forwarded::{ClientHop, FieldSink};
 use super::hop::HopList;
-use super::mapping::HeaderBlock;
 use super::names::{Hygiene, is_connection_field};
 use super::xfcc::Forwarded;
 use crate::http::Upgrades;

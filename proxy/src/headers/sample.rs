@@ -18,7 +18,7 @@ pub fn sample(preset: Preset) -> Result<Vec<u8>, pem::Error> {
     let leaf = CertificateDer::from_pem_slice(CALLER)?;
     let verdict = Verdict::Success(Arc::new(ValidPath {
         intermediates: Vec::new(),
-        anchor: CertificateDer::from_pem_slice(CA)?,
+        anchor: CertificateDer::from_pem_slice(CA)?.into(),
         store: "partners".into(),
     }));
     let mapping = Mapping::of(preset);

@@ -80,7 +80,7 @@ impl Attributes {
                 hex(&Sha256::digest(der), encode::hex_lower),
             ],
             trust_store: vec![path.store.to_string()],
-            root: vec![hex(&Sha256::digest(&path.anchor), encode::hex_lower)],
+            root: vec![hex(&Sha256::digest(&*path.anchor), encode::hex_lower)],
             ..Self::default()
         };
         let issuer = path.intermediates.first().unwrap_or(&path.anchor);

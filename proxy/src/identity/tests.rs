@@ -28,7 +28,7 @@ fn golden(name: &str) -> Vec<u8> {
 fn success(intermediates: &[Vec<u8>], anchor: Vec<u8>) -> Verdict {
     Verdict::Success(Arc::new(ValidPath {
         intermediates: intermediates.iter().cloned().map(Into::into).collect(),
-        anchor: anchor.into(),
+        anchor: Arc::new(anchor.into()),
         store: "partners".into(),
     }))
 }

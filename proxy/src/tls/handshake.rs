@@ -66,7 +66,7 @@ pub struct Handshaken {
 /// been checked, now or in the handshake that a resumed session goes back to.
 #[derive(Debug)]
 pub struct VerifiedPeer {
-    chain: Option<Vec<CertificateDer<'static>>>,
+    chain: Arc<[CertificateDer<'static>]>,
     /// Whether ALPN chose HTTP/2.
     pub http2: bool,
     /// Whether the session was resumed.
@@ -80,9 +80,9 @@ pub struct VerifiedPeer {
 }
 
 impl VerifiedPeer {
-    /// The certificates the client presented, leaf first; never empty if present.
-    pub fn chain(&self) -> Option<&[CertificateDer<'static>]> {
-        self.chain.as_deref()
+    /// The certificates the client presented, leaf first; none if it presented none.
+    pub fn into_chain(self) -> Arc<[CertificateDer<'static>]> {
+        self.chain
     }
 }
 
@@ -157,10 +157,7 @@ pub async fn handshake(
         .and_then(|(suite, secret)| Keys::new(suite, secret));
     let sender = kernel.and_then(|kernel| Sender::new(kernel, keys?));
     let peer = VerifiedPeer {
-        chain: connection
-            .peer_certificates()
-            .filter(|chain| !chain.is_empty())
-            .map(<[CertificateDer<'static>]>::to_vec),
+        chain: connection.peer_certificates().unwrap_or_default().into(),
         http2: connection.alpn_protocol() == Some(b"h2"),
         resumed: connection.handshake_kind() == Some(HandshakeKind::Resumed),
         version: connection.protocol_version(),

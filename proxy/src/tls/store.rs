@@ -55,7 +55,7 @@ pub struct TrustStore {
 
 #[derive(Debug)]
 struct Anchor {
-    certificate: CertificateDer<'static>,
+    certificate: Arc<CertificateDer<'static>>,
     subject: DistinguishedName,
 }
 
@@ -136,7 +136,7 @@ impl TrustStore {
 
     /// The CA certificates.
     pub fn certificates(&self) -> impl Iterator<Item = &CertificateDer<'static>> {
-        self.anchors.iter().map(|anchor| &anchor.certificate)
+        self.anchors.iter().map(|anchor| &*anchor.certificate)
     }
 
     /// SHA-256 over the sorted certificates: the same for stores that decide alike.
@@ -257,7 +257,7 @@ impl TrustStore {
         let intermediates = intermediates.into_iter().map(CertificateDer::into_owned);
         let valid = ValidPath {
             intermediates: intermediates.collect(),
-            anchor: anchor.certificate.clone(),
+            anchor: Arc::clone(&anchor.certificate),
             store: Arc::clone(&self.name),
         };
         Ok((valid, ends.get()))
@@ -435,10 +435,7 @@ fn issuer_candidates<'a>(others: &'a [CertificateDer<'a>]) -> Vec<CertificateDer
 }
 
 fn digest(anchors: &[Anchor]) -> [u8; 32] {
-    let mut sorted: Vec<&[u8]> = anchors
-        .iter()
-        .map(|anchor| anchor.certificate.as_ref())
-        .collect();
+    let mut sorted: Vec<&[u8]> = anchors.iter().map(|anchor| &**anchor.certificate).collect();
     sorted.sort_unstable();
     let mut hash = Sha256::new();
     for certificate in sorted {

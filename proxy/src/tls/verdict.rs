@@ -23,8 +23,8 @@ pub enum Verdict {
 pub struct ValidPath {
     /// Intermediates in path order, without leaf and anchor.
     pub intermediates: Vec<CertificateDer<'static>>,
-    /// The operator's CA certificate at the end of the path.
-    pub anchor: CertificateDer<'static>,
+    /// The operator's CA certificate at the end of the path: the store's, which all its paths share.
+    pub anchor: Arc<CertificateDer<'static>>,
     /// The configured name of the trust store that holds the anchor.
     pub store: Arc<str>,
 }

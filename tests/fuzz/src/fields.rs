@@ -49,9 +49,9 @@ pub(crate) fn lines(section: &[u8]) -> Vec<(&[u8], &[u8])> {
 /// The block has each name of its mapping at most once, in both of its forms alike.
 pub(crate) fn is_sound(block: &HeaderBlock, mapping: &Mapping) {
     let fields = lines(&block.http1);
-    assert_eq!(fields.len(), block.pairs.len());
+    assert_eq!(fields.len(), block.pairs().len());
     let mut left: Vec<_> = mapping.names().map(str::to_ascii_lowercase).collect();
-    for ((name, value), (pair_name, pair_value)) in fields.into_iter().zip(&block.pairs) {
+    for ((name, value), (pair_name, pair_value)) in fields.into_iter().zip(block.pairs()) {
         assert!(pair_name.as_str().as_bytes().eq_ignore_ascii_case(name));
         assert_eq!(pair_value.as_bytes(), value);
         assert!(!value.is_empty(), "absent means absent");

@@ -127,7 +127,7 @@ fn objects(list: &[u8]) -> Vec<Vec<u8>> {
 /// Herald's element in the text format and in JSON.
 static OWN: LazyLock<[Vec<u8>; 2]> = LazyLock::new(|| {
     let [text, json] = &*BLOCKS;
-    let value = |block: &HeaderBlock| block.pairs[0].1.as_bytes().to_vec();
+    let value = |block: &HeaderBlock| block.pairs()[0].1.as_bytes().to_vec();
     [value(text), objects(&value(json)).remove(0)]
 });
 

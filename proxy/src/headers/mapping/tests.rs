@@ -22,7 +22,7 @@ fn der(pem: &str) -> Vec<u8> {
 fn verified() -> Verdict {
     Verdict::Success(Arc::new(ValidPath {
         intermediates: vec![der(CA).into()],
-        anchor: der(CA).into(),
+        anchor: Arc::new(der(CA).into()),
         store: "partners".into(),
     }))
 }
@@ -68,8 +68,8 @@ fn the_default_is_the_worker_preset() {
          X-CERT-NOTAF: Nov  1 00:00:00 2027 GMT\r\n"
     );
     assert_eq!(block.holds_until, u64::MAX);
-    assert_eq!(block.pairs.len(), 10);
-    for ((name, value), line) in block.pairs.iter().zip(lines(&block).lines()) {
+    assert_eq!(block.pairs().len(), 10);
+    for ((name, value), line) in block.pairs().iter().zip(lines(&block).lines()) {
         let (spelled, text) = line.split_once(": ").unwrap();
         assert_eq!(name.as_str(), spelled.to_lowercase());
         assert_eq!(value.as_bytes(), text.as_bytes());
@@ -125,7 +125,7 @@ fn rfc_9440_headers_exist_only_of_a_certificate_that_verified() {
     );
     for verdict in [Verdict::None, Verdict::Failed(Reason::Expired)] {
         let block = render(&mapping, PLAIN, &verdict);
-        assert!(block.http1.is_empty() && block.pairs.is_empty());
+        assert!(block.http1.is_empty() && block.pairs().is_empty());
     }
     let forward = Mapping::compile(&[Preset::CloudflareForward], &[]).unwrap();
     assert!(
@@ -167,7 +167,7 @@ fn outer_spaces_stay_on_http1_and_go_on_http2() {
     let mapping = Mapping::compile(&[], &free(&[("X-S", "{certSubjectDN}")])).unwrap();
     let block = render(&mapping, LEAD, &verified());
     assert_eq!(lines(&block), "X-S: CN=\\ lead#x\\ \r\n");
-    assert_eq!(block.pairs[0].1.as_bytes(), b"CN=\\ lead#x\\");
+    assert_eq!(block.pairs()[0].1.as_bytes(), b"CN=\\ lead#x\\");
 }
 
 #[test]

@@ -38,7 +38,8 @@ impl Outbound<'_> {
 
     fn http2_fields(&self) -> Option<HeaderMap> {
         let client = self.head.headers();
-        let own = self.block.pairs.len() + FRAMING_FIELDS + WAY_FIELDS;
+        let pairs = self.block.pairs();
+        let own = pairs.len() + FRAMING_FIELDS + WAY_FIELDS;
         let mut fields = HeaderMap::try_with_capacity(client.len() + own).ok()?;
         for (name, value) in self.client_fields() {
             put(&mut fields, name.clone(), value.clone())?;
@@ -68,7 +69,7 @@ impl Outbound<'_> {
         if !way.complete {
             return None;
         }
-        for (name, value) in &self.block.pairs {
+        for (name, value) in pairs {
             let value = match &self.forwarded {
                 Some(appended) if *name == xfcc::NAME => appended.value()?,
                 _ => value.clone(),

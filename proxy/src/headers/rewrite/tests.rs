@@ -12,21 +12,9 @@ use crate::telemetry::RequestIds;
 use crate::tls::Verdict;
 
 fn block() -> HeaderBlock {
-    HeaderBlock {
-        http1: Bytes::from_static(b"X-CERT-PRESENTED: 0\r\nX-CERT-VERIFY: NONE\r\n"),
-        pairs: Box::new([
-            (
-                HeaderName::from_static("x-cert-presented"),
-                HeaderValue::from_static("0"),
-            ),
-            (
-                HeaderName::from_static("x-cert-verify"),
-                HeaderValue::from_static("NONE"),
-            ),
-        ]),
-        element: None,
-        holds_until: u64::MAX,
-    }
+    let names = ["x-cert-presented", "x-cert-verify"].map(HeaderName::from_static);
+    let lines = Bytes::from_static(b"X-CERT-PRESENTED: 0\r\nX-CERT-VERIFY: NONE\r\n");
+    HeaderBlock::new(lines, names.into())
 }
 
 fn hygiene() -> Hygiene {
@@ -113,10 +101,7 @@ fn secrets_and_identity_are_never_indexed() {
     let (parts, body) = request.into_parts();
     let head = RequestHead::check(parts, &body, &HeaderValue::from_static("fallback")).unwrap();
     let permit = policy::authorize(ClientAuth::Off, &Verdict::None).unwrap();
-    let (hygiene, mut block) = (hygiene(), block());
-    for (_, value) in &mut block.pairs {
-        value.set_sensitive(true);
-    }
+    let (hygiene, block) = (hygiene(), block());
     let hop = Forwarding::default().hop(std::net::Ipv4Addr::LOCALHOST.into());
     let id = RequestIds::new([0; 16]).next();
     let way = Way { hop: &hop, id: &id };

@@ -45,7 +45,7 @@ fn verified(anchor: &[u8], intermediates: &[&[u8]]) -> Verdict {
             .iter()
             .map(|der| der.to_vec().into())
             .collect(),
-        anchor: anchor.to_vec().into(),
+        anchor: Arc::new(anchor.to_vec().into()),
         store: "partners".into(),
     }))
 }

@@ -53,7 +53,7 @@ impl TrustStore {
                 .iter()
                 .take(1)
                 .chain(&path.intermediates)
-                .chain([&path.anchor])
+                .chain([&*path.anchor])
                 .filter_map(|certificate| Facts::read(certificate))
                 .collect(),
             None => chain.iter().map_while(|c| Facts::read(c)).collect(),
@@ -79,7 +79,7 @@ impl TrustStore {
         let is_anchor = self
             .anchors
             .iter()
-            .any(|a| *a.certificate == *certificate.der);
+            .any(|a| **a.certificate == *certificate.der);
         let mut checks = vec![
             check("dates", certificate.time_fault(now)),
             extensions(certificate),

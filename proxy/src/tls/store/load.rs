@@ -1,6 +1,7 @@
 //! PEM files into anchors: strictly, naming the file and block of the first thing that is wrong.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustls::DistinguishedName;
 use rustls::pki_types::CertificateDer;
@@ -127,7 +128,7 @@ impl TrustStore {
         if self
             .anchors
             .iter()
-            .any(|anchor| anchor.certificate == certificate)
+            .any(|anchor| *anchor.certificate == certificate)
         {
             return Ok(());
         }
@@ -141,7 +142,7 @@ impl TrustStore {
         self.webpki_anchors.push(anchor);
         self.anchors.push(Anchor {
             subject: DistinguishedName::in_sequence(&facts.subject_der),
-            certificate,
+            certificate: Arc::new(certificate),
         });
         self.known.add(&facts.key);
         self.facts.push(facts);

@@ -78,7 +78,7 @@ fn a_good_chain_succeeds_until_its_first_certificate_ends() {
         panic!("{judgement:?}")
     };
     assert_eq!(path.intermediates, [middle.der().clone()]);
-    assert_eq!(path.anchor, *root.der());
+    assert_eq!(*path.anchor, *root.der());
     assert_eq!(&*path.store, "test");
 
     let at_the_end = store_of(&[&root]).judge(&chain, DECEMBER);

@@ -45,7 +45,7 @@ fn constraints_on_directory_names_and_addresses_bind() {
                 (None, Verdict::Success(path)) => {
                     assert_eq!(path.intermediates.len(), chain.len() - 1, "{row:?}");
                     assert_eq!(path.intermediates.last(), Some(&middle_der), "{row:?}");
-                    assert_eq!(path.anchor, *top.der());
+                    assert_eq!(*path.anchor, *top.der());
                 }
                 (Some(wanted), Verdict::Failed(reason)) if wanted == reason => {}
                 _ => panic!("{row:?}: {verdict:?}"),

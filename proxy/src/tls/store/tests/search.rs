@@ -78,7 +78,7 @@ fn a_cross_signed_ca_leads_to_whichever_root_is_trusted() {
             let Verdict::Success(path) = store.judge(&chain, NOW).verdict else {
                 panic!("{:?}", store.judge(&chain, NOW));
             };
-            assert_eq!(path.anchor, *trusted.der());
+            assert_eq!(*path.anchor, *trusted.der());
             assert_eq!(path.intermediates.len(), 1);
         }
     }
