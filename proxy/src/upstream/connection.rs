@@ -1,6 +1,8 @@
-//! One connection to an origin: the unsplit socket and its two buffers, which outlive a request so
-//! that a small one costs one write, one read and no allocation.
+//! One connection to an origin: the unsplit socket and its two buffers. It has them while something is
+//! in them, from the pool, which lends them to one connection after another: a small request costs one
+//! write, one read and no allocation, and of many connections that wait none holds a buffer.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
@@ -23,6 +25,21 @@ pub(super) struct Connection<S> {
     /// The deadline of the response head. It stays registered from request to request, because
     /// moving a registered one on is cheap and making one is not.
     timer: Option<Pin<Box<Sleep>>>,
+}
+
+/// The buffers that the connections of a pool have in turn.
+#[derive(Default)]
+pub(super) struct Buffers {
+    read: Cell<BytesMut>,
+    out: Cell<BytesMut>,
+}
+
+impl Buffers {
+    /// Gives their memory back.
+    pub(super) fn clear(&self) {
+        self.read.take();
+        self.out.take();
+    }
 }
 
 impl<S> Connection<S> {
@@ -62,17 +79,27 @@ impl<S> Connection<S> {
         }
     }
 
+    /// Room for the head of a request.
+    pub(super) fn head(&mut self, buffers: &Buffers) -> &mut BytesMut {
+        take_spare(&buffers.out, &mut self.out);
+        self.out.reserve(USUAL_HEAD);
+        &mut self.out
+    }
+
+    /// The buffers are the next one's, if nothing is in them and they are not of a large body.
+    fn leave(&mut self, buffers: &Buffers) {
+        leave_spare(&buffers.read, &mut self.read);
+        leave_spare(&buffers.out, &mut self.out);
+    }
+
     /// Gives back what a connection between two requests does not need. The size of the last
     /// answers is remembered, so that the next one of that size is read at once.
-    pub(super) fn shrink(&mut self) {
+    pub(super) fn shrink(&mut self, buffers: &Buffers) {
         self.out.clear();
-        if self.out.capacity() > MAX_IDLE_BUFFER {
-            self.out = BytesMut::new();
-        }
-        self.read_size = self.read_size.min(MAX_IDLE_BUFFER);
-        if self.read.capacity() > MAX_IDLE_BUFFER {
-            self.read = BytesMut::new();
-        }
+        self.leave(buffers);
+        self.read = BytesMut::new();
+        self.out = BytesMut::new();
+        self.read_size = self.read_size.min(MAX_SPARE);
     }
 
     /// The body went past the buffers, and the next one may as well: what is read with its head
@@ -84,11 +111,9 @@ impl<S> Connection<S> {
         }
     }
 
-    /// Gives back what a connection without work does not need.
+    /// What the last answers were like is forgotten.
     pub(super) fn rest(&mut self) {
         self.read_size = SMALL_READ;
-        self.read = BytesMut::new();
-        self.out = BytesMut::new();
     }
 }
 
@@ -104,11 +129,19 @@ impl<S: AsyncRead + Unpin> Connection<S> {
     }
 
     /// Reads once; the number of bytes appended to `read`, 0 at the end of the stream.
-    pub(super) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    pub(super) fn poll_fill(
+        &mut self,
+        buffers: &Buffers,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        take_spare(&buffers.read, &mut self.read);
         self.make_room();
         let room = (self.read.capacity() - self.read.len()).min(LARGE_READ);
         let mut buffer = (&mut self.read).limit(room);
-        let count = ready!(pin!(self.io.read_buf(&mut buffer)).poll(cx))?;
+        let Poll::Ready(count) = pin!(self.io.read_buf(&mut buffer)).poll(cx)? else {
+            self.leave(buffers);
+            return Poll::Pending;
+        };
         if count >= room {
             self.read_size = (self.read_size * 4).min(LARGE_READ);
         }
@@ -159,6 +192,18 @@ impl<S: AsyncWrite + Unpin> Connection<S> {
     }
 }
 
+fn take_spare(spare: &Cell<BytesMut>, buffer: &mut BytesMut) {
+    if buffer.capacity() == 0 {
+        *buffer = spare.take();
+    }
+}
+
+fn leave_spare(spare: &Cell<BytesMut>, buffer: &mut BytesMut) {
+    if buffer.is_empty() && (1..=MAX_SPARE).contains(&buffer.capacity()) {
+        spare.set(std::mem::take(buffer));
+    }
+}
+
 /// Drops up to `count` bytes from the front of `buffer`; how many remain to be dropped.
 fn consume(buffer: &mut impl Buf, count: usize) -> usize {
     let here = buffer.remaining().min(count);
@@ -169,8 +214,68 @@ fn consume(buffer: &mut impl Buf, count: usize) -> usize {
 /// A head and a small body.
 const SMALL_READ: usize = 4 * 1024;
 
+/// A request's head with some ten headers of Herald's.
+const USUAL_HEAD: usize = 2 * 1024;
+
 /// The piece in which a large body is handed on.
 const LARGE_READ: usize = 64 * 1024;
 
-/// The most bytes that each buffer keeps between two requests.
-const MAX_IDLE_BUFFER: usize = 16 * 1024;
+/// The most bytes that a buffer has which is kept for the next connection.
+const MAX_SPARE: usize = 16 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn connections_have_one_buffer_in_turn_and_none_while_they_wait() {
+        let buffers = Buffers::default();
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut places = Vec::new();
+        for _ in 0..3 {
+            let (mut origin, near) = tokio::io::duplex(64);
+            let mut connection = Connection::new(near);
+            connection.head(&buffers).put_slice(b"head");
+            assert!(connection.poll_fill(&buffers, &mut cx).is_pending());
+            assert_eq!(&*connection.out, b"head");
+            connection.out.clear();
+            assert!(connection.poll_fill(&buffers, &mut cx).is_pending());
+            assert_eq!(
+                (connection.read.capacity(), connection.out.capacity()),
+                (0, 0)
+            );
+            origin.write_all(b"answer").await.unwrap();
+            let filled = connection.poll_fill(&buffers, &mut cx);
+            assert!(matches!(filled, Poll::Ready(Ok(6))));
+            assert_eq!(connection.read.split().freeze(), "answer");
+            places.push(connection.head(&buffers).as_ptr());
+            connection.shrink(&buffers);
+            assert_eq!(
+                (connection.read.capacity(), connection.out.capacity()),
+                (0, 0)
+            );
+        }
+        places.dedup();
+        assert_eq!(places.len(), 1);
+        buffers.clear();
+        assert_eq!(
+            buffers.read.take().capacity() + buffers.out.take().capacity(),
+            0
+        );
+    }
+
+    #[tokio::test]
+    async fn what_came_stays_with_its_connection() {
+        let buffers = Buffers::default();
+        let mut cx = Context::from_waker(Waker::noop());
+        let (mut origin, near) = tokio::io::duplex(64);
+        let mut connection = Connection::new(near);
+        origin.write_all(b"HTTP/1.1 200").await.unwrap();
+        assert!(connection.poll_fill(&buffers, &mut cx).is_ready());
+        assert!(connection.poll_fill(&buffers, &mut cx).is_pending());
+        assert_eq!(&*connection.read, b"HTTP/1.1 200");
+        assert_eq!(buffers.read.take().capacity(), 0);
+    }
+}

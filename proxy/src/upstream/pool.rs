@@ -6,14 +6,17 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::fmt;
+use std::io;
 use std::rc::Rc;
+use std::task::{Context, Poll};
 
+use bytes::BytesMut;
 use http::HeaderMap;
 use tokio::io::AsyncRead;
 use tokio::time::Instant;
 
 use super::balance::Fingerprint;
-use super::connection::Connection;
+use super::connection::{Buffers, Connection};
 use super::limits::Limits;
 
 /// Whose a connection is; `None` for anybody's.
@@ -37,6 +40,7 @@ pub(super) struct Pool<S> {
     pub(super) request_trailers: TrailerFilter,
     pub(super) response_trailers: TrailerFilter,
     pub(super) stats: Counters,
+    buffers: Buffers,
     /// Oldest first.
     idle: RefCell<VecDeque<Idle<S>>>,
     /// The time of the last checkout or sweep. A connection that comes back is dated with it: too
@@ -92,6 +96,7 @@ impl<S> Pool<S> {
             request_trailers: Rc::clone(&filters.request),
             response_trailers: Rc::clone(&filters.response),
             stats: Counters::default(),
+            buffers: Buffers::default(),
             idle: RefCell::default(),
             clock: Cell::new(Instant::now()),
         }
@@ -155,6 +160,7 @@ impl<S: AsyncRead + Unpin> Pool<S> {
     /// Closes what has been idle for too long or was ended by the origin.
     pub(super) fn sweep(&self, now: Instant) {
         self.clock.set(now);
+        self.buffers.clear();
         self.idle.borrow_mut().retain_mut(|idle| {
             let keep = !self.has_expired(idle, now) && idle.connection.is_quiet();
             if keep {
@@ -212,6 +218,11 @@ pub(super) struct Lease<S> {
 }
 
 impl<S> Lease<S> {
+    /// Where the head of the request is written.
+    pub(super) fn head(&mut self) -> &mut BytesMut {
+        self.connection.head(&self.pool.buffers)
+    }
+
     /// Ends the request: it was sent completely, its response came completely, and both sides may
     /// go on. Bytes behind the response close the connection all the same.
     pub(super) fn complete(self) {
@@ -221,9 +232,16 @@ impl<S> Lease<S> {
             owner,
         } = self;
         if connection.read.is_empty() {
-            connection.shrink();
+            connection.shrink(&pool.buffers);
             pool.put(connection, owner);
         }
+    }
+}
+
+impl<S: AsyncRead + Unpin> Lease<S> {
+    /// [`Connection::poll_fill`].
+    pub(super) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        self.connection.poll_fill(&self.pool.buffers, cx)
     }
 }
 

@@ -171,7 +171,7 @@ where
             let Some(lease) = &mut self.lease else {
                 continue;
             };
-            match lease.connection.poll_fill(cx) {
+            match lease.poll_fill(cx) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Err(error)) => {
                     return Poll::Ready(Some(Err(UpstreamError::Read(error))));

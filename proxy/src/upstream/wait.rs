@@ -71,7 +71,7 @@ impl<'a> HeadWait<'a> {
             if let Some(head) = self.take_head(lease)? {
                 return Poll::Ready(Ok(head));
             }
-            match lease.connection.poll_fill(cx) {
+            match lease.poll_fill(cx) {
                 Poll::Ready(Ok(0)) => {
                     return Poll::Ready(Err(self.broken.take().unwrap_or(UpstreamError::Closed)));
                 }
