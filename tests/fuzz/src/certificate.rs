@@ -24,7 +24,7 @@ pub(crate) fn run(bytes: &[u8]) {
         0 => Verdict::Failed(Reason::Expired),
         _ => Verdict::Success(Arc::new(ValidPath {
             intermediates: vec![CertificateDer::from(leaf.clone())],
-            anchor: CertificateDer::from(leaf.clone()),
+            anchor: Arc::new(CertificateDer::from(leaf.clone())),
             store: Arc::from("fuzz"),
         })),
     };

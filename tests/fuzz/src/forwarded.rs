@@ -138,7 +138,7 @@ static BLOCKS: LazyLock<[HeaderBlock; 2]> = LazyLock::new(|| {
         let leaf = leaf.unwrap();
         let path = ValidPath {
             intermediates: Vec::new(),
-            anchor: leaf.clone(),
+            anchor: Arc::new(leaf.clone()),
             store: Arc::from("store"),
         };
         let mapping = Mapping::compile(&[preset], &[]).unwrap();

@@ -42,7 +42,7 @@ static CALLERS: LazyLock<Vec<Values>> = LazyLock::new(|| {
     let leaf = CertificateDer::from_pem_slice(include_bytes!("../../golden/special.crt")).unwrap();
     let path = ValidPath {
         intermediates: vec![leaf.clone()],
-        anchor: leaf.clone(),
+        anchor: Arc::new(leaf.clone()),
         store: Arc::from("a store %"),
     };
     let verdicts = [Verdict::None, Verdict::Success(Arc::new(path))];
