@@ -1,7 +1,7 @@
 //! From the operator's choice of presets and free templates to the header block of one caller.
 //!
-//! A mapping is compiled and checked once; rendering makes one buffer of lines. Refused: names that are no plain token, and names
-//! by which the message is framed, routed, authorised or handed on.
+//! A mapping is compiled and checked once; rendering makes one buffer of lines. Refused: names that
+//! are no plain token, and names by which the message is framed, routed, authorised or handed on.
 
 use std::fmt;
 use std::sync::Arc;
