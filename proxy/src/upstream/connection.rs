@@ -30,15 +30,34 @@ pub(super) struct Connection<S> {
 /// The buffers that the connections of a pool have in turn.
 #[derive(Default)]
 pub(super) struct Buffers {
-    read: Cell<BytesMut>,
-    out: Cell<BytesMut>,
+    read: Spare,
+    out: Spare,
 }
+
+/// One of them, while no connection has it.
+#[derive(Default)]
+struct Spare(Cell<BytesMut>);
 
 impl Buffers {
     /// Gives their memory back.
     pub(super) fn clear(&self) {
-        self.read.take();
-        self.out.take();
+        self.read.0.take();
+        self.out.0.take();
+    }
+}
+
+impl Spare {
+    fn lend(&self, buffer: &mut BytesMut) {
+        if buffer.capacity() == 0 {
+            *buffer = self.0.take();
+        }
+    }
+
+    /// Takes a buffer in which nothing is, unless it is a large body's.
+    fn take_back(&self, buffer: &mut BytesMut) {
+        if buffer.is_empty() && (1..=MAX_SPARE).contains(&buffer.capacity()) {
+            self.0.set(std::mem::take(buffer));
+        }
     }
 }
 
@@ -80,16 +99,16 @@ impl<S> Connection<S> {
     }
 
     /// Room for the head of a request.
-    pub(super) fn head(&mut self, buffers: &Buffers) -> &mut BytesMut {
-        take_spare(&buffers.out, &mut self.out);
+    pub(super) fn room_for_head(&mut self, buffers: &Buffers) -> &mut BytesMut {
+        buffers.out.lend(&mut self.out);
         self.out.reserve(USUAL_HEAD);
         &mut self.out
     }
 
-    /// The buffers are the next one's, if nothing is in them and they are not of a large body.
+    /// Gives the buffers back to those that the pool lends, as far as nothing is in them.
     fn leave(&mut self, buffers: &Buffers) {
-        leave_spare(&buffers.read, &mut self.read);
-        leave_spare(&buffers.out, &mut self.out);
+        buffers.read.take_back(&mut self.read);
+        buffers.out.take_back(&mut self.out);
     }
 
     /// Gives back what a connection between two requests does not need. The size of the last
@@ -111,8 +130,8 @@ impl<S> Connection<S> {
         }
     }
 
-    /// What the last answers were like is forgotten.
-    pub(super) fn rest(&mut self) {
+    /// Forgets how large the last answers were.
+    pub(super) fn forget_size(&mut self) {
         self.read_size = SMALL_READ;
     }
 }
@@ -134,7 +153,7 @@ impl<S: AsyncRead + Unpin> Connection<S> {
         buffers: &Buffers,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
-        take_spare(&buffers.read, &mut self.read);
+        buffers.read.lend(&mut self.read);
         self.make_room();
         let room = (self.read.capacity() - self.read.len()).min(LARGE_READ);
         let mut buffer = (&mut self.read).limit(room);
@@ -192,18 +211,6 @@ impl<S: AsyncWrite + Unpin> Connection<S> {
     }
 }
 
-fn take_spare(spare: &Cell<BytesMut>, buffer: &mut BytesMut) {
-    if buffer.capacity() == 0 {
-        *buffer = spare.take();
-    }
-}
-
-fn leave_spare(spare: &Cell<BytesMut>, buffer: &mut BytesMut) {
-    if buffer.is_empty() && (1..=MAX_SPARE).contains(&buffer.capacity()) {
-        spare.set(std::mem::take(buffer));
-    }
-}
-
 /// Drops up to `count` bytes from the front of `buffer`; how many remain to be dropped.
 fn consume(buffer: &mut impl Buf, count: usize) -> usize {
     let here = buffer.remaining().min(count);
@@ -237,7 +244,7 @@ mod tests {
         for _ in 0..3 {
             let (mut origin, near) = tokio::io::duplex(64);
             let mut connection = Connection::new(near);
-            connection.head(&buffers).put_slice(b"head");
+            connection.room_for_head(&buffers).put_slice(b"head");
             assert!(connection.poll_fill(&buffers, &mut cx).is_pending());
             assert_eq!(&*connection.out, b"head");
             connection.out.clear();
@@ -250,7 +257,7 @@ mod tests {
             let filled = connection.poll_fill(&buffers, &mut cx);
             assert!(matches!(filled, Poll::Ready(Ok(6))));
             assert_eq!(connection.read.split().freeze(), "answer");
-            places.push(connection.head(&buffers).as_ptr());
+            places.push(connection.room_for_head(&buffers).as_ptr());
             connection.shrink(&buffers);
             assert_eq!(
                 (connection.read.capacity(), connection.out.capacity()),
@@ -261,7 +268,7 @@ mod tests {
         assert_eq!(places.len(), 1);
         buffers.clear();
         assert_eq!(
-            buffers.read.take().capacity() + buffers.out.take().capacity(),
+            buffers.read.0.take().capacity() + buffers.out.0.take().capacity(),
             0
         );
     }
@@ -276,6 +283,6 @@ mod tests {
         assert!(connection.poll_fill(&buffers, &mut cx).is_ready());
         assert!(connection.poll_fill(&buffers, &mut cx).is_pending());
         assert_eq!(&*connection.read, b"HTTP/1.1 200");
-        assert_eq!(buffers.read.take().capacity(), 0);
+        assert_eq!(buffers.read.0.take().capacity(), 0);
     }
 }

@@ -65,7 +65,7 @@ where
 {
     let mut upload = Upload::new(body, head.framing());
     let mut wait = HeadWait::new(head.method(), head.upgrade());
-    head.write_http1_head(lease.head());
+    head.write_http1_head(lease.room_for_head());
     lease
         .connection
         .arm(now + lease.pool.limits.response_timeout);

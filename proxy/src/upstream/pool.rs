@@ -164,7 +164,7 @@ impl<S: AsyncRead + Unpin> Pool<S> {
         self.idle.borrow_mut().retain_mut(|idle| {
             let keep = !self.has_expired(idle, now) && idle.connection.is_quiet();
             if keep {
-                idle.connection.rest();
+                idle.connection.forget_size();
             } else {
                 bump(&self.stats.discarded);
             }
@@ -219,8 +219,8 @@ pub(super) struct Lease<S> {
 
 impl<S> Lease<S> {
     /// Where the head of the request is written.
-    pub(super) fn head(&mut self) -> &mut BytesMut {
-        self.connection.head(&self.pool.buffers)
+    pub(super) fn room_for_head(&mut self) -> &mut BytesMut {
+        self.connection.room_for_head(&self.pool.buffers)
     }
 
     /// Ends the request: it was sent completely, its response came completely, and both sides may
